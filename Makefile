@@ -1,0 +1,24 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test clean
+
+# The main job on the embedded videos: grow a network in three steps, contract it to the target.
+demo: $(STAMP)
+	$(BIN)/expander search --space tiny --target-gflops 0.003 --run demo-$$(date +%Y%m%d-%H%M%S)
+
+# Everything that must hold: format, types, all tests, slow ones included.
+test: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .[test]
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

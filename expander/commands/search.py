@@ -1,0 +1,225 @@
+"""search: the main job."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from expander.errors import TargetError, UsageError
+
+if TYPE_CHECKING:
+    from expander.backends.base import Backend
+    from expander.config import BackendConfig
+    from expander.records import Problem, RunStarted
+    from expander.search.controller import State
+    from expander.search.forecast import Pace
+    from expander.settings import Settings
+    from expander.store import Run
+
+FRESH_ONLY = ("target", "space", "train_ann", "val_ann", "data_root", "max_steps", "seed", "overrides")
+SLOW_HOURS = 3.0
+"""A forecast above this, without a GPU, gets the advice for CPU-only users."""
+
+
+@click.command()
+@click.option("--target-gflops", "target", type=float,
+              help="Budget in GFLOPs: 1e9 multiply-adds of conv and linear per view, at the training crop.")
+@click.option("--space", help="Search space: x3d, x3d_balanced, tiny, or a YAML file.  [default: x3d]")
+@click.option("--train-ann", help="List of training videos: lines of `path label`.  [default: embedded data]")
+@click.option("--val-ann", help="List of validation videos.")
+@click.option("--data-root", help="Folder that the listed paths start from.  [default: .]")
+@click.option("--run", "name", help="Name of the folder below runs/.  [default: made from space and time]")
+@click.option("--resume", is_flag=True, help="Go on with the run of this name where it stopped.")
+@click.option("--dry-run", is_flag=True, help="Only the forecast: steps, trials, hours. Trains nothing.")
+@click.option("--max-steps", type=click.IntRange(min=1), help="Stop after so many expansions.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and crops.  [default: 0]")
+@click.option("--backend", type=click.Choice(["ray", "inline"]), help="Where trials run.  [default: ray]")
+@click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE",
+              help="Any setting, e.g. proxy.steps=400, selection.seeds=3. Repeatable.")  # fmt: skip
+def search(**options: Any) -> None:
+    """Grow a network on your videos to a budget, then contract it to meet the budget.
+
+    Without --train-ann and --val-ann it works on the embedded data set, made on first use.
+    """
+    if options["resume"]:
+        _resume(options)
+        return
+    if options["target"] is None:
+        raise UsageError("--target-gflops is missing: the budget, e.g. --target-gflops 2")
+    _fresh(options)
+
+
+def _fresh(options: dict[str, Any]) -> None:
+    from expander.commands.inspect import target_macs
+    from expander.commands.references import RUNS
+    from expander.store import Run
+
+    space = options["space"] or "x3d"
+    macs = target_macs(options["target"])
+    settings = _settings(space, options)
+    stamp = f"{Path(space).stem}-{options['target']:g}G-{datetime.now():%Y%m%d-%H%M%S}"
+    run = Run(RUNS / (options["name"] or stamp))
+    if run.folder.exists() and not options["dry_run"]:
+        raise UsageError(f"{run.folder} exists; go on with --resume, or choose another --run")
+    start, pace = _plan(settings, macs, options)
+    _announce(start.problem, pace, settings, options["dry_run"])
+    if options["dry_run"]:
+        return
+    from expander.preparation import begin, command_line
+
+    run.create()
+    with run.locked():
+        begin(run, start, command_line())
+        _go(run, start, settings.backend, pace)
+
+
+def _settings(space: str, options: dict[str, Any]) -> Settings:
+    from expander.settings import load_settings
+
+    data = {"train_ann": options["train_ann"], "val_ann": options["val_ann"], "root": options["data_root"]}
+    given = {"data": {k: v and str(Path(v).resolve()) for k, v in data.items()},
+             "backend": {"kind": options["backend"]}}  # fmt: skip
+    return load_settings(space, options["overrides"], given)
+
+
+def _plan(settings: Settings, macs: int, options: dict[str, Any]) -> tuple[RunStarted, Pace]:
+    """Opens the data, checks the target, measures the pace. A dry run makes no data."""
+    from expander.commands.progress import Counter
+    from expander.data.sources import open_data, source_limits
+    from expander.preparation import embedded_limits, measured_pace, problem_of
+    from expander.records import RunStarted
+
+    own = settings.data.train_ann is not None
+    count, limits = embedded_limits()
+    names, fingerprint, videos = tuple(map(str, range(count))), "", 300
+    if not own:
+        # Told before the videos are made: a wrong target costs no waiting.
+        problem_of(settings, macs, count, limits)
+    if own or not options["dry_run"]:
+        with Counter("making the embedded videos (once)", "video") as counter:
+            data = open_data(settings.data, counter)
+        names, fingerprint, videos = data.classes, data.fingerprint, len(data.val)
+        limits = source_limits(data)
+    seed = options["seed"] or 0
+    problem = problem_of(settings, macs, len(names), limits, seed, options["max_steps"])
+    start = RunStarted(problem, settings.data, settings.backend, fingerprint, names)
+    return start, measured_pace(problem, settings.backend, videos)
+
+
+def _announce(problem: Problem, pace: Pace, settings: Settings, dry: bool) -> None:
+    from expander.cost import cost
+    from expander.report.tables import macs_text
+    from expander.search.controller import State
+
+    base = cost(problem.space.start)
+    click.echo(f"base: {problem.space.start}, {macs_text(base.macs)} multiply-adds, "
+               f"target {macs_text(problem.target_macs)}")  # fmt: skip
+    _foretell("forecast", problem, State(), pace)
+    hours = _forecast(problem, State(), pace).seconds / 3600
+    if hours > SLOW_HOURS and not _has_gpu():
+        click.echo(
+            "This machine has no GPU, and this space is meant for GPUs. On a CPU, take the small space: "
+            "expander search --space tiny --target-gflops 0.003; or point a cluster at it: "
+            "--set backend.address=ray://HEAD:10001; or shorten the trials: --set proxy.steps=100."
+        )
+    if dry:
+        click.echo("dry run: nothing was trained")
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _forecast(problem: Problem, state: State, pace: Pace) -> Any:
+    from expander.cost import cost
+    from expander.search.forecast import forecast
+
+    return forecast(problem, state, cost, pace)
+
+
+def _foretell(what: str, problem: Problem, state: State, pace: Pace) -> None:
+    ahead = _forecast(problem, state, pace)
+    click.echo(f"{what}: {ahead.steps} steps, {ahead.trials} trials, {_duration(ahead.seconds)}, "
+               f"{pace.parallel} at a time; {ahead.disk / 1e6:.1f} MB of weights")  # fmt: skip
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"about {seconds:.0f} s"
+    if seconds < 5400:
+        return f"about {seconds / 60:.0f} min"
+    return f"about {seconds / 3600:.1f} h"
+
+
+def _resume(options: dict[str, Any]) -> None:
+    from expander.commands.references import find_run
+    from expander.data.sources import open_data
+    from expander.engine import started
+    from expander.errors import DataError
+    from expander.preparation import measured_pace
+
+    clash = [name for name in FRESH_ONLY if options[name] not in (None, ())]
+    if options["name"] is None or clash:
+        raise UsageError("--resume takes --run NAME and nothing else; the settings are the run's own")
+    run = find_run(options["name"])
+    with run.locked():
+        run.cut_torn_line()
+        start = started(run)
+        data = open_data(start.data)
+        if data.fingerprint != start.data_fingerprint:
+            raise DataError(f"{run.folder}: the data set has changed since the run began; start another run")
+        pace = measured_pace(start.problem, start.backend, len(data.val))
+        backend = start.backend
+        if options["backend"]:
+            from dataclasses import replace
+
+            backend = replace(backend, kind=options["backend"])
+        _go(run, start, backend, pace)
+
+
+def _backend(config: BackendConfig) -> Backend:
+    if config.kind == "inline":
+        from expander.backends.inline import InlineBackend
+
+        return InlineBackend()
+    from expander.backends.ray_tune import RayBackend
+
+    return RayBackend(config)
+
+
+def _go(run: Run, start: RunStarted, backend: BackendConfig, pace: Pace) -> None:
+    """Searches to the end and shows what came of it."""
+    from expander.commands.narration import Narrator
+    from expander.commands.results import draw
+    from expander.engine import search as run_search
+    from expander.engine import state_of
+    from expander.report.tables import trajectory_text
+
+    state = state_of(run)
+    if not state.finished:
+        click.echo(f"run: {run.folder}")
+        narrator = Narrator(start.problem, pace, _foretell)
+        with narrator, _backend(backend) as entered:
+            state = run_search(run, entered, narrator)
+    click.echo(trajectory_text(run))
+    if state.path:
+        click.echo(f"figure: {draw(run)}\nspec: {run.folder / 'specs' / 'final.yaml'}")
+    _conclude(run, start, state)
+
+
+def _conclude(run: Run, start: RunStarted, state: State) -> None:
+    """The last line, and the exit code of a run that ended badly or with failures."""
+    assert state.finished is not None
+    if state.finished.outcome == "failed":
+        raise TargetError(f"{state.finished.reason}; the journal {run.journal} keeps what was done")
+    click.echo(f"{state.finished.outcome}: {state.finished.reason}")
+    if state.failures:
+        click.echo(f"{state.failures} trials failed; see {run.journal}", err=True)
+        raise SystemExit(4)
+
+

@@ -1,0 +1,139 @@
+"""Frames of a video file: decord, guarded, behind a cache of decoded frames.
+
+A reader is opened where it is used and dropped at once; none is kept, shared or pickled. Indices go
+to decord sorted and unique (several times faster) and are gathered after.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from expander.data.sampling import Indices
+
+log = logging.getLogger(__name__)
+Frames = npt.NDArray[np.uint8]
+Pick = Callable[[int], Indices]
+"""From the number of frames of a video to the frames wanted."""
+
+
+class VideoError(Exception):
+    """A video that cannot be read; the message names it and the reason."""
+
+
+def _open(path: Path) -> Any:
+    import decord
+
+    decord.logging.set_level(decord.logging.QUIET)
+    if not path.is_file():
+        raise VideoError(f"{path}: no such file")
+    try:
+        reader = decord.VideoReader(os.fspath(path), num_threads=1)
+    except (RuntimeError, decord.DECORDError) as error:
+        raise VideoError(f"{path}: cannot be decoded: {_reason(error)}") from None
+    if len(reader) == 0:
+        raise VideoError(f"{path}: holds no frames")
+    return reader
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1][:200] if str(error).strip() else "unknown"
+
+
+def _gather(path: Path, reader: Any, indices: Indices) -> Frames:
+    import decord
+
+    unique, inverse = np.unique(indices, return_inverse=True)
+    if unique[0] < 0 or unique[-1] >= len(reader):
+        raise IndexError(f"{path}: frame {unique[-1]} asked of {len(reader)}")
+    try:
+        frames: Frames = reader.get_batch(unique.tolist()).asnumpy()
+    except (RuntimeError, decord.DECORDError) as error:
+        raise VideoError(f"{path}: cannot be decoded: {_reason(error)}") from None
+    return frames[inverse]
+
+
+def _bytes(path: Path, reader: Any) -> int:
+    return len(reader) * _gather(path, reader, np.zeros(1, np.int64)).nbytes
+
+
+def probe(path: Path) -> tuple[int, int, int]:
+    """Frames, height and width of a video. Raises VideoError."""
+    reader = _open(path)
+    height, width = _gather(path, reader, np.zeros(1, np.int64)).shape[1:3]
+    return len(reader), height, width
+
+
+class Decoder:
+    """Reads chosen frames of videos; keeps decoded videos in `cache` up to `budget` bytes.
+
+    What is returned never depends on the cache: it holds whole videos at their native size. Several
+    processes may share a cache; files appear in it whole.
+    """
+
+    def __init__(self, cache: Path | None = None, budget: float = 0) -> None:
+        self.cache = cache if budget > 0 else None
+        self.room = budget - self._used() if self.cache else 0.0
+
+    def read(self, path: Path, pick: Pick) -> Frames:
+        """(T, H, W, 3) bytes: the frames `pick` chooses. Raises VideoError."""
+        kept = self._kept(path)
+        if kept is not None and (video := self._load(kept)) is not None:
+            return video[pick(len(video))]
+        reader = _open(path)
+        indices = pick(len(reader))
+        # Weighed before it is decoded: an hour of video must not fill the memory.
+        if kept is None or self.room <= 0 or _bytes(path, reader) > self.room:
+            return _gather(path, reader, indices)
+        video = _gather(path, reader, np.arange(len(reader)))
+        self._store(kept, video)
+        return video[indices]
+
+    def _used(self) -> int:
+        assert self.cache is not None
+        try:
+            self.cache.mkdir(parents=True, exist_ok=True)
+            return sum(entry.stat().st_size for entry in os.scandir(self.cache))
+        except OSError as error:
+            log.warning("%s: no cache of decoded frames: %s", self.cache, error.strerror)
+            self.cache = None
+            return 0
+
+    def _kept(self, path: Path) -> Path | None:
+        if self.cache is None:
+            return None
+        try:
+            stat = path.stat()
+        except OSError:
+            raise VideoError(f"{path}: no such file") from None
+        name = f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
+        return self.cache / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.npy"
+
+    def _load(self, kept: Path) -> Frames | None:
+        try:
+            return np.load(kept, mmap_mode="r")  # type: ignore[no-any-return]
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):
+            # Cut short by a full disk or a crash before the data reached it: decode again.
+            kept.unlink(missing_ok=True)
+            return None
+
+    def _store(self, kept: Path, video: Frames) -> None:
+        temporary = kept.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                np.save(file, video)
+            os.replace(temporary, kept)
+            self.room -= video.nbytes
+        except OSError as error:
+            log.warning("%s: cache of decoded frames is full: %s", kept.parent, error.strerror)
+            temporary.unlink(missing_ok=True)
+            self.room = 0

@@ -1,0 +1,33 @@
+"""Errors meant for people: one line, a remedy, and the exit code that says whose turn it is."""
+
+from __future__ import annotations
+
+
+class ExpanderError(Exception):
+    """An expected failure. `exit_code` is what the command line ends with."""
+
+    exit_code = 1
+
+
+class UsageError(ExpanderError):
+    """A wrong option, setting or configuration file (exit 2)."""
+
+    exit_code = 2
+
+
+class DataError(ExpanderError):
+    """Missing, unreadable or inconsistent data (exit 3)."""
+
+    exit_code = 3
+
+
+class TargetError(ExpanderError):
+    """The target cost or budget cannot be met (exit 5)."""
+
+    exit_code = 5
+
+
+class EnvironmentFault(ExpanderError):
+    """Disk, permissions, a lock, a cluster: the machine rather than the user's request (exit 6)."""
+
+    exit_code = 6

@@ -1,0 +1,239 @@
+"""What a search says and remembers: costs, candidates, trials, results, journal events.
+
+All frozen, all plain JSON in and out (`to_json`, `from_json`). The journal is a list of events;
+the state of a run is their replay.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, TypeAdapter
+
+from expander.config import STRICT, BackendConfig, DataConfig, Recipe, Selection
+from expander.space import SearchSpace
+from expander.spec import Spec
+
+SCHEMA = 1
+"""Version of the journal's events; one that is newer than this is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one view. macs: multiply-adds of convolutions and linears. activations: their outputs."""
+
+    macs: int
+    params: int
+    activations: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A spec one axis away from the current one; ratio: its multiply-adds over the current ones."""
+
+    axis: str
+    spec: Spec
+    cost: Cost
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """An axis that cannot move in this step, and why."""
+
+    axis: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLimits:
+    """What the videos allow. frames: of the shortest usual clip. short_side: pixels."""
+
+    frames: int
+    short_side: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One training of a candidate with one seed. The id says what it is, so it is never repeated."""
+
+    id: str
+    step: int
+    axis: str
+    spec: Spec
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """correct: one bit per validation video, in list order, as hex. loss, accuracy: over all of them.
+
+    seconds: wall time of the trial. clips: trained. bad_videos: unreadable and replaced.
+    """
+
+    trial: str
+    accuracy: float
+    loss: float
+    train_loss: float
+    videos: int
+    correct: str
+    clips: int
+    seconds: float
+    bad_videos: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFailure:
+    """A trial that gave no result: it diverged, or failed after its retries."""
+
+    trial: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A candidate's place in its step: score, its lead's interval over this one, seeds, reason."""
+
+    axis: str
+    accuracy: float
+    loss: float
+    score: float
+    behind: float
+    low: float
+    high: float
+    tied: bool
+    failed: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """All that decides a search: nothing else may influence a decision."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+    space: SearchSpace
+    target_macs: int
+    limits: SourceLimits
+    selection: Selection
+    seed: int = 0
+    max_steps: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    problem: Problem
+    data: DataConfig
+    backend: BackendConfig
+    data_fingerprint: str
+    classes: tuple[str, ...]
+    event: Literal["run_started"] = "run_started"
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlanned:
+    """kind: `base` (step 0), `expansion`, or `contraction` (the final one)."""
+
+    step: int
+    kind: Literal["base", "expansion", "contraction"]
+    candidates: tuple[Candidate, ...]
+    rejected: tuple[Rejection, ...] = ()
+    event: Literal["step_planned"] = "step_planned"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFinished:
+    step: int
+    result: TrialResult
+    event: Literal["trial_finished"] = "trial_finished"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFailed:
+    step: int
+    failure: TrialFailure
+    event: Literal["trial_failed"] = "trial_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class StepChosen:
+    """The winner of a step and the evidence: every candidate's standing, best first."""
+
+    step: int
+    winner: Candidate
+    accuracy: float
+    standings: tuple[Standing, ...]
+    event: Literal["step_chosen"] = "step_chosen"
+
+
+@dataclass(frozen=True, slots=True)
+class Contracted:
+    """The last expansion (or, when that is too coarse, another axis) reduced to the target."""
+
+    step: int
+    axis: str
+    target_macs: int
+    miss: float
+    candidate: Candidate
+    event: Literal["contracted"] = "contracted"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """outcome: `target` reached, `limit` (no axis can move, or max_steps), or `failed`."""
+
+    step: int
+    outcome: Literal["target", "limit", "failed"]
+    reason: str
+    event: Literal["run_finished"] = "run_finished"
+
+
+Event = (
+    RunStarted | StepPlanned | TrialFinished | TrialFailed | StepChosen | Contracted | RunFinished
+)
+Decision = StepPlanned | StepChosen | Contracted | RunFinished
+
+
+@dataclass(frozen=True, slots=True)
+class TrialOrder:
+    """What a worker needs to run a trial: plain values, no open files, no tensors."""
+
+    trial: Trial
+    recipe: Recipe
+    data: DataConfig
+    classes: tuple[str, ...]
+    data_fingerprint: str
+    folder: str
+    threads: int
+
+
+def pack_bits(bits: Iterable[bool]) -> str:
+    """Booleans as hex, the first one in the highest bit of the first digit, padded with zeros."""
+    text = "".join("1" if bit else "0" for bit in bits)
+    digits = -(-len(text) // 4)
+    return f"{int(text.ljust(4 * digits, '0'), 2):0{digits}x}" if text else ""
+
+
+def unpack_bits(packed: str, count: int) -> list[bool]:
+    """The first `count` booleans of `pack_bits`. Raises ValueError for another length."""
+    if len(packed) != -(-count // 4):
+        raise ValueError(f"{len(packed)} hex digits cannot hold {count} bits")
+    return [bit == "1" for digit in packed for bit in f"{int(digit, 16):04b}"][:count]
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def to_json(value: Any) -> str:
+    """Canonical JSON of a record: sorted keys, no spaces, exact floats."""
+    return json.dumps(asdict(value), sort_keys=True, separators=(",", ":"))
+
+
+def from_json(kind: Any, text: str | bytes) -> Any:
+    """The inverse of `to_json`; `kind` may be the union `Event`. Raises pydantic.ValidationError."""
+    return _adapter(kind).validate_json(text, strict=True)

@@ -1,0 +1,91 @@
+"""Figures of a run (matplotlib)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt  # noqa: E402
+import pandas as pd  # noqa: E402
+from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+from expander.report.tables import candidates, contraction, steps  # noqa: E402
+from expander.store import Run  # noqa: E402
+
+# Okabe and Ito's colours: told apart by colour-blind readers; markers tell them apart in grey.
+AXIS_STYLE = {
+    "base": ("#000000", "o"),
+    "temporal": ("#0072B2", "s"),
+    "frame_rate": ("#56B4E9", "D"),
+    "spatial": ("#009E73", "^"),
+    "width": ("#E69F00", "v"),
+    "bottleneck": ("#D55E00", "P"),
+    "depth": ("#CC79A7", "X"),
+}
+
+
+def trajectory(run: Run) -> Figure:
+    """Accuracy against cost: the chosen path, what it was chosen from, the contraction."""
+    table, tried = steps(run), candidates(run).dropna(subset=["accuracy"])
+    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    _losers(axes, tried[~tried["chosen"].astype(bool)])
+    grown = table[table["kind"] != "contraction"]
+    axes.plot(grown["cost"] / 1e9, grown["accuracy"] * 100, color="0.25", lw=1.5, zorder=2)
+    _contraction(axes, table)
+    for row in table.itertuples():
+        colour, marker = AXIS_STYLE[str(row.axis)]
+        place = (row.cost / 1e9, row.accuracy * 100)
+        axes.plot(*place, marker, color=colour, ms=10, mec="black", zorder=3)
+        name = f"contract {row.axis}" if row.kind == "contraction" else str(row.axis)
+        below = row.kind == "contraction"
+        axes.annotate(name, place, xytext=(0, -18 if below else 12), textcoords="offset points",
+                      ha="center", fontsize=9, fontweight="bold")  # fmt: skip
+    _target(axes, run)
+    _dress(axes, len(tried))
+    return figure
+
+
+def _losers(axes: Axes, losers: pd.DataFrame) -> None:
+    for axis, group in losers.groupby("axis"):
+        colour, marker = AXIS_STYLE[str(axis)]
+        axes.plot(group["cost"] / 1e9, group["accuracy"] * 100, marker, color=colour, ms=6,
+                  alpha=0.55, label=f"{axis}, not chosen", zorder=1)  # fmt: skip
+
+
+def _contraction(axes: Axes, table: pd.DataFrame) -> None:
+    last = table.tail(2)
+    if len(last) == 2 and last.iloc[1]["kind"] == "contraction":
+        axes.plot(last["cost"] / 1e9, last["accuracy"] * 100, ":", color="0.25", lw=1.5, zorder=2)
+
+
+def _target(axes: Axes, run: Run) -> None:
+    contracted = contraction(run)
+    if contracted is not None:
+        axes.axvline(contracted.target_macs / 1e9, ls="--", color="0.5", lw=1)
+        axes.annotate("target", (contracted.target_macs / 1e9, 0.02), rotation=90, fontsize=8,
+                      xycoords=("data", "axes fraction"), ha="right", color="0.35")  # fmt: skip
+
+
+def _dress(axes: Axes, tried: int) -> None:
+    axes.set_xscale("log")
+    axes.set_xlabel("multiply-adds of one view at the training crop, G")
+    axes.set_ylabel("proxy validation accuracy (video_top1), %")
+    axes.set_title(f"Expansion, one axis at a time ({tried} candidates trained)")
+    axes.grid(True, which="both", color="0.9", lw=0.5)
+    axes.margins(x=0.08, y=0.15)
+    handles, _ = axes.get_legend_handles_labels()
+    if handles:
+        axes.legend(fontsize=8, loc="lower right", framealpha=0.9)
+
+
+def save_trajectory(run: Run, path: Path) -> Path:
+    """Writes `trajectory` as a PNG; returns its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure = trajectory(run)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+    return path

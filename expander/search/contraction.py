@@ -1,0 +1,90 @@
+"""Backward contraction: the last expansion reduced until the cost meets the target (X3D, sec. 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from expander.records import Candidate
+from expander.search.expansion import CostOf, largest_within, tidy
+from expander.spec import AXES, Spec
+
+TOLERANCE = 0.05
+"""A cost within this share below the target has met it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A contraction along one axis. miss: share of the target that stays unused."""
+
+    axis: str
+    candidate: Candidate
+    miss: float
+
+
+def along(
+    axis: str, top: Spec, floor: float, target: int, cost_of: CostOf
+) -> Option | None:
+    """The largest spec within `target` by reducing one factor of `top`, not below `floor`.
+
+    None when even the floor costs more.
+    """
+    if cost_of(top.with_factor(axis, floor)).macs > target:
+        return None
+    below, _ = largest_within(top, axis, floor, getattr(top, axis), target, cost_of)
+    spec = tidy(top, axis, below)
+    cost = cost_of(spec)
+    ratio = cost.macs / cost_of(top).macs
+    return Option(axis, Candidate(axis, spec, cost, ratio), 1 - cost.macs / target)
+
+
+def overshoot(path: Sequence[Candidate], target: int) -> int:
+    """The first step of a path that costs at least `target`. Raises ValueError if none does."""
+    for index, step in enumerate(path):
+        if step.cost.macs >= target:
+            return index
+    raise ValueError("no step of the path reaches the target")
+
+
+def options(path: Sequence[Candidate], target: int, cost_of: CostOf) -> tuple[Option, ...]:
+    """Every axis along which the path's first step over the target can be contracted.
+
+    The axis of that step comes first and ends at the spec before it at the least; the others may
+    be reduced to the base's size. Raises ValueError for a target below the first spec's cost.
+    """
+    index = overshoot(path, target)
+    if index == 0 and path[0].cost.macs > target:
+        raise ValueError("the target is below the cost of the base")
+    top, last = path[index].spec, path[index].axis
+    previous = path[max(0, index - 1)].spec
+    floors = {axis: 1.0 for axis in AXES if getattr(top, axis) > 1}
+    if last in AXES:
+        floors[last] = getattr(previous, last)
+    ordered = sorted(floors, key=lambda axis: (axis != last, AXES.index(axis)))
+    found = (along(axis, top, floors[axis], target, cost_of) for axis in ordered)
+    exact = () if ordered else (Option(last, path[index], 0.0),)
+    return tuple(option for option in found if option) or exact
+
+
+def contract(
+    path: Sequence[Candidate], target: int, cost_of: CostOf, axis: str = "auto"
+) -> Option:
+    """The contraction to `target` along `axis`.
+
+    `last`: the axis of the step that overshot. `best`: the axis that comes nearest. `auto`: last,
+    or best when the last axis's rounding misses by more than TOLERANCE. Otherwise a named axis.
+    Raises ValueError when that axis cannot meet the target.
+    """
+    found = options(path, target, cost_of)
+    last = path[overshoot(path, target)].axis
+    nearest = min(found, key=lambda option: option.miss)
+    if axis == "best":
+        return nearest
+    wanted = last if axis in ("last", "auto") else axis
+    option = next((option for option in found if option.axis == wanted), None)
+    if axis == "auto":
+        return option if option and option.miss <= TOLERANCE else nearest
+    if option is None:
+        able = ", ".join(sorted(o.axis for o in found))
+        raise ValueError(f"axis {wanted} cannot be reduced to the target; these can: {able}")
+    return option

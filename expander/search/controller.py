@@ -1,0 +1,167 @@
+"""The search as two pure functions: `ask` says what comes next, `tell` takes in what happened.
+
+    state = replay(events)                 # an empty journal gives the start
+    ask(problem, state, cost_of)           # -> a Decision to record, or the trials still to run
+    state = tell(state, event)             # -> the state after one more event
+
+`ask` changes nothing and asked twice answers the same. A run is: record what ask decides, run what
+it asks for, tell it the outcome, until it decides RunFinished. Nothing but the events matters, so
+a killed run that replays its journal goes on as if it had never stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from expander.records import (
+    Candidate,
+    Contracted,
+    Decision,
+    Event,
+    Problem,
+    RunFinished,
+    RunStarted,
+    StepChosen,
+    StepPlanned,
+    Trial,
+    TrialFailed,
+    TrialFinished,
+    TrialResult,
+)
+from expander.search.contraction import TOLERANCE, contract
+from expander.search.expansion import CostOf, expand
+from expander.search.selection import Outcome, rank
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """path: the chosen candidates, base first. outcomes: of the planned step, by trial id."""
+
+    path: tuple[Candidate, ...] = ()
+    accuracies: tuple[float, ...] = ()
+    current: tuple[TrialResult, ...] = ()
+    planned: StepPlanned | None = None
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
+    contracted: Contracted | None = None
+    failures: int = 0
+    finished: RunFinished | None = None
+
+
+def replay(events: Iterable[Event]) -> State:
+    """The state after these events."""
+    state = State()
+    for event in events:
+        state = tell(state, event)
+    return state
+
+
+def tell(state: State, event: Event) -> State:
+    """The state after one more event. Raises ValueError for one that cannot follow."""
+    if state.finished is not None:
+        raise ValueError(f"{event.event} after run_finished")
+    match event:
+        case RunStarted():
+            return state
+        case StepPlanned():
+            return replace(state, planned=event, outcomes={})
+        case TrialFinished(result=outcome) | TrialFailed(failure=outcome):
+            failed = isinstance(event, TrialFailed)
+            outcomes = {**state.outcomes, outcome.trial: outcome}
+            return replace(state, outcomes=outcomes, failures=state.failures + failed)
+        case StepChosen():
+            return _advance(state, event)
+        case Contracted():
+            return replace(state, contracted=event)
+        case RunFinished():
+            return replace(state, finished=event, planned=None, outcomes={})
+
+
+def _advance(state: State, event: StepChosen) -> State:
+    mark = f"s{event.step:02d}-{event.winner.axis}-"
+    results = sorted((o for id, o in state.outcomes.items() if id.startswith(mark)), key=_by_trial)
+    if not results:
+        raise ValueError(f"step_chosen names {event.winner.axis}, of which no trial finished")
+    return replace(
+        state,
+        path=(*state.path, event.winner),
+        accuracies=(*state.accuracies, event.accuracy),
+        current=tuple(o for o in results if isinstance(o, TrialResult)),
+        planned=None,
+        outcomes={},
+    )
+
+
+def _by_trial(outcome: Outcome) -> str:
+    return outcome.trial
+
+
+def trials(problem: Problem, planned: StepPlanned) -> tuple[Trial, ...]:
+    """Every trial of a step: its candidates with each seed. Seeds are paired across candidates."""
+    seeds = range(problem.seed, problem.seed + problem.selection.seeds)
+    return tuple(
+        Trial(
+            id=f"s{planned.step:02d}-{c.axis}-seed{seed:03d}-{c.spec.id}",
+            step=planned.step,
+            axis=c.axis,
+            spec=c.spec,
+            seed=seed,
+        )
+        for c in planned.candidates
+        for seed in seeds
+    )
+
+
+def ask(problem: Problem, state: State, cost_of: CostOf) -> Decision | tuple[Trial, ...]:
+    """The next decision, or the trials still to run; () when the run is finished."""
+    if state.finished is not None:
+        return ()
+    if state.planned is None:
+        return _plan(problem, state, cost_of)
+    wanted = trials(problem, state.planned)
+    missing = tuple(trial for trial in wanted if trial.id not in state.outcomes)
+    return missing or _choose(problem, state, state.planned)
+
+
+def _plan(problem: Problem, state: State, cost_of: CostOf) -> Decision:
+    step = len(state.path)
+    if not state.path:
+        start = problem.space.start
+        return StepPlanned(0, "base", (Candidate("base", start, cost_of(start), 1.0),))
+    now, target = state.path[-1], problem.target_macs
+    if state.contracted is not None and now == state.contracted.candidate:
+        return RunFinished(step, "target", f"contracted to {state.contracted.miss:.1%} below it")
+    if (1 - TOLERANCE) * target <= now.cost.macs <= target:
+        return RunFinished(step, "target", "the target is met")
+    if now.cost.macs > target:
+        return _contract(state, target, cost_of)
+    if problem.max_steps is not None and step > problem.max_steps:
+        return RunFinished(step, "limit", f"stopped after {problem.max_steps} steps as asked")
+    candidates, rejected = expand(problem.space, now.spec, cost_of, problem.limits)
+    if not candidates:
+        reasons = "; ".join(f"{r.axis}: {r.reason}" for r in rejected)
+        return RunFinished(step, "limit", f"no axis can move ({reasons})")
+    return StepPlanned(step, "expansion", candidates, rejected)
+
+
+def _contract(state: State, target: int, cost_of: CostOf) -> Decision:
+    step = len(state.path)
+    if state.contracted is None:
+        option = contract(state.path, target, cost_of)
+        return Contracted(step, option.axis, target, option.miss, option.candidate)
+    return StepPlanned(step, "contraction", (state.contracted.candidate,))
+
+
+def _choose(problem: Problem, state: State, planned: StepPlanned) -> Decision:
+    outcomes: dict[str, list[Outcome]] = {}
+    for trial in trials(problem, planned):
+        outcomes.setdefault(trial.axis, []).append(state.outcomes[trial.id])
+    current = state.current if planned.kind == "expansion" else ()
+    seed = (problem.seed, planned.step)
+    standings = rank(planned.candidates, outcomes, current, problem.selection, seed)
+    best = standings[0]
+    if best.failed:
+        reason = f"every trial of step {planned.step} failed, the first with: {best.failed}"
+        return RunFinished(planned.step, "failed", reason)
+    winner = next(c for c in planned.candidates if c.axis == best.axis)
+    return StepChosen(planned.step, winner, best.accuracy, standings)

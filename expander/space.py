@@ -1,0 +1,97 @@
+"""SearchSpace: where a search starts, how each axis steps, how far it may go, how trials train."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import yaml
+from pydantic import ConfigDict
+
+from expander.config import STRICT, Recipe
+from expander.errors import UsageError
+from expander.spec import AXES, Base, Spec
+from expander.strict_yaml import did_you_mean, read
+
+
+@dataclass(frozen=True, slots=True)
+class AxisRule:
+    """One axis: `step` is the published factor of an expansion, or `solve` (from the step's cost).
+
+    limit: the largest value of the axis's factor.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+    step: float | Literal["solve"]
+    limit: float
+
+    def __post_init__(self) -> None:
+        if self.step != "solve" and not 1 < self.step < math.inf:
+            raise ValueError("step must be a number above 1, or solve")
+        if not 1 <= self.limit < math.inf:
+            raise ValueError("limit must be a number of at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """Base network, axes with their rules, and the proxy recipe; one YAML file."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+    axes: dict[str, AxisRule]
+    base: Base = field(default_factory=Base)
+    step_factor: float = 2.0
+    proxy: Recipe = field(default_factory=Recipe)
+
+    def __post_init__(self) -> None:
+        for axis in self.axes:
+            if axis not in AXES:
+                raise ValueError(f"unknown axis {axis!r}{did_you_mean(axis, AXES)}")
+        if not self.axes:
+            raise ValueError("axes must name at least one axis")
+        if not 1 < self.step_factor < math.inf:
+            raise ValueError("step_factor must be a number above 1")
+
+    @property
+    def start(self) -> Spec:
+        """The base spec: every factor 1."""
+        return Spec(self.base)
+
+
+def _folder() -> Path:
+    """search_spaces/: beside the package in a checkout, inside it once installed."""
+    installed = Path(__file__).parent / "search_spaces"
+    return installed if installed.is_dir() else Path(__file__).parent.parent / "search_spaces"
+
+
+def _find(name: str, folder: Path, what: str) -> Path:
+    if name.endswith((".yaml", ".yml")):
+        return Path(name)
+    known = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    if name not in known:
+        hint = did_you_mean(name, known)
+        raise UsageError(f"unknown {what} {name!r}{hint} (or give a .yaml file)")
+    return known[name]
+
+
+def space_file(name: str) -> Path:
+    """The YAML file of a space: a name (`x3d`) or a path. Raises UsageError for an unknown name."""
+    return _find(name, _folder(), "search space")
+
+
+def load_space(name: str) -> SearchSpace:
+    """A space by name or file. Raises UsageError with file:line:column."""
+    return read(SearchSpace, space_file(name))
+
+
+def load_spec(name: str) -> Spec:
+    """A published spec (`x3d_s`) or a YAML file. Raises UsageError with file:line:column."""
+    return read(Spec, _find(name, _folder() / "zoo", "spec"))
+
+
+def dump_spec(spec: Spec, comment: str) -> str:
+    """A spec as YAML that `load_spec` reads, with a comment on top."""
+    data = asdict(spec)
+    data["base"]["depths"] = list(spec.base.depths)
+    return f"# {comment}\n" + yaml.safe_dump(data, sort_keys=False, default_flow_style=None)

@@ -1,0 +1,89 @@
+"""One training loop. Fixed steps, half-cosine with warm-up, SGD with Nesterov momentum.
+
+Source of the recipe: X3D (arXiv 2004.04730), as in SlowFast's configurations: no weight decay on
+batch normalisation, the learning rate set at every step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from expander.config import Recipe
+from expander.data.dataset import Batch
+
+WARMUP_START = 0.1
+"""Share of the peak learning rate at the first step of the warm-up."""
+
+
+class Diverged(Exception):
+    """The loss became NaN or infinite."""
+
+
+def lr_at(progress: float, recipe: Recipe) -> float:
+    """The learning rate at `progress` in [0, 1) of the training: linear up, then half a cosine to 0."""
+    peak = recipe.lr * (1 + math.cos(math.pi * progress)) / 2
+    if progress >= recipe.warmup:
+        return peak
+    end = recipe.lr * (1 + math.cos(math.pi * recipe.warmup)) / 2
+    return end * (WARMUP_START + (1 - WARMUP_START) * progress / recipe.warmup)
+
+
+def optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+    """SGD with weight decay on convolutions and linears only (parameters of one dimension: none)."""
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    nesterov = recipe.momentum > 0
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov)
+
+
+def train_step(network: nn.Module, sgd: torch.optim.SGD, clips: Tensor, labels: Tensor) -> Tensor:
+    """One step on clips (N, 3, T, H, W) and labels (N,); the loss before it, still on the device."""
+    loss = cross_entropy(network(clips), labels)
+    sgd.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    sgd.step()
+    return loss.detach()
+
+
+def train(
+    network: nn.Module,
+    batches: Iterable[Batch],
+    recipe: Recipe,
+    device: torch.device,
+    log: Callable[[int, float, float], None],
+) -> float:
+    """Trains for one pass over `batches` (recipe.steps of them); returns the last logged loss.
+
+    log(step, loss, lr) is called about 20 times. Raises Diverged.
+    """
+    network.train()
+    sgd = optimizer(network, recipe)
+    every = max(1, recipe.steps // 20)
+    running, seen, mean = torch.zeros((), device=device), 0, math.nan
+    for step, batch in enumerate(batches):
+        lr = lr_at(step / recipe.steps, recipe)
+        for group in sgd.param_groups:
+            group["lr"] = lr
+        clips = batch.clips.to(device, non_blocking=True)
+        running += train_step(network, sgd, clips, batch.labels.to(device, non_blocking=True))
+        seen += 1
+        if (step + 1) % every == 0 or step + 1 == recipe.steps:
+            mean, seen, running = _settle(running, seen, step), 0, torch.zeros((), device=device)
+            log(step + 1, mean, lr)
+    return mean
+
+
+def _settle(running: Tensor, seen: int, step: int) -> float:
+    # Read rarely: on a GPU every read waits for the device.
+    mean = float(running) / seen
+    if not math.isfinite(mean):
+        raise Diverged(f"the loss is {mean} at step {step + 1}; a lower proxy.lr may help")
+    return mean
