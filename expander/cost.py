@@ -84,7 +84,7 @@ def cost(spec: Spec, crop: int | None = None) -> Cost:
 # and this list does not name is an error, so that no operator is counted as 0 by accident.
 UNCOUNTED = frozenset(
     f"aten::{name}"
-    for name in "add add_ mul mul_ relu relu_ silu silu_ sigmoid sigmoid_ mean dropout".split()
+    for name in ("add", "mul", "relu", "relu_", "silu", "sigmoid", "mean", "dropout")
 )
 
 

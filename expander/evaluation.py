@@ -48,7 +48,8 @@ def score_videos(
 ) -> VideoScores:
     """Scores whose views come video by video, `views` of each (dataset.ViewClips)."""
     network.eval()
-    probabilities, labels, bad = [], [], []
+    probabilities, labels = [], []
+    bad: list[str] = []
     for batch in batches:
         logits = network(batch.clips.to(device, non_blocking=True))
         probabilities.append(logits.softmax(1).cpu())

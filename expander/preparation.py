@@ -47,7 +47,7 @@ def problem_of(
     space = type(settings.space)(
         settings.space.axes, base, settings.space.step_factor, settings.space.proxy
     )
-    low, high = cost(space.start).macs, cost(largest(space, cost, limits)).macs
+    low, high = cost(space.start).macs, cost(largest(space, limits)).macs
     if not low <= target_macs or (1 - TOLERANCE) * target_macs > high:
         side = "below the base" if target_macs < low else "beyond the limits of its axes and videos"
         raise TargetError(

@@ -47,7 +47,7 @@ def load_settings(
         where[name] = {(): name}
     for override in overrides:
         _override(override, values, where)
-    built = {name: build(kind, values[name], where[name]) for name, kind in SECTIONS.items()}
+    built: dict[str, Any] = {name: build(kind, values[name], where[name]) for name, kind in SECTIONS.items()}
     return Settings(space=build(SearchSpace, value, places), **built)
 
 

@@ -47,7 +47,7 @@ class SearchSpace:
     def __post_init__(self) -> None:
         for axis in self.axes:
             if axis not in AXES:
-                raise ValueError(f"unknown axis {axis!r}{did_you_mean(axis, AXES)}")
+                raise ValueError(f"axes.{axis} is unknown{did_you_mean(axis, AXES)}")
         if not self.axes:
             raise ValueError("axes must name at least one axis")
         if not 1 < self.step_factor < math.inf:

@@ -151,7 +151,7 @@ class Spec:
         """This spec with one factor set. Raises KeyError for an unknown axis."""
         if axis not in AXES:
             raise KeyError(axis)
-        return replace(self, **{axis: factor})
+        return replace(self, **{axis: factor})  # type: ignore[arg-type]
 
     def with_classes(self, classes: int) -> Spec:
         """This spec for another number of classes."""

@@ -19,6 +19,7 @@ import yaml
 from expander.errors import UsageError
 
 T = TypeVar("T")
+UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 Position = dict[tuple[Any, ...], str]
 
 _FLOAT = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?$|[-+]?\.(inf|nan)$", re.IGNORECASE)
@@ -28,17 +29,17 @@ class _Loader(yaml.SafeLoader):
     """SafeLoader without aliases and with floats as people write them."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
+        if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=mark)
-        return super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        return super().compose_node(parent, index)
 
 
 _Loader.yaml_implicit_resolvers = {
     first: [rule for rule in rules if rule[0] != "tag:yaml.org,2002:float"]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))  # type: ignore[no-untyped-call]
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 
 
 def parse(text: str, source: str) -> tuple[Any, Position]:
@@ -48,10 +49,10 @@ def parse(text: str, source: str) -> tuple[Any, Position]:
     """
     loader = _Loader(text)
     try:
-        node = loader.get_single_node()  # type: ignore[no-untyped-call]
+        node = loader.get_single_node()
         places: Position = {(): f"{source}:1:1"}
         _walk(node, (), source, places)
-        value = None if node is None else loader.construct_document(node)  # type: ignore[no-untyped-call]
+        value = None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         place = _place(source, error.problem_mark or error.context_mark)
         raise UsageError(f"{place}: {error.problem or error.context}") from None
@@ -91,20 +92,20 @@ def build(kind: type[T], value: Any, places: Position) -> T:
 
 def _explain(failure: pydantic.ValidationError, kind: Any, places: Position) -> str:
     # An unknown key is usually the cause of the missing one next to it, so it is told first.
-    faults = sorted(failure.errors(), key=lambda e: "extra" not in e["type"] and "unexpected" not in e["type"])
-    first = faults[0]
+    first = min(failure.errors(), key=lambda fault: fault["type"] not in UNKNOWN_KEY)
     path = tuple(part for part in first["loc"] if not _is_union_tag(part))
     place = next(places[path[:n]] for n in range(len(path), -1, -1) if path[:n] in places)
     name = ".".join(map(str, path)) or getattr(kind, "__name__", "value")
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+    if first["type"] in UNKNOWN_KEY:
         known = _known_keys(kind, path[:-1])
         return f"{place}: unknown key {name!r}{did_you_mean(str(path[-1]), known)}"
     if first["type"] in ("missing", "missing_argument"):
         return f"{place}: {name!r} is missing"
     message = first["msg"].removeprefix("Value error, ")
     # A check of a whole object names the field at fault in its message: point at that field.
-    fields = (part for word in message.split() for part in (word, word.rpartition(".")[2]))
-    place = next((places[(*path, part)] for part in fields if (*path, part) in places), place)
+    fields = (tuple(word.strip("'\",:;").split(".")) for word in message.split())
+    below = ((*path, *field[cut:]) for field in fields for cut in range(len(field)))
+    place = next((places[key] for key in below if key != path and key in places), place)
     return f"{place}: {name}: {message[0].lower()}{message[1:]}"
 
 

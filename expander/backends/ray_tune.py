@@ -140,13 +140,13 @@ def _listener(report: Report) -> Any:
             self.seen: set[str] = set()
             self.fault = ""
 
-        def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **_: Any) -> None:
+        def on_trial_result(self, *_: Any, trial: Any, result: Any, **__: Any) -> None:
             if "outcome" in result and _trial_name(trial) not in self.seen:
                 self.seen.add(_trial_name(trial))
                 report(from_json(Kinds[result["kind"]], result["outcome"]))
             self.fault = self.fault or result.get("fault", "")
 
-        def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
+        def on_trial_error(self, *_: Any, trial: Any, **__: Any) -> None:
             name = _trial_name(trial)
             if name not in self.seen:
                 self.seen.add(name)

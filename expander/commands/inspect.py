@@ -57,7 +57,7 @@ def _print_layers(spec: Spec) -> None:
     train, test = ([asdict(layer) for layer in layers(spec, crop)] for crop in crops)
     table = pd.DataFrame(train)
     table.insert(3, "macs_at_test_crop", [row["macs"] for row in test])
-    click.echo(table.to_string(index=False, formatters={c: "{:,}".format for c in table.columns[2:]}))
+    click.echo(table.to_string(index=False, formatters=dict.fromkeys(table.columns[2:], "{:,}".format)))
 
 
 def _clip(spec: Spec) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def trace(space: str, axes: str, target: float | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("run")
-@click.option("--target-gflops", "target", type=float, required=True, help="GFLOPs (1e9 multiply-adds) per view.")
+@click.option("--target-gflops", "target", type=float, required=True, help="Multiply-adds per view, 1e9.")
 @click.option("--axis", default="auto", show_default="last; best if last misses by over 5 %",
               help="last, best, or the name of an axis.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
@@ -170,5 +170,5 @@ def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
     for name in ("widths", "depths"):
         table[name] = ["/".join(map(str, sizes)) for sizes in table[name]]
     if "miss" in table:
-        table["miss"] = [f"{miss:.2%}" if miss == miss else "" for miss in table["miss"]]
+        table["miss"] = ["" if pd.isna(miss) else f"{miss:.2%}" for miss in table["miss"]]
     click.echo(table.to_string(index=False))

@@ -43,7 +43,7 @@ class Narrator:
         """One event that was just recorded, and the state after it."""
         match event:
             case StepPlanned():
-                self._plan(event, state)
+                self._plan(event)
             case TrialFinished():
                 self._pace(event, state)
                 result = event.result
@@ -56,7 +56,7 @@ class Narrator:
                 click.echo(f"contracted along {event.axis} to {macs_text(event.candidate.cost.macs)}, "
                            f"{event.miss:.1%} below the target")  # fmt: skip
 
-    def _plan(self, event: StepPlanned, state: State) -> None:
+    def _plan(self, event: StepPlanned) -> None:
         for rejection in event.rejected:
             click.echo(f"step {event.step}: {rejection.axis} cannot move: {rejection.reason}")
         count = len(trials(self.problem, event))

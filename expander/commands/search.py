@@ -65,7 +65,7 @@ def _fresh(options: dict[str, Any]) -> None:
     if run.folder.exists() and not options["dry_run"]:
         raise UsageError(f"{run.folder} exists; go on with --resume, or choose another --run")
     start, pace = _plan(settings, macs, options)
-    _announce(start.problem, pace, settings, options["dry_run"])
+    _announce(start.problem, pace, options["dry_run"])
     if options["dry_run"]:
         return
     from expander.preparation import begin, command_line
@@ -109,7 +109,7 @@ def _plan(settings: Settings, macs: int, options: dict[str, Any]) -> tuple[RunSt
     return start, measured_pace(problem, settings.backend, videos)
 
 
-def _announce(problem: Problem, pace: Pace, settings: Settings, dry: bool) -> None:
+def _announce(problem: Problem, pace: Pace, dry: bool) -> None:
     from expander.cost import cost
     from expander.report.tables import macs_text
     from expander.search.controller import State
@@ -209,10 +209,10 @@ def _go(run: Run, start: RunStarted, backend: BackendConfig, pace: Pace) -> None
     click.echo(trajectory_text(run))
     if state.path:
         click.echo(f"figure: {draw(run)}\nspec: {run.folder / 'specs' / 'final.yaml'}")
-    _conclude(run, start, state)
+    _conclude(run, state)
 
 
-def _conclude(run: Run, start: RunStarted, state: State) -> None:
+def _conclude(run: Run, state: State) -> None:
     """The last line, and the exit code of a run that ended badly or with failures."""
     assert state.finished is not None
     if state.finished.outcome == "failed":

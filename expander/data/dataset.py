@@ -66,7 +66,7 @@ class TrainingClips(Dataset[Sample]):
             self.videos.paths[video],
             lambda length: training_indices(u, spec.frames, spec.stride, length),
         )
-        window = random_window(*frames.shape[1:3], spec, self.flip, rng)
+        window = random_window(frames.shape[1], frames.shape[2], spec, self.flip, rng)
         return view(torch.from_numpy(np.ascontiguousarray(frames)), window)
 
 
@@ -90,7 +90,7 @@ class ViewClips(Dataset[Sample]):
         except VideoError as error:
             # Never replaced, so that the list stays whole: an unreadable video counts as wrong.
             return torch.full((spec.frames, spec.crop, spec.crop, 3), torch.nan), label, [str(error)]
-        window = centre_window(*frames.shape[1:3], spec)
+        window = centre_window(frames.shape[1], frames.shape[2], spec)
         return view(torch.from_numpy(np.ascontiguousarray(frames)), window), label, []
 
 

@@ -21,12 +21,16 @@ Array = NDArray[np.float32]
 Video = NDArray[np.uint8]
 
 SHAPES = ("disc", "ring", "cross")
-LIGHTS = tuple(range(-40, 41, 8))  # grey levels added to the object's colour
+LIGHTS = tuple(range(-45, 46, 9))  # grey levels added to the object's colour
 
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """States shown in turn, again and again, each held for so many frames; starts anywhere."""
+    """States shown in turn, again and again, each held for `hold` frames, from a random time on.
+
+    A random number is added to all states of a video, modulo the number of states there are: a
+    single frame never tells one cycle from another, nor from no cycle.
+    """
 
     states: tuple[int, ...]
     hold: int
@@ -143,19 +147,22 @@ def _texture(kind: str, size: int, period: float, rng: np.random.Generator) -> A
     return np.clip(1.6 * pattern, -1, 1)[..., None].astype(np.float32)
 
 
+RISE, FALL = tuple(range(len(LIGHTS))), tuple(reversed(range(len(LIGHTS))))
+BLINK = (0, len(LIGHTS) // 2)
+
 CLASSES = (
-    ClassProgram("b-up", "bars", (-2.4, -0.8)),
-    ClassProgram("b-down", "bars", (0.8, 2.4)),
-    ClassProgram("b-up-fast", "bars", (-4.8, -2.4)),
-    ClassProgram("b-down-fast", "bars", (2.4, 4.8)),
-    ClassProgram("brighter", "bars", light=Cycle(tuple(range(11)), 5)),
-    ClassProgram("darker", "bars", light=Cycle(tuple(range(10,-1,-1)), 5)),
-    ClassProgram("brighterF", "bars", light=Cycle(tuple(range(11)), 3)),
-    ClassProgram("darkerF", "bars", light=Cycle(tuple(range(10,-1,-1)), 3)),
-    ClassProgram("on", "bars", light=Cycle((0,10), 32)),
-    ClassProgram("flicker16", "bars", light=Cycle((0,10), 8)),
-    ClassProgram("outF", "bars", outline=Cycle((0, 1, 2), 16)),
-    ClassProgram("outB", "bars", outline=Cycle((2, 1, 0), 16)),
+    ClassProgram("bars-up", "bars", velocity=(-4.5, -2.0)),
+    ClassProgram("bars-down", "bars", velocity=(2.0, 4.5)),
+    ClassProgram("posts-steady", "posts"),
+    ClassProgram("posts-flickering", "posts", light=Cycle(BLINK, 8)),
+    ClassProgram("checks-brightening", "checks", light=Cycle(RISE, 3)),
+    ClassProgram("checks-dimming", "checks", light=Cycle(FALL, 3)),
+    ClassProgram("diamonds-steady", "diamonds"),
+    ClassProgram("diamonds-blinking", "diamonds", light=Cycle(BLINK, 16)),
+    ClassProgram("rings-brightening-slowly", "rings", light=Cycle(RISE, 6)),
+    ClassProgram("rings-dimming-slowly", "rings", light=Cycle(FALL, 6)),
+    ClassProgram("zigzags-steady", "zigzags"),
+    ClassProgram("zigzags-blinking-slowly", "zigzags", light=Cycle(BLINK, 24)),
 )
 """The embedded set: six textures that one sharp frame tells apart, each in two ways of time."""
 
@@ -187,28 +194,28 @@ def _path(
 
 def _picture(pattern: Array, rng: np.random.Generator) -> Array:
     """(S, S, 3) of a pattern (S, S, 1) in a random colour."""
-    colour = rng.uniform(115, 175, size=3).astype(np.float32)
-    return colour + pattern * np.float32(rng.uniform(45, 70))
+    colour = rng.uniform(110, 165, size=3).astype(np.float32)
+    return colour + pattern * np.float32(rng.uniform(38, 62))
 
 
 def _states(
     cycle: Cycle | None, count: int, frames: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """(T,) the state of each frame: a cycle from a random phase on, or one state all along."""
-    if cycle is None:
-        return np.full(frames, rng.integers(count))
-    start = rng.integers(cycle.hold * len(cycle.states))
-    turn = (np.arange(frames) + start) // cycle.hold % len(cycle.states)
-    return np.asarray(cycle.states, dtype=np.int64)[turn]
+    """(T,) the state of each frame, of `count` that there are; no cycle is one state all along."""
+    states, hold = (cycle.states, cycle.hold) if cycle else ((0,), 1)
+    shifted = (np.asarray(states) + rng.integers(count)) % count
+    start = rng.integers(hold * len(states))
+    turn: NDArray[np.int64] = (np.arange(frames) + start) // hold % len(states)
+    return shifted[turn]
 
 
 def _subject(
     program: ClassProgram, rng: np.random.Generator, frames: int, height: int, width: int
 ) -> _Sprite:
     """The object that carries the class."""
-    size = int(rng.uniform(0.50, 0.75) * height)
+    size = int(rng.uniform(0.42, 0.68) * height)
     kind = program.texture or str(rng.choice(list(TEXTURES)))
-    pattern = _texture(kind, size, rng.uniform(5.0, 10.0), rng)
+    pattern = _texture(kind, size, 4.0 * 2.2 ** rng.uniform(0, 1), rng)
     speed = rng.uniform(*(program.velocity or (0.0, 0.0)))
     path = _path(rng, (speed, 0.0), frames, (height, width // 2)) + (0, width // 4)
     shape = _states(program.outline, len(SHAPES), frames, rng)

@@ -8,13 +8,13 @@ import matplotlib
 
 matplotlib.use("Agg")
 
-import matplotlib.pyplot as plt  # noqa: E402
-import pandas as pd  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from expander.report.tables import candidates, contraction, steps  # noqa: E402
-from expander.store import Run  # noqa: E402
+from expander.report.tables import candidates, contraction, steps
+from expander.store import Run
 
 # Okabe and Ito's colours: told apart by colour-blind readers; markers tell them apart in grey.
 AXIS_STYLE = {
@@ -36,13 +36,13 @@ def trajectory(run: Run) -> Figure:
     grown = table[table["kind"] != "contraction"]
     axes.plot(grown["cost"] / 1e9, grown["accuracy"] * 100, color="0.25", lw=1.5, zorder=2)
     _contraction(axes, table)
-    for row in table.itertuples():
-        colour, marker = AXIS_STYLE[str(row.axis)]
-        place = (row.cost / 1e9, row.accuracy * 100)
+    for row in table.to_dict("records"):
+        colour, marker = AXIS_STYLE[row["axis"]]
+        place = (row["cost"] / 1e9, row["accuracy"] * 100)
         axes.plot(*place, marker, color=colour, ms=10, mec="black", zorder=3)
-        name = f"contract {row.axis}" if row.kind == "contraction" else str(row.axis)
-        below = row.kind == "contraction"
-        axes.annotate(name, place, xytext=(0, -18 if below else 12), textcoords="offset points",
+        contracted = row["kind"] == "contraction"
+        name = f"contract {row['axis']}" if contracted else row["axis"]
+        axes.annotate(name, place, xytext=(0, -18 if contracted else 12), textcoords="offset points",
                       ha="center", fontsize=9, fontweight="bold")  # fmt: skip
     _target(axes, run)
     _dress(axes, len(tried))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -160,6 +161,6 @@ def _axis_text(kind: str, axis: str) -> str:
 
 
 def _lead_text(lead: float, low: float, high: float) -> str:
-    if pd.isna(lead):
+    if math.isnan(lead):
         return ""
-    return f"{lead:+.1f} [{low:+.1f}, {high:+.1f}]{' tie' if low <= 0 <= high else ''}"
+    return f"{lead:+.1f} [{low:+.1f}, {high:+.1f}]" + (" tie" if low <= 0 <= high else "")

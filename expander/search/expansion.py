@@ -104,7 +104,7 @@ def expand(
     return candidates, tuple(step for step in steps if isinstance(step, Rejection))
 
 
-def largest(space: SearchSpace, cost_of: CostOf, limits: SourceLimits) -> Spec:
+def largest(space: SearchSpace, limits: SourceLimits) -> Spec:
     """Every axis at its limit, as far as the videos allow: no search of the space costs more."""
     spec = space.start
     for axis, rule in space.axes.items():

@@ -1,0 +1,66 @@
+"""A small set of real MP4 files and a private cache, shared by the tests that need videos."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from expander.data.synthetic import SetConfig, make
+
+ASSETS = Path(__file__).parent / "assets"
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two training videos and one validation video of each class, with train.txt and val.txt."""
+    return make(tmp_path_factory.mktemp("videos") / "set", SetConfig(train=2, val=1), workers=1)
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a user whose cache is empty."""
+    return {**os.environ, "XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
+
+
+@pytest.fixture
+def expander(tmp_path: Path, environment: dict[str, str]) -> Run:
+    """Calls the command line as a process in an empty folder."""
+
+    def call(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "expander.cli", *map(str, arguments)],
+            cwd=tmp_path, env={**environment, **variables}, capture_output=True, text=True,
+            stdin=subprocess.DEVNULL, check=False, timeout=600,
+        )  # fmt: skip
+
+    return call
+
+
+@pytest.fixture
+def micro(videos: Path) -> list[str]:
+    """Options of a search that takes seconds: three axes, four steps' worth, own videos."""
+    return [
+        "search", "--space", str(ASSETS / "micro.yaml"), "--target-gflops", "0.0004",
+        "--train-ann", str(videos / "train.txt"), "--val-ann", str(videos / "val.txt"),
+        "--data-root", str(videos),
+    ]  # fmt: skip
+
+
+def decisions(journal: Path) -> list[str]:
+    """The journal without what may differ between two runs of the same search: times."""
+    lines = []
+    for line in journal.read_text().splitlines():
+        event = json.loads(line)
+        del event["time"]
+        event.get("result", {}).pop("seconds", None)
+        event.pop("backend", None)
+        lines.append(json.dumps(event, sort_keys=True))
+    # Trials of a step end in any order; the decisions between them are in order.
+    return sorted(lines, key=lambda text: (json.loads(text)["step"], "trial_" not in text, text))

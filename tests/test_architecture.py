@@ -1,0 +1,122 @@
+"""Layers: imports only downward. Budgets: small files, small functions. Heavy libraries at home."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "expander"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+LAYERS = [
+    (0, ("__init__", "errors", "spec", "strict_yaml", "config", "space", "settings", "records")),
+    (1, ("search", "store", "data", "model", "training", "evaluation")),
+    (2, ("cost", "trial", "measurement")),
+    (3, ("backends",)),
+    (4, ("engine", "preparation")),
+    (5, ("report", "commands", "cli")),
+]
+HOMES = {
+    "ray": {"backends/ray_tune.py"},
+    "fvcore": {"cost.py"},
+    "decord": {"data/decode.py"},
+    "av": {"data/synthetic.py", "data/decode.py"},
+    "matplotlib": {"report/figures.py"},
+    "safetensors": {"model/weights.py"},
+    "click": {"cli.py", "commands"},
+    "tqdm": {"commands"},
+    "pydantic": {"strict_yaml.py", "records.py", "config.py", "space.py", "store.py"},
+    "yaml": {"strict_yaml.py", "space.py", "preparation.py"},
+}
+NO_TORCH = ("spec.py", "strict_yaml.py", "config.py", "space.py", "settings.py", "records.py", "store.py",
+            "engine.py", "search", "report", "data/sampling.py", "data/annotations.py",
+            "data/synthetic.py", "data/scenes.py")  # fmt: skip
+
+
+def _relative(module: Path) -> str:
+    return module.relative_to(PACKAGE).as_posix()
+
+
+def _layer(module: str) -> int:
+    top = module.split("/")[0].removesuffix(".py")
+    found = [level for level, names in LAYERS if top in names]
+    assert found, f"{module} belongs to no layer: add it to LAYERS"
+    return found[0]
+
+
+def _imports(module: Path) -> Iterator[tuple[str, bool]]:
+    """Every imported module, and whether it is imported when the file is."""
+    tree = ast.parse(module.read_text())
+    for node in ast.walk(tree):
+        direct = node in tree.body
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, direct) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{module}: relative import"
+            yield node.module, direct
+            yield from ((f"{node.module}.{alias.name}", direct) for alias in node.names)
+
+
+def _file_of(name: str) -> str | None:
+    """The file of a module of ours, relative to the package."""
+    path = PACKAGE.joinpath(*name.split(".")[1:])
+    if path.with_suffix(".py").exists() and name != "expander":
+        return _relative(path.with_suffix(".py"))
+    return None
+
+
+@pytest.mark.parametrize("module", MODULES, ids=_relative)
+def test_imports_go_downward_only(module: Path) -> None:
+    own = _layer(_relative(module))
+    for name, _ in _imports(module):
+        target = _file_of(name) if name.startswith("expander") else None
+        if target is not None:
+            # cost.py measures with the network; the pure parts only ever get it as an argument.
+            assert _layer(target) <= own, f"{_relative(module)} imports upward: {name}"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=_relative)
+def test_libraries_are_imported_in_their_own_files_only(module: Path) -> None:
+    here = _relative(module)
+    for name, _ in _imports(module):
+        homes = HOMES.get(name.split(".")[0])
+        if homes is not None:
+            assert any(here == home or here.startswith(f"{home}/") for home in homes), f"{here}: {name}"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=_relative)
+def test_the_pure_and_the_reading_parts_do_not_import_torch(module: Path) -> None:
+    here = _relative(module)
+    if any(here == part or here.startswith(f"{part}/") for part in NO_TORCH):
+        assert not [name for name, _ in _imports(module) if name.split(".")[0] == "torch"]
+
+
+@pytest.mark.parametrize("module", sorted([*MODULES, *ROOT.glob("analysis/*.py"), *ROOT.glob("benchmarks/*.py")]),
+                         ids=lambda path: path.name)  # fmt: skip
+def test_files_and_functions_stay_within_their_budgets(module: Path) -> None:
+    text = module.read_text()
+    assert len(text.splitlines()) <= 300
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            assert node.end_lineno - node.lineno < 50, f"{module}:{node.lineno} {node.name}"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=_relative)
+def test_every_public_name_has_a_docstring(module: Path) -> None:
+    tree = ast.parse(module.read_text())
+    kinds = ast.FunctionDef | ast.ClassDef
+    for node in [tree, *(n for n in tree.body if isinstance(n, kinds) and not n.name.startswith("_"))]:
+        if isinstance(node, ast.Module) and not text_of(node):
+            continue
+        plain_event = isinstance(node, ast.ClassDef) and _relative(module) == "records.py"
+        assert ast.get_docstring(node) or plain_event, f"{_relative(module)}: {getattr(node, 'name', 'module')}"
+
+
+def text_of(node: ast.Module) -> bool:
+    """Whether a module holds anything."""
+    return bool(node.body)

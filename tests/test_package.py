@@ -1,0 +1,48 @@
+"""The package as users install it: a wheel and an editable install, search spaces included."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parent.parent
+CHECK = (
+    "import expander, expander.space as s; print(expander.__file__); "
+    "print(s.load_space('x3d').step_factor, s.load_spec('x3d_s').frames)"
+)
+
+
+@pytest.mark.parametrize("editable", [False, True], ids=["wheel", "editable"])
+def test_an_installed_package_finds_its_search_spaces_and_its_command(tmp_path: Path, editable: bool) -> None:
+    source = tmp_path / "source"
+    wanted = ("expander", "search_spaces", "setup.cfg", "pyproject.toml", "README.md")
+    for name in wanted:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        source.mkdir(exist_ok=True)
+        copy(ROOT / name, source / name)
+    python = _environment(tmp_path / "venv")
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps",
+           "--no-build-isolation", "--no-index"]  # fmt: skip
+    subprocess.run([*pip, *(["-e"] if editable else []), str(source)], check=True, cwd=tmp_path)
+    seen = subprocess.run([python, "-c", CHECK], check=True, capture_output=True, text=True, cwd=tmp_path)
+    assert (str(source) if editable else str(tmp_path / "venv")) in seen.stdout
+    assert seen.stdout.endswith("2.0 13\n")
+    command = python.parent / "expander"
+    cost = subprocess.run([command, "cost", "x3d_s"], check=True, capture_output=True, text=True, cwd=tmp_path)
+    assert "1,962,892,112" in cost.stdout
+
+
+def _environment(folder: Path) -> Path:
+    """A virtual environment that sees this one's libraries, but not the expander installed in it."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    python = folder / "bin" / "python"
+    query = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    site = Path(subprocess.run(query, check=True, capture_output=True, text=True).stdout.strip())
+    (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python
