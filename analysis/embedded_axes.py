@@ -124,7 +124,7 @@ def control_table(spec: Spec, space: SearchSpace, data: VideoData, seeds: range)
 
 def one_training(spec: Spec, space: SearchSpace, data: VideoData, seed: int, shuffled: bool) -> float:
     """video_top1 of one proxy training."""
-    recipe, frames = space.proxy, decoder(DataConfig())
+    recipe, frames = space.proxy, decoder(DataConfig(), data.fingerprint)
     training = ShuffledTraining if shuffled else TrainingClips
     views = ShuffledViews if shuffled else ViewClips
     torch.manual_seed(seed)

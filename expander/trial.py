@@ -74,7 +74,7 @@ def _train(
 ) -> tuple[float, int]:
     """The last training loss, and how many unreadable videos were replaced."""
     recipe, settings = order.recipe, order.data
-    clips = TrainingClips(data.train, order.trial.spec, recipe.flip, decoder(settings))
+    clips = TrainingClips(data.train, order.trial.spec, recipe.flip, decoder(settings, data.fingerprint))
     items = training_order(len(data.train), recipe.steps * recipe.batch, order.trial.seed)
     bad: set[str] = set()
 
@@ -98,7 +98,7 @@ def _validate(
     network: X3D, order: TrialOrder, data: VideoData, device: torch.device
 ) -> VideoScores:
     recipe, settings = order.recipe, order.data
-    clips = ViewClips(data.val, order.trial.spec, recipe.views, decoder(settings))
+    clips = ViewClips(data.val, order.trial.spec, recipe.views, decoder(settings, data.fingerprint))
     batches = loader(clips, range(len(clips)), recipe.batch, settings.workers)
     scores = score_videos(network, batches, recipe.views, device)
     if len(scores.bad) > settings.max_bad_fraction * len(data.val):

@@ -195,7 +195,9 @@ def _backend(config: BackendConfig) -> Backend:
 def _go(run: Run, start: RunStarted, backend: BackendConfig, pace: Pace) -> None:
     """Searches to the end and shows what came of it."""
     from expander.commands.narration import Narrator
+    from expander.commands.progress import Counter
     from expander.commands.results import draw
+    from expander.data.sources import fill_cache, open_data
     from expander.engine import search as run_search
     from expander.engine import state_of
     from expander.report.tables import trajectory_text
@@ -203,6 +205,8 @@ def _go(run: Run, start: RunStarted, backend: BackendConfig, pace: Pace) -> None
     state = state_of(run)
     if not state.finished:
         click.echo(f"run: {run.folder}")
+        with Counter("decoding the videos (once)", "video") as counter:
+            fill_cache(open_data(start.data), start.data, counter)
         narrator = Narrator(start.problem, pace, _foretell)
         with narrator, _backend(backend) as entered:
             state = run_search(run, entered, narrator)

@@ -6,9 +6,11 @@ to decord sorted and unique (several times faster) and are gathered after.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,15 @@ def _bytes(path: Path, reader: Any) -> int:
     return len(reader) * _gather(path, reader, np.zeros(1, np.int64)).nbytes
 
 
+def _size(folder: Path) -> int:
+    """Bytes of the files in a folder that others may be writing to."""
+    total = 0
+    for entry in os.scandir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            total += entry.stat().st_size
+    return total
+
+
 def probe(path: Path) -> tuple[int, int, int]:
     """Frames, height and width of a video. Raises VideoError."""
     reader = _open(path)
@@ -74,7 +85,8 @@ def probe(path: Path) -> tuple[int, int, int]:
 class Decoder:
     """Reads chosen frames of videos; keeps decoded videos in `cache` up to `budget` bytes.
 
-    What is returned never depends on the cache: it holds whole videos at their native size. Several
+    `cache` is the folder of one data set; the budget holds for it and its siblings together. What
+    is returned never depends on the cache: it holds whole videos at their native size. Several
     processes may share a cache; files appear in it whole.
     """
 
@@ -96,11 +108,30 @@ class Decoder:
         self._store(kept, video)
         return video[indices]
 
+    def lacks(self, path: Path) -> bool:
+        """Whether there is a cache, and it does not hold this video."""
+        with contextlib.suppress(VideoError):
+            kept = self._kept(path)
+            return kept is not None and not kept.exists()
+        return False
+
+    def make_room(self, needed: float) -> bool:
+        """Whether `needed` more bytes fit, after deleting other data sets' frames, oldest first."""
+        if self.cache is None:
+            return False
+        others = [folder for folder in self.cache.parent.iterdir() if folder != self.cache]
+        for folder in sorted(others, key=lambda folder: folder.stat().st_mtime):
+            if needed <= self.room:
+                break
+            self.room += _size(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+        return needed <= self.room
+
     def _used(self) -> int:
         assert self.cache is not None
         try:
             self.cache.mkdir(parents=True, exist_ok=True)
-            return sum(entry.stat().st_size for entry in os.scandir(self.cache))
+            return sum(_size(folder) for folder in self.cache.parent.iterdir())
         except OSError as error:
             log.warning("%s: no cache of decoded frames: %s", self.cache, error.strerror)
             self.cache = None

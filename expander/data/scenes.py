@@ -21,15 +21,14 @@ Array = NDArray[np.float32]
 Video = NDArray[np.uint8]
 
 SHAPES = ("disc", "ring", "cross")
-LIGHTS = tuple(range(-45, 46, 9))  # grey levels added to the object's colour
+LIGHTS = tuple(range(-40, 41, 8))  # grey levels added to the object's colour
 
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
     """States shown in turn, again and again, each held for `hold` frames, from a random time on.
 
-    A random number is added to all states of a video, modulo the number of states there are: a
-    single frame never tells one cycle from another, nor from no cycle.
+    Two cycles of the same states look the same in a single frame, whatever their order and hold.
     """
 
     states: tuple[int, ...]
@@ -56,7 +55,7 @@ class ClassProgram:
 class Clutter:
     """How much a scene is disturbed: other objects, camera shake (pixels), noise (grey levels)."""
 
-    distractors: tuple[int, int] = (0, 2)
+    distractors: tuple[int, int] = (1, 3)
     shake: float = 3.0
     noise: float = 3.0
 
@@ -148,20 +147,22 @@ def _texture(kind: str, size: int, period: float, rng: np.random.Generator) -> A
 
 
 RISE, FALL = tuple(range(len(LIGHTS))), tuple(reversed(range(len(LIGHTS))))
-BLINK = (0, len(LIGHTS) // 2)
+BLINK = (0, len(LIGHTS) - 1)
+# The states of a blink, one of them all along: a single frame does not tell steady from blinking.
+STEADY = Cycle(BLINK, hold=1_000_000)
 
 CLASSES = (
     ClassProgram("bars-up", "bars", velocity=(-4.5, -2.0)),
     ClassProgram("bars-down", "bars", velocity=(2.0, 4.5)),
-    ClassProgram("posts-steady", "posts"),
+    ClassProgram("posts-steady", "posts", light=STEADY),
     ClassProgram("posts-flickering", "posts", light=Cycle(BLINK, 8)),
     ClassProgram("checks-brightening", "checks", light=Cycle(RISE, 3)),
     ClassProgram("checks-dimming", "checks", light=Cycle(FALL, 3)),
-    ClassProgram("diamonds-steady", "diamonds"),
+    ClassProgram("diamonds-steady", "diamonds", light=STEADY),
     ClassProgram("diamonds-blinking", "diamonds", light=Cycle(BLINK, 16)),
     ClassProgram("rings-brightening-slowly", "rings", light=Cycle(RISE, 6)),
     ClassProgram("rings-dimming-slowly", "rings", light=Cycle(FALL, 6)),
-    ClassProgram("zigzags-steady", "zigzags"),
+    ClassProgram("zigzags-steady", "zigzags", light=STEADY),
     ClassProgram("zigzags-blinking-slowly", "zigzags", light=Cycle(BLINK, 24)),
 )
 """The embedded set: six textures that one sharp frame tells apart, each in two ways of time."""
@@ -194,28 +195,28 @@ def _path(
 
 def _picture(pattern: Array, rng: np.random.Generator) -> Array:
     """(S, S, 3) of a pattern (S, S, 1) in a random colour."""
-    colour = rng.uniform(110, 165, size=3).astype(np.float32)
-    return colour + pattern * np.float32(rng.uniform(38, 62))
+    colour = rng.uniform(115, 175, size=3).astype(np.float32)
+    return colour + pattern * np.float32(rng.uniform(28, 55))
 
 
 def _states(
     cycle: Cycle | None, count: int, frames: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """(T,) the state of each frame, of `count` that there are; no cycle is one state all along."""
-    states, hold = (cycle.states, cycle.hold) if cycle else ((0,), 1)
-    shifted = (np.asarray(states) + rng.integers(count)) % count
-    start = rng.integers(hold * len(states))
-    turn: NDArray[np.int64] = (np.arange(frames) + start) // hold % len(states)
-    return shifted[turn]
+    """(T,) the state of each frame, out of `count`; without a cycle one state all along."""
+    if cycle is None:
+        return np.full(frames, rng.integers(count))
+    start = rng.integers(cycle.hold * len(cycle.states))
+    turn: NDArray[np.int64] = (np.arange(frames) + start) // cycle.hold % len(cycle.states)
+    return np.asarray(cycle.states, dtype=np.int64)[turn]
 
 
 def _subject(
     program: ClassProgram, rng: np.random.Generator, frames: int, height: int, width: int
 ) -> _Sprite:
     """The object that carries the class."""
-    size = int(rng.uniform(0.42, 0.68) * height)
+    size = int(rng.uniform(0.40, 0.62) * height)
     kind = program.texture or str(rng.choice(list(TEXTURES)))
-    pattern = _texture(kind, size, 4.0 * 2.2 ** rng.uniform(0, 1), rng)
+    pattern = _texture(kind, size, 3.4 * 1.9 ** rng.uniform(0, 1), rng)
     speed = rng.uniform(*(program.velocity or (0.0, 0.0)))
     path = _path(rng, (speed, 0.0), frames, (height, width // 2)) + (0, width // 4)
     shape = _states(program.outline, len(SHAPES), frames, rng)

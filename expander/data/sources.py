@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +77,40 @@ def source_limits(data: VideoData) -> SourceLimits:
     return SourceLimits(frames, short)
 
 
-def decoder(config: DataConfig) -> Decoder:
-    """A decoder on this process's cache of decoded frames."""
-    return Decoder(cache_folder() / "frames", config.cache_gb * 1e9)
+def decoder(config: DataConfig, fingerprint: str) -> Decoder:
+    """A decoder on the cache of decoded frames of a data set."""
+    return Decoder(cache_folder() / "frames" / fingerprint[:16], config.cache_gb * 1e9)
+
+
+def fill_cache(
+    data: VideoData, config: DataConfig, progress: Callable[[int, int], None] | None = None
+) -> None:
+    """Decodes every video once into the cache, on all CPUs, if the cache has room for all of them.
+
+    Trials would do the same one by one; together it is done before the first of them waits.
+    """
+    frames = decoder(config, data.fingerprint)
+    paths = [path for path in (*data.train.paths, *data.val.paths) if frames.lacks(path)]
+    if not paths or not frames.make_room(len(paths) * _typical_bytes(paths)):
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=context) as pool:
+        for done, _ in enumerate(pool.map(partial(_decode, config, data.fingerprint), paths, chunksize=8), 1):
+            if progress is not None:
+                progress(done, len(paths))
+
+
+def _decode(config: DataConfig, fingerprint: str, path: Path) -> None:
+    # An unreadable video is the business of the trial that needs it: it is counted there.
+    with contextlib.suppress(VideoError):
+        decoder(config, fingerprint).read(path, lambda _: np.zeros(1, np.int64))
+
+
+def _typical_bytes(paths: Sequence[Path]) -> float:
+    """Of a decoded video: the mean over a few."""
+    sizes = []
+    for path in paths[:: max(1, len(paths) // 8)]:
+        with contextlib.suppress(VideoError):
+            frames, height, width = probe(path)
+            sizes.append(3 * frames * height * width)
+    return sum(sizes) / len(sizes) if sizes else 0.0

@@ -1,7 +1,8 @@
 """Stem, residual block and head of X3D as plain 3-D convolutions: the definition of the network.
 
 Source: X3D (arXiv 2004.04730), table 1; the details agree with the released SlowFast code.
-Shapes: N batch, C channels, T frames, H height, W width. No layer here changes T.
+Shapes: N batch, C channels, T frames, H height, W width; no layer here changes T. F of `BatchNorm`:
+frames of all clips.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class SqueezeExcite(nn.Module):
     def forward(self, x_NCTHW: Tensor) -> Tensor:
         """(N, C, T, H, W) -> the same shape."""
         mean_NC111 = x_NCTHW.mean((2, 3, 4), keepdim=True)
-        return x_NCTHW * self.fc2(F.relu_(self.fc1(mean_NC111))).sigmoid()
+        gate_NC111: Tensor = self.fc2(F.relu_(self.fc1(mean_NC111))).sigmoid()
+        return x_NCTHW * gate_NC111
 
 
 class Shortcut(nn.Module):
@@ -79,9 +81,7 @@ class Block(nn.Module):
         stride = 2 if first else 1
         self.conv_a = nn.Conv3d(channels, inner, 1, bias=False)
         self.bn_a = BatchNorm(inner)
-        self.conv_b = nn.Conv3d(
-            inner, inner, 3, (1, stride, stride), 1, groups=inner, bias=False
-        )
+        self.conv_b = nn.Conv3d(inner, inner, 3, (1, stride, stride), 1, groups=inner, bias=False)
         self.bn_b = BatchNorm(inner)
         self.se = SqueezeExcite(inner) if excite else None
         self.conv_c = nn.Conv3d(inner, out, 1, bias=False)
@@ -100,7 +100,9 @@ class Block(nn.Module):
 class Head(nn.Module):
     """1x1x1 convolution to the inner width, global average, hidden linear, dropout, classifier."""
 
-    def __init__(self, channels: int, inner: int, hidden: int, classes: int, dropout: float) -> None:
+    def __init__(
+        self, channels: int, inner: int, hidden: int, classes: int, dropout: float
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv3d(channels, inner, 1, bias=False)
         self.bn = BatchNorm(inner)

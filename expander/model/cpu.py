@@ -24,7 +24,7 @@ def usable(x_NCTHW: Tensor) -> bool:
     """Whether to compute this way: eagerly on a CPU. Tracers and exporters get standard layers."""
     return (
         x_NCTHW.device.type == "cpu"
-        and not torch.jit.is_tracing()
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled("cpu")
     )
@@ -88,13 +88,14 @@ def _excite(se: SqueezeExcite, x_FCHW: Tensor, clips: int) -> Tensor:
     gate_NC = F.linear(hidden, se.fc2.weight.flatten(1), se.fc2.bias).sigmoid()
     if x_FCHW.shape[0] == clips:
         return x_FCHW * gate_NC[:, :, None, None]
-    return (x_FCHW.unflatten(0, (-1, clips)) * gate_NC[:, :, None, None]).flatten(0, 1)
+    x_TNCHW = x_FCHW.view(-1, clips, *x_FCHW.shape[1:])
+    return (x_TNCHW * gate_NC[:, :, None, None]).flatten(0, 1)
 
 
 def _clip_mean(x_FCHW: Tensor, clips: int) -> Tensor:
     """(F, C, H, W) -> the mean of each clip (N, C)."""
     mean_FC = x_FCHW.mean((2, 3))
-    return mean_FC if len(mean_FC) == clips else mean_FC.unflatten(0, (-1, clips)).mean(0)
+    return mean_FC if len(mean_FC) == clips else mean_FC.view(-1, clips, mean_FC.shape[1]).mean(0)
 
 
 def _pointwise(conv: nn.Conv3d, x_FCHW: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class _Depthwise(torch.autograd.Function):
         return y_FCHW
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad_FCHW: Tensor) -> tuple[Tensor, Tensor, None, None]:
         x_FCHW, weight = ctx.saved_tensors
         stride, clips = ctx.stride, ctx.clips
