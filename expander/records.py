@@ -124,6 +124,8 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
+    """The first event: the problem, and where its data and workers are."""
+
     problem: Problem
     data: DataConfig
     backend: BackendConfig
@@ -146,6 +148,8 @@ class StepPlanned:
 
 @dataclass(frozen=True, slots=True)
 class TrialFinished:
+    """A trial gave a result."""
+
     step: int
     result: TrialResult
     event: Literal["trial_finished"] = "trial_finished"
@@ -153,6 +157,8 @@ class TrialFinished:
 
 @dataclass(frozen=True, slots=True)
 class TrialFailed:
+    """A trial gave none, after its retries."""
+
     step: int
     failure: TrialFailure
     event: Literal["trial_failed"] = "trial_failed"

@@ -34,7 +34,8 @@ def test_an_installed_package_finds_its_search_spaces_and_its_command(tmp_path: 
     assert (str(source) if editable else str(tmp_path / "venv")) in seen.stdout
     assert seen.stdout.endswith("2.0 13\n")
     command = python.parent / "expander"
-    cost = subprocess.run([command, "cost", "x3d_s"], check=True, capture_output=True, text=True, cwd=tmp_path)
+    call = [command, "cost", "x3d_s"]
+    cost = subprocess.run(call, check=True, capture_output=True, text=True, cwd=tmp_path)
     assert "1,962,892,112" in cost.stdout
 
 
