@@ -58,7 +58,6 @@ def main() -> NoReturn:
         click.echo(f"error: {error}", err=True)
         code = error.exit_code
     except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
         code = 130
     except BrokenPipeError:
         sys.stderr.close()

@@ -134,7 +134,7 @@ def test_200_random_specs_cost_what_torch_counts() -> None:
 
 
 def test_random_specs_cost_what_torch_counts_at_any_crop() -> None:
-    for crop, spec in enumerate(random_specs(40, seed=2), 1):
+    for crop, spec in enumerate(random_specs(30, seed=2), 1):
         assert cost(spec, crop) == counted_by_torch(spec, crop), (crop, spec)
 
 
@@ -151,7 +151,7 @@ def test_published_specs_cost_what_fvcore_counts(name: str) -> None:
 
 
 def test_random_specs_cost_what_fvcore_counts() -> None:
-    for spec in random_specs(8, seed=3, largest_depth=1):
+    for spec in random_specs(4, seed=3, largest_depth=1):
         assert cost(spec) == measured_cost(spec), spec
 
 
@@ -161,8 +161,8 @@ def test_fvcore_counts_another_crop_too() -> None:
 
 
 @pytest.mark.slow
-def test_200_random_specs_cost_what_fvcore_counts() -> None:
-    for spec in random_specs(200, seed=5):
+def test_many_random_specs_cost_what_fvcore_counts() -> None:
+    for spec in random_specs(40, seed=5):
         assert cost(spec) == measured_cost(spec), spec
 
 

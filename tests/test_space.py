@@ -88,8 +88,8 @@ def test_an_unknown_space_is_told_with_what_was_meant() -> None:
 
 
 def test_an_unknown_spec_is_told_with_what_was_meant() -> None:
-    with pytest.raises(UsageError, match=r"unknown spec 'x3d_sx'; did you mean 'x3d_xs'\? \(or give"):
-        load_spec("x3d_sx")
+    with pytest.raises(UsageError, match=r"unknown spec 'x3d_xll'; did you mean 'x3d_xl'\? \(or give"):
+        load_spec("x3d_xll")
 
 
 @pytest.mark.parametrize("name", ["", "zzz", "../x3d", "/etc/passwd", "x3d.yml/"])
@@ -113,7 +113,8 @@ def test_a_limit_below_the_base_is_refused(limit: float) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("axes: {dpeth: {step: 2, limit: 4}}\n", "f.yaml:1:8: unknown axis 'dpeth'; did you mean 'depth'?"),
+        ("axes: {dpeth: {step: 2, limit: 4}}\n",
+         "f.yaml:1:8: SearchSpace: axes.dpeth is unknown; did you mean 'depth'?"),
         ("axes: {depth: {step: 1, limit: 4}}\n",
          "f.yaml:1:16: axes.depth: step must be a number above 1, or solve"),
         ("axes: {depth: {step: 2, limit: 0.5}}\n",
@@ -136,7 +137,7 @@ def test_a_faulty_space_is_refused_with_the_place_and_the_rule(
     (tmp_path / "f.yaml").write_text(text)
     with pytest.raises(UsageError) as caught:
         load_space(str(tmp_path / "f.yaml"))
-    found = str(caught.value).removeprefix(f"{tmp_path}/").replace("SearchSpace: unknown", "unknown")
+    found = str(caught.value).removeprefix(f"{tmp_path}/")
     assert found.startswith(message)
 
 
@@ -223,7 +224,7 @@ def test_overrides_leave_the_next_settings_alone() -> None:
     ("override", "end"),
     [
         ("prxy.steps=7", "unknown section 'prxy'; did you mean 'proxy'?"),
-        ("zzz.steps=7", "unknown section 'zzz'; known: selection, data, backend, proxy, axes, base, step_factor"),
+        ("zzz.steps=7", "unknown section 'zzz'; known: selection, data, backend, proxy, axes"),
         ("proxy.steps", "write it as section.key=value"),
         ("=7", "write it as section.key=value"),
         ("", "write it as section.key=value"),

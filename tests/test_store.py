@@ -208,11 +208,6 @@ def test_a_run_folder_that_cannot_be_made_is_an_environment_fault(tmp_path: Path
         Run(tmp_path / "file" / "run").create()
 
 
-def test_append_without_a_folder_is_an_environment_fault(tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentFault, match=r"journal\.jsonl: cannot be written: No such file"):
-        Run(tmp_path / "absent").append(EVENTS[0])
-
-
 def test_a_second_process_is_refused_with_the_pid_of_the_first(tmp_path: Path) -> None:
     run = new_run(tmp_path)
     with holder(run.folder) as first:

@@ -191,8 +191,8 @@ def test_absurd_nesting_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"\x00\x01\x02\x03", b"name: \x07a\n", b"\x89PNG\r\n\x1a\n\x00\x00", b"\xff\xfe\x00a", bytes(range(256))],
-    ids=["control", "bell", "image", "utf-16", "all bytes"],
+    [b"\x00\x01\x02\x03", b"name: \x07a\n", b"\x89PNG\r\n\x1a\n\x00\x00", b"\xff\xfe\x00a"],
+    ids=["control", "bell", "image", "utf-16"],
 )
 def test_a_binary_file_is_refused(tmp_path: Path, content: bytes) -> None:
     refused(tmp_path, content)

@@ -6,10 +6,12 @@ reports, and what a crash left undone is simply launched again.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +33,10 @@ QUIET = {
 }
 OBJECT_STORE = 200_000_000
 """Bytes: only settings and results pass through it, never clips."""
+
+SCRATCH = "expander-"
+"""Ray's files of a run lie in /tmp/expander-<pid>-*: Unix socket paths are limited to 107 bytes, so
+not below a TMPDIR that may be long."""
 
 Kinds = {"result": TrialResult, "failure": TrialFailure}
 
@@ -57,8 +63,8 @@ class RayBackend:
     def __enter__(self) -> RayBackend:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
-        # Unix socket paths are limited to 107 bytes, so not below a long TMPDIR.
-        self.scratch = Path(tempfile.mkdtemp(prefix="expander-", dir="/tmp"))
+        _sweep()
+        self.scratch = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-", dir="/tmp"))
         try:
             self._start()
         except Exception as error:
@@ -82,7 +88,11 @@ class RayBackend:
                 "object_store_memory": OBJECT_STORE,
                 "_temp_dir": str(self.scratch / "ray"),
             }
+        handler = signal.getsignal(signal.SIGTERM)
         ray.init(logging_level=logging.ERROR, **options)
+        # Ray puts its own in place, which dies with a C++ stack trace.
+        with contextlib.suppress(ValueError):  # only the main thread has handlers
+            signal.signal(signal.SIGTERM, handler)
         resources = ray.cluster_resources()
         wanted = self.config.gpus_per_trial
         self.gpus = wanted if wanted is not None else min(1.0, resources.get("GPU", 0.0))
@@ -124,6 +134,14 @@ class RayBackend:
         for order in orders:
             if order.trial.id not in listener.seen:
                 report(TrialFailure(order.trial.id, "no result from its Ray worker"))
+
+
+def _sweep() -> None:
+    """Deletes what processes that were killed have left behind."""
+    for folder in Path("/tmp").glob(f"{SCRATCH}[0-9]*-*"):
+        pid = int(folder.name.split("-")[1])
+        if not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _trial_name(trial: Any) -> str:

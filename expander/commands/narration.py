@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import click
 
+from expander.commands.foretelling import foretell
 from expander.cost import cost
 from expander.records import (
     Contracted,
@@ -22,14 +22,12 @@ from expander.report.tables import macs_text
 from expander.search.controller import State, trials
 from expander.search.forecast import Pace
 
-Foretell = Callable[[str, Problem, State, Pace], None]
-
 
 class Narrator:
     """Listens to a search. On a terminal: one tqdm line a step; elsewhere plain lines."""
 
-    def __init__(self, problem: Problem, pace: Pace, foretell: Foretell) -> None:
-        self.problem, self.pace, self.foretell = problem, pace, foretell
+    def __init__(self, problem: Problem, pace: Pace) -> None:
+        self.problem, self.pace = problem, pace
         self.bar: Any = None
         self.seen = self.predicted = 0.0
 
@@ -88,7 +86,7 @@ class Narrator:
         click.echo(f"step {event.step}: {winner.axis}{how} -> {winner.spec}, "
                    f"{macs_text(winner.cost.macs)}, accuracy {event.accuracy:.1%}")  # fmt: skip
         if state.contracted is None and winner.cost.macs < self.problem.target_macs and self.predicted:
-            self.foretell("ahead", self.problem, state, self.pace.scaled(self.seen / self.predicted))
+            foretell("ahead", self.problem, state, self.pace.scaled(self.seen / self.predicted))
 
     def _close(self) -> None:
         if self.bar is not None:

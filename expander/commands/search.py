@@ -13,15 +13,13 @@ from expander.errors import TargetError, UsageError
 if TYPE_CHECKING:
     from expander.backends.base import Backend
     from expander.config import BackendConfig
-    from expander.records import Problem, RunStarted
+    from expander.records import RunStarted
     from expander.search.controller import State
     from expander.search.forecast import Pace
     from expander.settings import Settings
     from expander.store import Run
 
 FRESH_ONLY = ("target", "space", "train_ann", "val_ann", "data_root", "max_steps", "seed", "overrides")
-SLOW_HOURS = 3.0
-"""A forecast above this, without a GPU, gets the advice for CPU-only users."""
 
 
 @click.command()
@@ -53,6 +51,7 @@ def search(**options: Any) -> None:
 
 
 def _fresh(options: dict[str, Any]) -> None:
+    from expander.commands.foretelling import announce
     from expander.commands.inspect import target_macs
     from expander.commands.references import RUNS
     from expander.store import Run
@@ -65,8 +64,9 @@ def _fresh(options: dict[str, Any]) -> None:
     if run.folder.exists() and not options["dry_run"]:
         raise UsageError(f"{run.folder} exists; go on with --resume, or choose another --run")
     start, pace = _plan(settings, macs, options)
-    _announce(start.problem, pace, options["dry_run"])
+    announce(start.problem, pace)
     if options["dry_run"]:
+        click.echo("dry run: nothing was trained")
         return
     from expander.preparation import begin, command_line
 
@@ -107,53 +107,6 @@ def _plan(settings: Settings, macs: int, options: dict[str, Any]) -> tuple[RunSt
     problem = problem_of(settings, macs, len(names), limits, seed, options["max_steps"])
     start = RunStarted(problem, settings.data, settings.backend, fingerprint, names)
     return start, measured_pace(problem, settings.backend, videos)
-
-
-def _announce(problem: Problem, pace: Pace, dry: bool) -> None:
-    from expander.cost import cost
-    from expander.report.tables import macs_text
-    from expander.search.controller import State
-
-    base = cost(problem.space.start)
-    click.echo(f"base: {problem.space.start}, {macs_text(base.macs)} multiply-adds, "
-               f"target {macs_text(problem.target_macs)}")  # fmt: skip
-    _foretell("forecast", problem, State(), pace)
-    hours = _forecast(problem, State(), pace).seconds / 3600
-    if hours > SLOW_HOURS and not _has_gpu():
-        click.echo(
-            "This machine has no GPU, and this space is meant for GPUs. On a CPU, take the small space: "
-            "expander search --space tiny --target-gflops 0.003; or point a cluster at it: "
-            "--set backend.address=ray://HEAD:10001; or shorten the trials: --set proxy.steps=100."
-        )
-    if dry:
-        click.echo("dry run: nothing was trained")
-
-
-def _has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
-
-
-def _forecast(problem: Problem, state: State, pace: Pace) -> Any:
-    from expander.cost import cost
-    from expander.search.forecast import forecast
-
-    return forecast(problem, state, cost, pace)
-
-
-def _foretell(what: str, problem: Problem, state: State, pace: Pace) -> None:
-    ahead = _forecast(problem, state, pace)
-    click.echo(f"{what}: {ahead.steps} steps, {ahead.trials} trials, {_duration(ahead.seconds)}, "
-               f"{pace.parallel} at a time; {ahead.disk / 1e6:.1f} MB of weights")  # fmt: skip
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"about {seconds:.0f} s"
-    if seconds < 5400:
-        return f"about {seconds / 60:.0f} min"
-    return f"about {seconds / 3600:.1f} h"
 
 
 def _resume(options: dict[str, Any]) -> None:
@@ -207,9 +160,14 @@ def _go(run: Run, start: RunStarted, backend: BackendConfig, pace: Pace) -> None
         click.echo(f"run: {run.folder}")
         with Counter("decoding the videos (once)", "video") as counter:
             fill_cache(open_data(start.data), start.data, counter)
-        narrator = Narrator(start.problem, pace, _foretell)
-        with narrator, _backend(backend) as entered:
-            state = run_search(run, entered, narrator)
+        narrator = Narrator(start.problem, pace)
+        try:
+            with narrator, _backend(backend) as entered:
+                state = run_search(run, entered, narrator)
+        except (KeyboardInterrupt, SystemExit):
+            again = f"expander search --run {run.folder.name} --resume"
+            click.echo(f"stopped; nothing finished is lost, go on with: {again}", err=True)
+            raise
     click.echo(trajectory_text(run))
     if state.path:
         click.echo(f"figure: {draw(run)}\nspec: {run.folder / 'specs' / 'final.yaml'}")

@@ -46,6 +46,7 @@ class ClassProgram:
 
     name: str
     texture: str | None = None
+    period: tuple[float, float] = (3.6, 7.2)
     velocity: tuple[float, float] | None = None
     light: Cycle | None = None
     outline: Cycle | None = None
@@ -81,7 +82,23 @@ def _diamonds(u: Array, v: Array) -> Array:
 
 
 def _rings(u: Array, v: Array) -> Array:
-    return np.cos(np.hypot(u, v))
+    return np.cos(np.hypot(u - np.pi, v - np.pi))
+
+
+def _dots(u: Array, v: Array) -> Array:
+    return np.minimum(np.cos(u), np.cos(v)) + 0.4
+
+
+def _grid_lines(u: Array, v: Array) -> Array:
+    return np.maximum(np.cos(u), np.cos(v)) - 0.4
+
+
+def _hexagons(u: Array, v: Array) -> Array:
+    return 0.7 * (np.cos(v) + 2 * np.cos(v / 2) * np.cos(0.866 * u))
+
+
+def _combs(u: Array, v: Array) -> Array:
+    return -_hexagons(u, v)
 
 
 def _zigzags(u: Array, v: Array) -> Array:
@@ -93,8 +110,12 @@ TEXTURES: dict[str, Callable[[Array, Array], Array]] = {
     "posts": _posts,
     "checks": _checks,
     "diamonds": _diamonds,
-    "rings": _rings,
     "zigzags": _zigzags,
+    "rings": _rings,
+    "dots": _dots,
+    "grid": _grid_lines,
+    "hexagons": _hexagons,
+    "combs": _combs,
 }
 """Patterns of period 2 pi in u (rightward) and v (downward), each the same when flipped."""
 
@@ -135,13 +156,13 @@ def _mask(shape: str, size: int) -> Array:
 
 
 def _texture(kind: str, size: int, period: float, rng: np.random.Generator) -> Array:
-    """(S, S, 1) pattern in -1..1, slightly turned, shifted at random (rings stay centred)."""
+    """(S, S, 1) pattern in -1..1, slightly turned, shifted at random."""
     u, v = _grid(size)
     angle = rng.uniform(-0.12, 0.12)
     scale = np.float32(2 * math.pi / period)
     turned_u = (math.cos(angle) * u - math.sin(angle) * v) * scale
     turned_v = (math.sin(angle) * u + math.cos(angle) * v) * scale
-    shift = rng.uniform(0, 2 * math.pi, size=2) if kind != "rings" else (0.0, 0.0)
+    shift = rng.uniform(0, 2 * math.pi, size=2)
     pattern = TEXTURES[kind](turned_u + np.float32(shift[0]), turned_v + np.float32(shift[1]))
     return np.clip(1.6 * pattern, -1, 1)[..., None].astype(np.float32)
 
@@ -150,20 +171,25 @@ RISE, FALL = tuple(range(len(LIGHTS))), tuple(reversed(range(len(LIGHTS))))
 BLINK = (0, len(LIGHTS) - 1)
 # The states of a blink, one of them all along: a single frame does not tell steady from blinking.
 STEADY = Cycle(BLINK, hold=1_000_000)
+COARSE = (6.0, 11.0)  # pixels a period, as against 3.6 to 7.2
 
 CLASSES = (
-    ClassProgram("bars-up", "bars", velocity=(-4.5, -2.0)),
-    ClassProgram("bars-down", "bars", velocity=(2.0, 4.5)),
-    ClassProgram("posts-steady", "posts", light=STEADY),
-    ClassProgram("posts-flickering", "posts", light=Cycle(BLINK, 8)),
-    ClassProgram("checks-brightening", "checks", light=Cycle(RISE, 3)),
-    ClassProgram("checks-dimming", "checks", light=Cycle(FALL, 3)),
-    ClassProgram("diamonds-steady", "diamonds", light=STEADY),
-    ClassProgram("diamonds-blinking", "diamonds", light=Cycle(BLINK, 16)),
-    ClassProgram("rings-brightening-slowly", "rings", light=Cycle(RISE, 6)),
-    ClassProgram("rings-dimming-slowly", "rings", light=Cycle(FALL, 6)),
-    ClassProgram("zigzags-steady", "zigzags", light=STEADY),
-    ClassProgram("zigzags-blinking-slowly", "zigzags", light=Cycle(BLINK, 24)),
+    ClassProgram("bars-steady", "bars", light=STEADY),
+    ClassProgram("bars-blinking", "bars", light=Cycle(BLINK, 24)),
+    ClassProgram("posts-up", "posts", velocity=(-4.5, -2.0)),
+    ClassProgram("posts-down", "posts", velocity=(2.0, 4.5)),
+    ClassProgram("checks-steady", "checks", light=STEADY),
+    ClassProgram("checks-flickering", "checks", light=Cycle(BLINK, 8)),
+    ClassProgram("diamonds-brightening", "diamonds", light=Cycle(RISE, 3)),
+    ClassProgram("diamonds-dimming", "diamonds", light=Cycle(FALL, 3)),
+    ClassProgram("hexagons-brightening", "hexagons", COARSE, light=Cycle(RISE, 6)),
+    ClassProgram("hexagons-dimming", "hexagons", COARSE, light=Cycle(FALL, 6)),
+    ClassProgram("combs-steady", "combs", COARSE, light=STEADY),
+    ClassProgram("combs-blinking", "combs", COARSE, light=Cycle(BLINK, 16)),
+    ClassProgram("dots-steady", "dots", COARSE, light=STEADY),
+    ClassProgram("dots-flickering", "dots", COARSE, light=Cycle(BLINK, 8)),
+    ClassProgram("grid-steady", "grid", COARSE, light=STEADY),
+    ClassProgram("grid-blinking", "grid", COARSE, light=Cycle(BLINK, 24)),
 )
 """The embedded set: six textures that one sharp frame tells apart, each in two ways of time."""
 
@@ -196,7 +222,7 @@ def _path(
 def _picture(pattern: Array, rng: np.random.Generator) -> Array:
     """(S, S, 3) of a pattern (S, S, 1) in a random colour."""
     colour = rng.uniform(115, 175, size=3).astype(np.float32)
-    return colour + pattern * np.float32(rng.uniform(28, 55))
+    return colour + pattern * np.float32(rng.uniform(32, 58))
 
 
 def _states(
@@ -214,9 +240,9 @@ def _subject(
     program: ClassProgram, rng: np.random.Generator, frames: int, height: int, width: int
 ) -> _Sprite:
     """The object that carries the class."""
-    size = int(rng.uniform(0.40, 0.62) * height)
+    size = int(rng.uniform(0.48, 0.72) * height)
     kind = program.texture or str(rng.choice(list(TEXTURES)))
-    pattern = _texture(kind, size, 3.4 * 1.9 ** rng.uniform(0, 1), rng)
+    pattern = _texture(kind, size, rng.uniform(*program.period), rng)
     speed = rng.uniform(*(program.velocity or (0.0, 0.0)))
     path = _path(rng, (speed, 0.0), frames, (height, width // 2)) + (0, width // 4)
     shape = _states(program.outline, len(SHAPES), frames, rng)
@@ -232,7 +258,7 @@ def _distractor(rng: np.random.Generator, frames: int, height: int, width: int) 
     pattern = np.kron(blotches, np.ones((4, 4), np.float32))[:size, :size, None]
     path = _path(rng, (0.0, rng.uniform(-3, 3)), frames, (height, width))
     steady = np.zeros(frames, dtype=np.int64)
-    mask = _mask(SHAPES[rng.integers(2) * 2], size)
+    mask = _mask(SHAPES[rng.integers(len(SHAPES))], size)
     return _Sprite(_picture(pattern * rng.integers(2), rng), [mask], path, steady, steady.astype(np.float32))
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from expander.records import Problem
 from expander.search.contraction import TOLERANCE
-from expander.search.controller import State, trials
+from expander.search.controller import State
 from expander.search.expansion import CostOf, expand
 
 BYTES_PER_PARAM = 4
@@ -45,7 +46,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """steps: rounds of candidates still to come, without the base's. disk: bytes of weights."""
+    """steps: expansions still to come. trials: with the base's and the contraction's. disk: bytes."""
 
     steps: int
     trials: int
@@ -54,28 +55,31 @@ class Forecast:
 
 
 def forecast(problem: Problem, state: State, cost_of: CostOf, pace: Pace) -> Forecast:
-    """From `state` to the end: the next step's specs exact, cost times step_factor after it."""
+    """From `state`, between two steps, to the end."""
     if state.finished:
         return Forecast(0, 0, 0.0, 0)
-    now = state.path[-1].spec if state.path else problem.space.start
-    macs, params = cost_of(now).macs, cost_of(now).params
-    costs = [] if state.path else [float(macs)]
-    candidates, _ = expand(problem.space, now, cost_of, problem.limits)
-    if state.planned and state.planned.kind == "expansion":
-        left = [t for t in trials(problem, state.planned) if t.id not in state.outcomes]
-        costs += [cost_of(t.spec).macs / problem.selection.seeds for t in left]
-    steps, limit = 0, problem.max_steps if problem.max_steps is not None else 1000
-    reached = (1 - TOLERANCE) * problem.target_macs
-    done = max(0, len(state.path) - 1)
-    while macs < reached and steps + done < limit and candidates:
-        macs = int(macs * problem.space.step_factor)
-        exact = [c.cost.macs for c in candidates] if steps == 0 else [macs] * len(candidates)
-        if not (steps == 0 and state.planned and state.planned.kind == "expansion"):
-            costs += exact
-        steps += 1
-    if macs > problem.target_macs:
-        costs.append(problem.target_macs)
+    rounds = _rounds(problem, state, cost_of)
     seeds = problem.selection.seeds
-    total = sum(pace.seconds(problem, c) for c in costs) * seeds / min(pace.parallel, len(costs) or 1)
-    count = len(costs) * seeds
-    return Forecast(steps, count, total, count * params * BYTES_PER_PARAM)
+    seconds = 0.0
+    for macs in rounds:
+        workers = min(pace.parallel, len(macs) * seeds)
+        seconds += sum(pace.seconds(problem, m) for m in macs) * seeds / workers
+    count = sum(map(len, rounds)) * seeds
+    params = cost_of(state.path[-1].spec if state.path else problem.space.start).params
+    steps = sum(len(macs) > 1 for macs in rounds)
+    return Forecast(steps, count, seconds, count * params * BYTES_PER_PARAM)
+
+
+def _rounds(problem: Problem, state: State, cost_of: CostOf) -> list[list[float]]:
+    """Multiply-adds of the trials of every round: the next one exact, then cost times step_factor."""
+    now = state.path[-1].spec if state.path else problem.space.start
+    macs = float(cost_of(now).macs)
+    rounds = [] if state.path else [[macs]]
+    candidates, _ = expand(problem.space, now, cost_of, problem.limits)
+    costs = [float(c.cost.macs) for c in candidates]
+    left = math.inf if problem.max_steps is None else problem.max_steps - max(0, len(state.path) - 1)
+    while macs < (1 - TOLERANCE) * problem.target_macs and left > 0 and costs:
+        rounds.append(costs)
+        macs, left = macs * problem.space.step_factor, left - 1
+        costs = [macs * problem.space.step_factor] * len(costs)
+    return [*rounds, [float(problem.target_macs)]] if macs > problem.target_macs else rounds
