@@ -128,7 +128,7 @@ def one_training(spec: Spec, space: SearchSpace, data: VideoData, seed: int, shu
     training = ShuffledTraining if shuffled else TrainingClips
     views = ShuffledViews if shuffled else ViewClips
     torch.manual_seed(seed)
-    network, device = X3D(spec, recipe.dropout), torch.device("cpu")
+    network, device = X3D(spec, recipe.dropout, recipe.he_head), torch.device("cpu")
     order = training_order(len(data.train), recipe.steps * recipe.batch, seed)
     clips = training(data.train, spec, recipe.flip, frames)
     train(network, loader(clips, order, recipe.batch, 0), recipe, device, lambda *_: None)

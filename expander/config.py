@@ -25,7 +25,9 @@ class Recipe:
     """How a candidate is trained and validated; the same for all candidates of a run.
 
     steps: optimiser steps. batch: clips a step. lr: peak learning rate for this batch. warmup:
-    share of the steps. views: uniform clips per validation video, their probabilities averaged.
+    share of the steps. he_head: He initialisation of the head's first linear, for heads
+    narrower than the published 2048. views: uniform clips per validation video, their probabilities
+    averaged.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -36,6 +38,7 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 5e-5
     dropout: float = 0.5
+    he_head: bool = False
     flip: bool = True
     views: int = 2
 

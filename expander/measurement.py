@@ -24,7 +24,7 @@ def seconds_per_clip(spec: Spec, recipe: Recipe, threads: int, rounds: int = 3) 
     """Of a training step on random clips of `spec`, after one step to warm up; the fastest of `rounds`."""
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = X3D(spec, recipe.dropout).to(device).train()
+    network = X3D(spec, recipe.dropout, recipe.he_head).to(device).train()
     sgd = optimizer(network, recipe)
     shape = (CLIPS, spec.frames, spec.crop, spec.crop, 3)
     clips_NCTHW = torch.rand(shape, device=device).permute(0, 4, 1, 2, 3)

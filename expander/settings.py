@@ -68,7 +68,9 @@ def _override(text: str, values: dict[str, Any], where: dict[str, Position]) -> 
         raise UsageError(f"{source}: name a key of the section, {name}.key=value")
     parsed, _ = parse(written, source)
     node = values[section]
-    for part in path[:-1]:
+    for depth, part in enumerate(path[:-1], 1):
+        if isinstance(node, dict) and part not in node:
+            where[section][path[:depth]] = source
         node = node.setdefault(part, {}) if isinstance(node, dict) else {}
     if not isinstance(node, dict):
         raise UsageError(f"{source}: {'.'.join(path[:-1])} has no keys")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import sys
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -80,7 +81,7 @@ class Spec:
     def __post_init__(self) -> None:
         for axis in AXES:
             value = getattr(self, axis)
-            if type(value) not in (int, float) or not 0 < value < math.inf:
+            if type(value) not in (int, float) or not 0 < value <= sys.float_info.max:
                 raise ValueError(f"factor {axis} must be a finite positive number, not {value!r}")
             object.__setattr__(self, axis, float(value))
 

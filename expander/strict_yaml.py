@@ -47,8 +47,8 @@ def parse(text: str, source: str) -> tuple[Any, Position]:
 
     Raises UsageError for a syntax error, a duplicate key, a tag or an alias.
     """
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         places: Position = {(): f"{source}:1:1"}
         _walk(node, (), source, places)
@@ -56,6 +56,8 @@ def parse(text: str, source: str) -> tuple[Any, Position]:
     except yaml.MarkedYAMLError as error:
         place = _place(source, error.problem_mark or error.context_mark)
         raise UsageError(f"{place}: {error.problem or error.context}") from None
+    except RecursionError:
+        raise UsageError(f"{source}:1:1: nested too deeply") from None
     except (yaml.YAMLError, ValueError) as error:
         raise UsageError(f"{source}:1:1: not YAML: {str(error).splitlines()[0]}") from None
     return value, places
@@ -72,6 +74,8 @@ def _walk(node: Any, path: tuple[Any, ...], source: str, places: Position) -> No
             _walk(item, (*path, index), source, places)
     elif isinstance(node, yaml.MappingNode):
         for key, item in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise UsageError(f"{_place(source, key.start_mark)}: a key must be a plain word")
             below = (*path, key.value)
             if below in places:
                 place = _place(source, key.start_mark)

@@ -49,7 +49,7 @@ def _run(
     # The same seed gives every candidate of a step the same videos, clips, crops and flips.
     torch.manual_seed(order.trial.seed)
     spec = order.trial.spec.with_classes(len(order.classes))
-    network = X3D(spec, order.recipe.dropout).to(device)
+    network = X3D(spec, order.recipe.dropout, order.recipe.he_head).to(device)
     with (folder / "metrics.jsonl").open("w") as metrics:
         train_loss, bad = _train(network, order, data, device, metrics)
         scores = _validate(network, order, data, device)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from expander.cost import cost, layers, measured_cost
+from expander.cost import cost, count, layers, measured_cost
 from expander.model.network import X3D
 from expander.records import Cost
 from expander.space import load_spec
@@ -161,9 +161,18 @@ def test_fvcore_counts_another_crop_too() -> None:
 
 
 @pytest.mark.slow
-def test_many_random_specs_cost_what_fvcore_counts() -> None:
-    for spec in random_specs(40, seed=5):
+def test_200_random_specs_cost_what_fvcore_counts() -> None:
+    for spec in random_specs(200, seed=5, largest_depth=1):
         assert cost(spec) == measured_cost(spec), spec
+
+
+def test_an_operator_that_fvcore_does_not_know_is_an_error() -> None:
+    class Sorted(nn.Module):
+        def forward(self, x_NCTHW: Tensor) -> Tensor:
+            return x_NCTHW.sort(2).values
+
+    with pytest.raises(ValueError, match="fvcore cannot count aten::sort"):
+        count(Sorted(), torch.zeros(1, 3, 2, 4, 4))
 
 
 def test_one_block_costs_what_pen_and_paper_give() -> None:

@@ -46,7 +46,7 @@ def read_list(file: Path, root: Path) -> VideoList:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise DataError(f"{file}: cannot be read: {reason}") from None
     paths, labels = [], []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
         row = line.strip()
         if row and not row.startswith("#"):
             path, label = _row(row, f"{file}:{number}")
@@ -75,6 +75,8 @@ def read_data(train: Path, val: Path, root: Path, classes: tuple[str, ...] = ())
     lists = read_list(train, root), read_list(val, root)
     names = classes or tuple(str(label) for label in range(max(lists[0].labels) + 1))
     unknown = sorted(set(lists[1].labels) - set(lists[0].labels))
+    if max(lists[0].labels) >= len(names):
+        raise DataError(f"{train}: label {max(lists[0].labels)}, but there are {len(names)} classes")
     if unknown:
         raise DataError(f"{val}: label {unknown[0]} has no video in {train}")
     shared = sorted(set(lists[0].paths) & set(lists[1].paths))
@@ -88,7 +90,8 @@ def read_data(train: Path, val: Path, root: Path, classes: tuple[str, ...] = ())
 
 def _fingerprint(lists: tuple[VideoList, VideoList], root: Path, names: tuple[str, ...]) -> str:
     # Relative to the root: the same data set in another place is the same data set.
-    rows = [
-        [[str(path.relative_to(root)) for path in videos.paths], videos.labels] for videos in lists
-    ]
+    def name(path: Path) -> str:
+        return str(path.relative_to(root) if path.is_relative_to(root) else path)
+
+    rows = [[[name(path) for path in videos.paths], videos.labels] for videos in lists]
     return hashlib.sha256(json.dumps([rows, names]).encode()).hexdigest()

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating]
 Video = NDArray[np.uint8]
 
 SHAPES = ("disc", "ring", "cross")
@@ -39,9 +39,9 @@ class Cycle:
 class ClassProgram:
     """What all videos of a class share; an attribute left at None says nothing about the class.
 
-    texture: a key of TEXTURES, None for any of them; velocity: lowest and highest downward speed in
-    pixels a frame (negative: upward), None for no motion; light: cycle of LIGHTS, None for steady;
-    outline: cycle of SHAPES, None for one shape all along.
+    texture: a key of TEXTURES, None for any of them; period: its finest and coarsest, in pixels;
+    velocity: lowest and highest downward speed in pixels a frame (negative: upward), None for no
+    motion; light: cycle of LIGHTS, None for steady; outline: cycle of SHAPES, None for one shape.
     """
 
     name: str
@@ -65,59 +65,23 @@ FULL = Clutter()
 NONE = Clutter(distractors=(0, 0), shake=0.0, noise=0.0)
 
 
-def _bars(u: Array, v: Array) -> Array:
-    return np.cos(v)
-
-
-def _posts(u: Array, v: Array) -> Array:
-    return np.cos(u)
-
-
-def _checks(u: Array, v: Array) -> Array:
-    return 1.4 * np.cos(u) * np.cos(v)
-
-
-def _diamonds(u: Array, v: Array) -> Array:
-    return 0.7 * (np.cos(u) + np.cos(v))
-
-
-def _rings(u: Array, v: Array) -> Array:
-    return np.cos(np.hypot(u - np.pi, v - np.pi))
-
-
-def _dots(u: Array, v: Array) -> Array:
-    return np.minimum(np.cos(u), np.cos(v)) + 0.4
-
-
-def _grid_lines(u: Array, v: Array) -> Array:
-    return np.maximum(np.cos(u), np.cos(v)) - 0.4
-
-
 def _hexagons(u: Array, v: Array) -> Array:
-    return 0.7 * (np.cos(v) + 2 * np.cos(v / 2) * np.cos(0.866 * u))
-
-
-def _combs(u: Array, v: Array) -> Array:
-    return -_hexagons(u, v)
-
-
-def _zigzags(u: Array, v: Array) -> Array:
-    return np.cos(v + 1.5 * np.arcsin(np.sin(u / 2)))
+    """Bright spots in a triangular lattice: three waves, 60 degrees apart."""
+    waves: Array = np.cos(v) + 2 * np.cos(v / 2) * np.cos(math.sqrt(0.75) * u)
+    return 0.7 * waves
 
 
 TEXTURES: dict[str, Callable[[Array, Array], Array]] = {
-    "bars": _bars,
-    "posts": _posts,
-    "checks": _checks,
-    "diamonds": _diamonds,
-    "zigzags": _zigzags,
-    "rings": _rings,
-    "dots": _dots,
-    "grid": _grid_lines,
+    "bars": lambda _, v: np.cos(v),
+    "posts": lambda u, _: np.cos(u),
+    "checks": lambda u, v: 1.4 * np.cos(u) * np.cos(v),
+    "diamonds": lambda u, v: 0.7 * (np.cos(u) + np.cos(v)),
+    "dots": lambda u, v: 0.4 + np.minimum(np.cos(u), np.cos(v)),
+    "grid": lambda u, v: np.maximum(np.cos(u), np.cos(v)) - 0.4,
     "hexagons": _hexagons,
-    "combs": _combs,
+    "combs": lambda u, v: -_hexagons(u, v),
 }
-"""Patterns of period 2 pi in u (rightward) and v (downward), each the same when flipped."""
+"""Patterns of period 2 pi in u (rightward) and v (downward); flipping them only shifts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,15 +98,16 @@ class _Sprite:
     light: Array
 
 
-def _grid(size: int) -> tuple[Array, Array]:
-    """u and v of a size x size square, pixels from its centre."""
-    axis = np.arange(size, dtype=np.float32) - (size - 1) / 2
-    return np.meshgrid(axis, axis)[0], np.meshgrid(axis, axis)[1]
+def _plane(size: int) -> tuple[Array, Array]:
+    """u (rightward) and v (downward) of a size x size square, pixels from its centre."""
+    axis = np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2)
+    u, v = np.meshgrid(axis, axis)
+    return u, v
 
 
 def _mask(shape: str, size: int) -> Array:
     """(S, S, 1) opacity of a shape that fills a size x size square, soft by one pixel."""
-    u, v = _grid(size)
+    u, v = _plane(size)
     r, half = np.hypot(u, v), size / 2
     inside = half - r
     if shape == "ring":
@@ -152,19 +117,19 @@ def _mask(shape: str, size: int) -> Array:
             np.minimum(half - abs(u), 0.36 * half - abs(v)),
             np.minimum(half - abs(v), 0.36 * half - abs(u)),
         )
-    return np.clip(inside + 0.5, 0, 1)[..., None].astype(np.float32)
+    opacity: Array = np.clip(inside + 0.5, 0, 1)[..., None]
+    return opacity
 
 
 def _texture(kind: str, size: int, period: float, rng: np.random.Generator) -> Array:
     """(S, S, 1) pattern in -1..1, slightly turned, shifted at random."""
-    u, v = _grid(size)
+    u, v = _plane(size)
     angle = rng.uniform(-0.12, 0.12)
-    scale = np.float32(2 * math.pi / period)
-    turned_u = (math.cos(angle) * u - math.sin(angle) * v) * scale
-    turned_v = (math.sin(angle) * u + math.cos(angle) * v) * scale
-    shift = rng.uniform(0, 2 * math.pi, size=2)
-    pattern = TEXTURES[kind](turned_u + np.float32(shift[0]), turned_v + np.float32(shift[1]))
-    return np.clip(1.6 * pattern, -1, 1)[..., None].astype(np.float32)
+    cos, sin = (np.float32(f(angle) * 2 * math.pi / period) for f in (math.cos, math.sin))
+    shift = rng.uniform(0, 2 * math.pi, size=2).astype(np.float32)
+    pattern = TEXTURES[kind](cos * u - sin * v + shift[0], sin * u + cos * v + shift[1])
+    clipped: Array = np.clip(np.float32(1.6) * pattern, -1, 1)[..., None]
+    return clipped
 
 
 RISE, FALL = tuple(range(len(LIGHTS))), tuple(reversed(range(len(LIGHTS))))
@@ -191,7 +156,13 @@ CLASSES = (
     ClassProgram("grid-steady", "grid", COARSE, light=STEADY),
     ClassProgram("grid-blinking", "grid", COARSE, light=Cycle(BLINK, 24)),
 )
-"""The embedded set: six textures that one sharp frame tells apart, each in two ways of time."""
+"""The embedded set: eight textures that one sharp frame tells apart, each in two ways of time.
+
+Four are fine (a larger crop pays), four coarse but alike (a larger network pays). In time: steady
+or flickering (period 16 frames: two frames 16 apart see nothing), steady or blinking (period 32 or
+48: two frames 8 apart often see nothing), slow and fast brightening or dimming and motion up or
+down (the order of frames decides).
+"""
 
 
 def _background(rng: np.random.Generator, height: int, width: int) -> Array:
@@ -201,7 +172,7 @@ def _background(rng: np.random.Generator, height: int, width: int) -> Array:
     canvas[:] = rng.uniform(50, 115, size=3)
     for period, amplitude in ((160, 25), (90, 18), (50, 12), (22, 6)):
         angle, phase = rng.uniform(0, 2 * math.pi, size=2)
-        wave = np.cos((math.cos(angle) * x + math.sin(angle) * y) * (6.2832 / period) + phase)
+        wave = np.cos((math.cos(angle) * x + math.sin(angle) * y) * (2 * math.pi / period) + phase)
         tint = rng.uniform(-1, 1, size=3) if period > 40 else np.full(3, rng.uniform(-1, 1))
         canvas += wave[..., None] * (amplitude * tint).astype(np.float32)
     return canvas
@@ -216,7 +187,8 @@ def _path(
     """
     start = rng.uniform(0, 1, size=2) * span
     steps = np.arange(frames)[:, None] * np.asarray(velocity)
-    return np.floor((start + steps) % span).astype(np.int64)
+    places: NDArray[np.int64] = np.floor((start + steps) % span).astype(np.int64)
+    return places
 
 
 def _picture(pattern: Array, rng: np.random.Generator) -> Array:
@@ -255,11 +227,12 @@ def _distractor(rng: np.random.Generator, frames: int, height: int, width: int) 
     """A smaller, plain or blotchy object that drifts sideways."""
     size = int(rng.uniform(0.14, 0.28) * height)
     blotches = rng.uniform(-1, 1, size=(size // 4 + 1, size // 4 + 1)).astype(np.float32)
-    pattern = np.kron(blotches, np.ones((4, 4), np.float32))[:size, :size, None]
+    blotchy = np.kron(blotches, np.ones((4, 4), np.float32))[:size, :size, None]
+    picture = _picture(blotchy * np.float32(rng.integers(2)), rng)
     path = _path(rng, (0.0, rng.uniform(-3, 3)), frames, (height, width))
     steady = np.zeros(frames, dtype=np.int64)
     mask = _mask(SHAPES[rng.integers(len(SHAPES))], size)
-    return _Sprite(_picture(pattern * rng.integers(2), rng), [mask], path, steady, steady.astype(np.float32))
+    return _Sprite(picture, [mask], path, steady, steady.astype(np.float32))
 
 
 def _paste(frame: Array, sprite: _Sprite, time: int) -> None:
@@ -279,9 +252,11 @@ def _paste(frame: Array, sprite: _Sprite, time: int) -> None:
 def _shake(rng: np.random.Generator, frames: int, reach: float) -> NDArray[np.int64]:
     """(T, 2) offsets in 0..2 reach: a smooth wander of a hand-held camera."""
     time = np.arange(frames)[:, None]
-    periods, phases = rng.uniform(12, 45, size=(2, 2)), rng.uniform(0, 6.2832, size=(2, 2))
-    wander = sum(np.sin(6.2832 * time / periods[i] + phases[i]) for i in range(2)) / 2
-    return np.rint(reach * (1 + np.asarray(wander))).astype(np.int64)
+    periods, phases = rng.uniform(12, 45, size=(2, 2)), rng.uniform(0, 2 * math.pi, size=(2, 2))
+    wander = np.sin(2 * math.pi * time / periods[0] + phases[0])
+    wander += np.sin(2 * math.pi * time / periods[1] + phases[1])
+    offsets: NDArray[np.int64] = np.rint(reach * (1 + wander / 2)).astype(np.int64)
+    return offsets
 
 
 def render(

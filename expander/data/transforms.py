@@ -69,10 +69,13 @@ def view(frames_THWC: Tensor, window: Window) -> Tensor:
     new_h, new_w = resized(height, width, window.short_side)
     top, bottom, down = _taps(height, new_h, window.top, window.crop)
     left, right, across = _taps(width, new_w, window.left, window.crop)
+    first, last = int(left[0]), int(right[-1])
     if window.flip:
         left, right, across = left.flip(0), right.flip(0), across.flip(0)
-    rows = torch.lerp(
-        frames_THWC[:, top].float(), frames_THWC[:, bottom].float(), down[:, None, None]
+    seen = frames_THWC[:, :, first : last + 1]
+    above, below = seen.index_select(1, top).float(), seen.index_select(1, bottom).float()
+    rows = torch.lerp(above, below, down[:, None, None])
+    clip = torch.lerp(
+        rows.index_select(2, left - first), rows.index_select(2, right - first), across[:, None]
     )
-    clip = torch.lerp(rows[:, :, left], rows[:, :, right], across[:, None])
     return clip.div_(255 * STD).sub_(MEAN / STD)

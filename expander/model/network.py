@@ -21,9 +21,10 @@ class X3D(nn.Module):
     on the submodules and for second derivatives).
     """
 
-    def __init__(self, spec: Spec, dropout: float = 0.5) -> None:
+    def __init__(self, spec: Spec, dropout: float = 0.5, he_head: bool = False) -> None:
         super().__init__()
         self.plain = False
+        self.he_head = he_head
         self.stem = Stem(spec.stem_width)
         widths, inner_widths = spec.widths, spec.inner_widths
         sizes = zip((spec.stem_width, *widths), inner_widths, widths, spec.depths, strict=False)
@@ -33,7 +34,11 @@ class X3D(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """MSRA (fan out) convolutions, N(0, 0.01) linears, and blocks that start as identity."""
+        """MSRA (fan out) convolutions, N(0, 0.01) linears, and blocks that start as identity.
+
+        he_head: the first linear from He instead. Two linears of 0.01 in a row are meant for the
+        published width of 2048; through a narrow head almost no gradient flows at first.
+        """
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -43,6 +48,8 @@ class X3D(nn.Module):
                 module.reset_parameters()
             if isinstance(module, nn.Conv3d | nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
+        if self.he_head:
+            nn.init.kaiming_normal_(self.head.fc1.weight, nonlinearity="relu")
         for module in self.modules():
             if isinstance(module, Block):
                 nn.init.zeros_(module.bn_c.weight)

@@ -60,12 +60,16 @@ def tell(state: State, event: Event) -> State:
     """The state after one more event. Raises ValueError for one that cannot follow."""
     if state.finished is not None:
         raise ValueError(f"{event.event} after run_finished")
+    if isinstance(event, RunStarted | StepPlanned | Contracted) and state.planned is not None:
+        raise ValueError(f"{event.event} while step {state.planned.step} is undecided")
     match event:
         case RunStarted():
             return state
         case StepPlanned():
             return replace(state, planned=event, outcomes={})
         case TrialFinished(result=outcome) | TrialFailed(failure=outcome):
+            if not _is_planned(state.planned, outcome.trial):
+                raise ValueError(f"{event.event} of {outcome.trial}, which was not planned")
             failed = isinstance(event, TrialFailed)
             outcomes = {**state.outcomes, outcome.trial: outcome}
             return replace(state, outcomes=outcomes, failures=state.failures + failed)
@@ -75,6 +79,12 @@ def tell(state: State, event: Event) -> State:
             return replace(state, contracted=event)
         case RunFinished():
             return replace(state, finished=event, planned=None, outcomes={})
+
+
+def _is_planned(planned: StepPlanned | None, trial: str) -> bool:
+    if planned is None:
+        return False
+    return any(trial.startswith(f"s{planned.step:02d}-{c.axis}-") for c in planned.candidates)
 
 
 def _advance(state: State, event: StepChosen) -> State:

@@ -45,8 +45,8 @@ def tidy(spec: Spec, axis: str, factor: float) -> Spec:
     """
     exact = spec.with_factor(axis, factor)
     if axis in ("temporal", "frame_rate"):
-        whole = exact.frames / (spec.base.frames * exact.temporal * exact.frame_rate)
-        return spec.with_factor(axis, factor * whole)
+        other = exact.frame_rate if axis == "temporal" else exact.temporal
+        return spec.with_factor(axis, exact.frames / (spec.base.frames * other))
     if axis == "spatial":
         return spec.with_factor(axis, exact.crop / spec.base.crop)
     rounded = (spec.with_factor(axis, round(factor, digits)) for digits in range(1, 7))
@@ -110,7 +110,9 @@ def largest(space: SearchSpace, limits: SourceLimits) -> Spec:
     for axis, rule in space.axes.items():
         spec = spec.with_factor(axis, max(1.0, rule.limit))
     if spec.crop > limits.short_side:
-        spec = tidy(spec, "spatial", max(1.0, limits.short_side / spec.base.crop))
+        crop = limits.short_side // spec.base.crop_divisor * spec.base.crop_divisor
+        spec = spec.with_factor("spatial", max(1.0, crop / spec.base.crop))
     if spec.duration > limits.frames:
-        spec = spec.with_factor("temporal", max(1.0, limits.frames / space.start.duration))
+        frames = limits.frames // spec.stride
+        spec = spec.with_factor("temporal", max(1.0, frames / (spec.base.frames * spec.frame_rate)))
     return spec

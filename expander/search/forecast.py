@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 from expander.records import Problem
 from expander.search.contraction import TOLERANCE
-from expander.search.controller import State
+from expander.search.controller import State, trials
 from expander.search.expansion import CostOf, expand
+from expander.spec import Spec
 
 BYTES_PER_PARAM = 4
 FORWARD_SHARE = 1 / 3
@@ -55,31 +56,39 @@ class Forecast:
 
 
 def forecast(problem: Problem, state: State, cost_of: CostOf, pace: Pace) -> Forecast:
-    """From `state`, between two steps, to the end."""
+    """From `state` to the end."""
     if state.finished:
         return Forecast(0, 0, 0.0, 0)
-    rounds = _rounds(problem, state, cost_of)
-    seeds = problem.selection.seeds
-    seconds = 0.0
-    for macs in rounds:
-        workers = min(pace.parallel, len(macs) * seeds)
-        seconds += sum(pace.seconds(problem, m) for m in macs) * seeds / workers
-    count = sum(map(len, rounds)) * seeds
-    params = cost_of(state.path[-1].spec if state.path else problem.space.start).params
-    steps = sum(len(macs) > 1 for macs in rounds)
-    return Forecast(steps, count, seconds, count * params * BYTES_PER_PARAM)
+    seeds, now = problem.selection.seeds, state.path[-1].spec if state.path else problem.space.start
+    first = [] if state.path else [[float(cost_of(now).macs)] * seeds]
+    expansions, reached = _expansions(problem, state, now, cost_of)
+    last = [[float(problem.target_macs)] * seeds] if reached > problem.target_macs else []
+    rounds = [*first, *expansions, *last]
+    seconds = sum(
+        sum(pace.seconds(problem, macs) for macs in trials_macs) / min(pace.parallel, len(trials_macs))
+        for trials_macs in rounds
+    )
+    count = sum(map(len, rounds))
+    return Forecast(len(expansions), count, seconds, count * cost_of(now).params * BYTES_PER_PARAM)
 
 
-def _rounds(problem: Problem, state: State, cost_of: CostOf) -> list[list[float]]:
-    """Multiply-adds of the trials of every round: the next one exact, then cost times step_factor."""
-    now = state.path[-1].spec if state.path else problem.space.start
+def _expansions(
+    problem: Problem, state: State, now: Spec, cost_of: CostOf
+) -> tuple[list[list[float]], float]:
+    """Multiply-adds of the trials of each step to come, and of the spec they end at.
+
+    The next step is exact, less what is done of it; then cost times step_factor.
+    """
     macs = float(cost_of(now).macs)
-    rounds = [] if state.path else [[macs]]
     candidates, _ = expand(problem.space, now, cost_of, problem.limits)
-    costs = [float(c.cost.macs) for c in candidates]
-    left = math.inf if problem.max_steps is None else problem.max_steps - max(0, len(state.path) - 1)
-    while macs < (1 - TOLERANCE) * problem.target_macs and left > 0 and costs:
-        rounds.append(costs)
-        macs, left = macs * problem.space.step_factor, left - 1
-        costs = [macs * problem.space.step_factor] * len(costs)
-    return [*rounds, [float(problem.target_macs)]] if macs > problem.target_macs else rounds
+    costs = [float(c.cost.macs) for c in candidates for _ in range(problem.selection.seeds)]
+    full, steps = len(costs), []
+    if state.planned is not None and state.planned.kind == "expansion":
+        left = (t for t in trials(problem, state.planned) if t.id not in state.outcomes)
+        costs = [float(cost_of(trial.spec).macs) for trial in left]
+    to_go = math.inf if problem.max_steps is None else problem.max_steps - max(0, len(state.path) - 1)
+    while macs < (1 - TOLERANCE) * problem.target_macs and len(steps) < to_go and costs:
+        steps.append(costs)
+        macs *= problem.space.step_factor
+        costs = [macs * problem.space.step_factor] * full
+    return steps, macs

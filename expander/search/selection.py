@@ -61,7 +61,8 @@ def rank(
     leader = max(range(len(arms)), key=lambda i: (scores[i], -_order(arms[i])[0]))
     tied = [i for i in range(len(arms)) if _interval(draws[leader] - draws[i], selection)[0] <= 0]
     winner = min(tied, key=lambda i: _order(arms[i]))
-    rest = sorted((i for i in range(len(arms)) if i != winner), key=lambda i: -scores[i])
+    losers = (i for i in range(len(arms)) if i != winner)
+    rest = sorted(losers, key=lambda i: (-scores[i], _order(arms[i])))
     return (
         *(_standing(arms[i], scores, draws, i, winner, selection) for i in (winner, *rest)),
         *failed,
