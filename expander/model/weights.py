@@ -15,6 +15,7 @@ from expander.store import write_atomic
 
 def save_weights(path: Path, network: X3D, spec: Spec, classes: tuple[str, ...]) -> None:
     """Writes the state of `network`, whole or not at all. Raises EnvironmentFault."""
-    metadata = {"spec": json.dumps(asdict(spec)), "classes": json.dumps(classes)}
+    # One entry: the library writes several in an order that changes from call to call.
+    metadata = {"expander": json.dumps({"spec": asdict(spec), "classes": classes}, sort_keys=True)}
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     write_atomic(path, save(state, metadata))

@@ -82,7 +82,8 @@ def _expansions(
     macs = float(cost_of(now).macs)
     candidates, _ = expand(problem.space, now, cost_of, problem.limits)
     costs = [float(c.cost.macs) for c in candidates for _ in range(problem.selection.seeds)]
-    full, steps = len(costs), []
+    full = len(costs)
+    steps: list[list[float]] = []
     if state.planned is not None and state.planned.kind == "expansion":
         left = (t for t in trials(problem, state.planned) if t.id not in state.outcomes)
         costs = [float(cost_of(trial.spec).macs) for trial in left]
