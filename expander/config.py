@@ -70,6 +70,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         both = (self.train_ann is None) == (self.val_ann is None)
         _require(both, "train_ann and val_ann go together: give both, or neither for embedded data")
+        _require(self.root is None or self.train_ann is not None, "root needs train_ann and val_ann")
         _require(self.workers >= 0, "workers must not be negative")
         _require(0 <= self.cache_gb < math.inf, "cache_gb must not be negative")
         _require(0 <= self.max_bad_fraction < 1, "max_bad_fraction must be at least 0 and below 1")

@@ -50,6 +50,9 @@ def search(run: Run, backend: Backend, listen: Listener) -> State:
     """Runs the search of a folder whose journal has begun to its end; the caller holds the lock."""
     start = started(run)
     state = state_of(run)
+    for event in run.events():
+        if isinstance(event, StepChosen):  # a kill between the event and its file left it out
+            _write_spec(run, event)
 
     def record(event: Event) -> None:
         nonlocal state

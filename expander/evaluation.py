@@ -30,6 +30,11 @@ class VideoScores:
         return self.probabilities.isfinite().all(1)
 
     @property
+    def diverged(self) -> bool:
+        """Whether a video that could be read got no finite score."""
+        return int((~self.readable).sum()) > len(self.bad)
+
+    @property
     def video_top1(self) -> float:
         """Share of videos right, of all in the list."""
         return float(self.correct.double().mean())

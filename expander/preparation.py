@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import yaml
 from expander.config import BackendConfig
 from expander.cost import cost
 from expander.data.synthetic import SetConfig
-from expander.errors import TargetError
+from expander.errors import TargetError, UsageError
 from expander.records import Problem, RunStarted, SourceLimits
 from expander.search.contraction import TOLERANCE
 from expander.search.expansion import expand, largest
@@ -43,10 +43,7 @@ def problem_of(
     max_steps: int | None = None,
 ) -> Problem:
     """The problem of a search. Raises TargetError when no search of the space can meet the target."""
-    base = settings.space.start.with_classes(classes).base
-    space = type(settings.space)(
-        settings.space.axes, base, settings.space.step_factor, settings.space.proxy
-    )
+    space = replace(settings.space, base=settings.space.start.with_classes(classes).base)
     low, high = cost(space.start).macs, cost(largest(space, limits)).macs
     if not low <= target_macs or (1 - TOLERANCE) * target_macs > high:
         side = "below the base" if target_macs < low else "beyond the limits of its axes and videos"
@@ -67,8 +64,25 @@ def measured_pace(problem: Problem, backend: BackendConfig, videos: int) -> Pace
     candidates, _ = expand(problem.space, start, cost, problem.limits)
     costliest = max((base, *candidates), key=lambda c: c.cost.macs)
     threads = backend.cpus_per_trial
-    parallel = 1 if backend.kind == "inline" else max(1, cores() // threads)
+    parallel = 1 if backend.kind == "inline" else _parallel(backend)
     return measure_pace(base, costliest, problem.space.proxy, threads, videos, parallel)
+
+
+def _parallel(backend: BackendConfig) -> int:
+    """Trials at a time on this machine: one a GPU where there are any."""
+    import torch
+
+    at_once = cores() // backend.cpus_per_trial
+    if torch.cuda.is_available() and backend.gpus_per_trial != 0:
+        at_once = min(at_once, int(torch.cuda.device_count() / (backend.gpus_per_trial or 1)))
+    return max(1, at_once)
+
+
+def check_backend(backend: BackendConfig) -> None:
+    """Raises UsageError for a trial that asks for more than this machine has, if it runs here."""
+    if backend.address == "local" and backend.cpus_per_trial > cores():
+        asked = f"backend.cpus_per_trial={backend.cpus_per_trial}"
+        raise UsageError(f"{asked}: this machine has {cores()}; lower it, or set backend.address")
 
 
 def cores() -> int:
@@ -122,7 +136,7 @@ def _commit() -> str:
     here = Path(__file__).parent
     try:
         found = subprocess.run(
-            ["git", "-C", os.fspath(here), "rev-parse", "HEAD"],
+            ["git", f"--git-dir={here.parent / '.git'}", "rev-parse", "HEAD"],
             capture_output=True, text=True, timeout=10, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):

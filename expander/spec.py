@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import sys
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 AXES = ("temporal", "frame_rate", "spatial", "width", "bottleneck", "depth")
 """The six expansion axes, in the fixed order that settles a tie when nothing else does."""
+
+MOST = 1e6
+"""The largest factor: sizes stay whole numbers that can be computed with."""
 
 SE_RATIO = 1 / 16
 TEST_SCALE = 8 / 7  # short side of the test frame over the crop: 160 -> 182, 224 -> 256, 312 -> 356
@@ -81,8 +83,9 @@ class Spec:
     def __post_init__(self) -> None:
         for axis in AXES:
             value = getattr(self, axis)
-            if type(value) not in (int, float) or not 0 < value <= sys.float_info.max:
-                raise ValueError(f"factor {axis} must be a finite positive number, not {value!r}")
+            if type(value) not in (int, float) or not 0 < value <= MOST:
+                allowed = f"a finite positive number up to {MOST:g}"
+                raise ValueError(f"factor {axis} must be {allowed}, not {value!r}")
             object.__setattr__(self, axis, float(value))
 
     @property

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from expander.data.annotations import VideoData
@@ -104,5 +103,6 @@ def _validate(
     if len(scores.bad) > settings.max_bad_fraction * len(data.val):
         share = f"{len(scores.bad)} of {len(data.val)} validation videos cannot be read"
         raise DataError(f"{share}, more than data.max_bad_fraction; {scores.bad[0]}")
-    assert np.isfinite(scores.loss) or not scores.readable.any()
+    if scores.diverged:
+        raise Diverged("the scores of the validation are not finite; a lower proxy.lr may help")
     return scores

@@ -48,17 +48,15 @@ def _layer(module: str) -> int:
     return found[0]
 
 
-def _imports(module: Path) -> Iterator[tuple[str, bool]]:
-    """Every imported module, and whether it is imported when the file is."""
-    tree = ast.parse(module.read_text())
-    for node in ast.walk(tree):
-        direct = node in tree.body
+def _imports(module: Path) -> Iterator[str]:
+    """Every imported module, wherever in the file it is imported."""
+    for node in ast.walk(ast.parse(module.read_text())):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, direct) for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{module}: relative import"
-            yield node.module, direct
-            yield from ((f"{node.module}.{alias.name}", direct) for alias in node.names)
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def _file_of(name: str) -> str | None:
@@ -72,17 +70,16 @@ def _file_of(name: str) -> str | None:
 @pytest.mark.parametrize("module", MODULES, ids=_relative)
 def test_imports_go_downward_only(module: Path) -> None:
     own = _layer(_relative(module))
-    for name, _ in _imports(module):
+    for name in _imports(module):
         target = _file_of(name) if name.startswith("expander") else None
         if target is not None:
-            # cost.py measures with the network; the pure parts only ever get it as an argument.
             assert _layer(target) <= own, f"{_relative(module)} imports upward: {name}"
 
 
 @pytest.mark.parametrize("module", MODULES, ids=_relative)
 def test_libraries_are_imported_in_their_own_files_only(module: Path) -> None:
     here = _relative(module)
-    for name, _ in _imports(module):
+    for name in _imports(module):
         homes = HOMES.get(name.split(".")[0])
         if homes is not None:
             assert any(here == home or here.startswith(f"{home}/") for home in homes), f"{here}: {name}"
@@ -92,7 +89,7 @@ def test_libraries_are_imported_in_their_own_files_only(module: Path) -> None:
 def test_the_pure_and_the_reading_parts_do_not_import_torch(module: Path) -> None:
     here = _relative(module)
     if any(here == part or here.startswith(f"{part}/") for part in NO_TORCH):
-        assert not [name for name, _ in _imports(module) if name.split(".")[0] == "torch"]
+        assert not [name for name in _imports(module) if name.split(".")[0] == "torch"]
 
 
 SCRIPTS = sorted([*ROOT.glob("analysis/*.py"), *ROOT.glob("benchmarks/*.py")])

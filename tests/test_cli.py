@@ -44,7 +44,7 @@ def test_costs_and_traces_start_without_torch_or_ray(command: list[str]) -> None
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("target", ["0", "-1", "nan", "inf"])
+@pytest.mark.parametrize("target", ["0", "-1", "nan", "inf", "1e300"])
 def test_a_target_that_is_no_positive_number_is_a_usage_error(expander: Run, target: str) -> None:
     refused(expander(*MICRO, "--target-gflops", target), 2, "--target-gflops", "positive")
 
@@ -88,11 +88,15 @@ def test_missing_data_are_told_with_the_path(expander: Run, tmp_path: Path) -> N
     (tmp_path / "train.txt").write_text("a.mp4 0\n")
     refused(expander(*MICRO, *target, *lists), 3, "none of its videos exists", "a.mp4")
     refused(expander(*MICRO, *target, *lists[:2]), 2, "train_ann and val_ann go together")
+    refused(expander(*MICRO, *target, "--data-root", "none"), 2, "root needs train_ann and val_ann")
 
 
 def test_an_existing_run_is_never_overwritten(expander: Run, micro: list[str], tmp_path: Path) -> None:
     (tmp_path / "runs" / "old").mkdir(parents=True)
+    refused(expander(*micro, "--run", "old"), 2, "exists", "holds no run")
+    (tmp_path / "runs" / "old" / "journal.jsonl").touch()
     refused(expander(*micro, "--run", "old"), 2, "exists", "--resume")
+    (tmp_path / "runs" / "old" / "journal.jsonl").unlink()
     assert list((tmp_path / "runs" / "old").iterdir()) == []
 
 
@@ -108,7 +112,18 @@ def test_a_run_folder_that_cannot_be_written_is_an_environment_fault(
 def test_resume_takes_no_other_settings_and_needs_a_run(expander: Run) -> None:
     refused(expander("search", "--resume"), 2, "--resume takes --run NAME")
     refused(expander("search", "--resume", "--run", "r", "--seed", "1"), 2, "nothing else")
+    refused(expander("search", "--resume", "--run", "r", "--dry-run"), 2, "nothing else")
     refused(expander("search", "--resume", "--run", "r"), 2, "no run 'r'")
+
+
+@pytest.mark.parametrize("name", ["../r", "/tmp/r", "-rf", ".", "a b", "x" * 300])
+def test_a_run_never_leaves_its_folder(expander: Run, name: str) -> None:
+    refused(expander(*MICRO, "--target-gflops", "0.0004", f"--run={name}"), 2, "--run")
+
+
+def test_a_trial_larger_than_the_machine_is_refused_before_anything_is_made(expander: Run) -> None:
+    many = expander(*MICRO, "--target-gflops", "0.0004", "--set", "backend.cpus_per_trial=100000")
+    refused(many, 2, "backend.cpus_per_trial=100000", "this machine has")
 
 
 def test_a_dry_run_forecasts_and_leaves_nothing_behind(expander: Run, tmp_path: Path) -> None:

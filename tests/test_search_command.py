@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import Run, decisions
+from conftest import ASSETS, Run, decisions
 
 from expander.cost import cost
 from expander.space import load_spec
@@ -21,12 +21,6 @@ TARGET = 0.0004
 
 def _events(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Folders of finished runs, filled by the tests that make them."""
-    return {"root": tmp_path_factory.mktemp("finished")}
 
 
 def test_a_search_ends_within_five_percent_of_its_target(
@@ -45,6 +39,44 @@ def test_a_search_ends_within_five_percent_of_its_target(
     assert (folder / "report" / "trajectory.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "config.yaml").exists()
     assert json.loads((folder / "provenance.json").read_text())["versions"]["torch"]
+
+
+def test_lists_relative_to_the_current_folder_reach_the_workers(
+    expander: Run, videos: Path, tmp_path: Path
+) -> None:
+    for part in videos.iterdir():
+        (tmp_path / part.name).symlink_to(part)
+    lists = ["--train-ann", "train.txt", "--val-ann", "val.txt"]
+    space = ["--space", str(ASSETS / "micro.yaml"), "--target-gflops", "0.0004", "--max-steps", "1"]
+    done = expander("search", *space, *lists, "--run", "r", "--set", "axes.width.limit=1")
+    assert done.returncode == 0, done.stderr
+    assert "limit: stopped after 1 steps" in done.stdout
+
+
+def test_unreadable_videos_end_a_ray_run_with_exit_3_and_their_path(
+    expander: Run, micro: list[str], videos: Path, tmp_path: Path
+) -> None:
+    rows = (videos / "train.txt").read_text().splitlines()
+    (tmp_path / "train.txt").write_text("\n".join([*rows, *(f"none/{n}.mp4 0" for n in range(9))]))
+    at = micro.index("--train-ann") + 1
+    done = expander(*micro[:at], tmp_path / "train.txt", *micro[at + 1 :], "--run", "r")
+    assert done.returncode == 3, done.stderr
+    assert "max_bad_fraction" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_specs_that_a_kill_left_out_are_written_on_resume(
+    expander: Run, micro: list[str], tmp_path: Path
+) -> None:
+    assert expander(*micro, "--run", "r", "--backend", "inline").returncode == 0
+    folder = tmp_path / "runs" / "r"
+    lines = (folder / "journal.jsonl").read_text().splitlines(keepends=True)
+    final = (folder / "specs" / "final.yaml").read_text()
+    (folder / "journal.jsonl").write_text("".join(lines[:-1]))  # without run_finished
+    for spec in (folder / "specs").iterdir():
+        spec.unlink()
+    assert expander("search", "--run", "r", "--resume").returncode == 0
+    assert (folder / "specs" / "final.yaml").read_text() == final
 
 
 def test_ray_and_inline_agree_in_every_metric_and_choice(

@@ -19,7 +19,7 @@ from typing import Any
 
 from expander.backends.base import Report, last_lines
 from expander.config import BackendConfig
-from expander.errors import DataError, EnvironmentFault, ExpanderError
+from expander.errors import DataError, EnvironmentFault, ExpanderError, TargetError, UsageError
 from expander.records import TrialFailure, TrialOrder, TrialResult, from_json, to_json
 from expander.trial import run_trial
 
@@ -34,10 +34,11 @@ QUIET = {
 OBJECT_STORE = 200_000_000
 """Bytes: only settings and results pass through it, never clips."""
 
-SCRATCH = "expander-"
-"""Ray's files of a run lie in /tmp/expander-<pid>-*: Unix socket paths are limited to 107 bytes, so
+SCRATCH = "expander-ray-"
+"""Ray's files of a run lie in /tmp/expander-ray-<pid>-*: Unix socket paths are limited to 107 bytes, so
 not below a TMPDIR that may be long."""
 
+FAULTS = {kind.exit_code: kind for kind in (UsageError, DataError, TargetError, EnvironmentFault)}
 Kinds = {"result": TrialResult, "failure": TrialFailure}
 
 
@@ -48,7 +49,7 @@ def _trainable(config: dict[str, Any]) -> None:
     try:
         outcome = run_trial(from_json(TrialOrder, config["order"]))
     except ExpanderError as error:
-        tune.report({"fault": f"{error} (on {os.uname().nodename})"})
+        tune.report({"fault": f"{error} (on {os.uname().nodename})", "code": error.exit_code})
         return
     kind = "result" if isinstance(outcome, TrialResult) else "failure"
     tune.report({"kind": kind, "outcome": to_json(outcome)})
@@ -96,10 +97,13 @@ class RayBackend:
         resources = ray.cluster_resources()
         wanted = self.config.gpus_per_trial
         self.gpus = wanted if wanted is not None else min(1.0, resources.get("GPU", 0.0))
-        if self.config.cpus_per_trial > resources.get("CPU", 0):
-            has = int(resources.get("CPU", 0))
-            raise EnvironmentFault(f"a trial asks for {self.config.cpus_per_trial} CPUs, Ray has {has}; "
-                                   f"lower backend.cpus_per_trial")
+        self._require("CPU", self.config.cpus_per_trial, resources, "backend.cpus_per_trial")
+        self._require("GPU", self.gpus, resources, "backend.gpus_per_trial")
+
+    def _require(self, kind: str, wanted: float, resources: dict[str, float], key: str) -> None:
+        # Tune would wait for ever for what no node has.
+        if wanted > (has := resources.get(kind, 0.0)):
+            raise EnvironmentFault(f"a trial asks for {wanted:g} {kind}s, Ray has {has:g}; lower {key}")
 
     def __exit__(self, *_: object) -> None:
         import ray
@@ -125,12 +129,18 @@ class RayBackend:
                 name=f"step{orders[0].trial.step:02d}",
                 verbose=0,
                 callbacks=[listener],
+                stop=_stopper(listener),
                 failure_config=tune.FailureConfig(max_failures=self.config.max_failures),
             ),
         )
-        tuner.fit()
-        if listener.fault:
-            raise DataError(listener.fault)
+        try:
+            tuner.fit()
+        except Exception as error:
+            if listener.fault is None:
+                reason = last_lines(str(error), 1)
+                raise EnvironmentFault(f"Ray broke off: {reason}; --resume goes on") from None
+        if listener.fault is not None:
+            raise listener.fault
         for order in orders:
             if order.trial.id not in listener.seen:
                 report(TrialFailure(order.trial.id, "no result from its Ray worker"))
@@ -138,9 +148,9 @@ class RayBackend:
 
 def _sweep() -> None:
     """Deletes what processes that were killed have left behind."""
-    for folder in Path("/tmp").glob(f"{SCRATCH}[0-9]*-*"):
-        pid = int(folder.name.split("-")[1])
-        if not Path(f"/proc/{pid}").exists():
+    for folder in Path("/tmp").glob(f"{SCRATCH}*-*"):
+        pid = folder.name.removeprefix(SCRATCH).split("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -156,21 +166,42 @@ def _listener(report: Report) -> Any:
     class Listener(Callback):  # type: ignore[misc]
         def __init__(self) -> None:
             self.seen: set[str] = set()
-            self.fault = ""
+            self.fault: ExpanderError | None = None
 
         def on_trial_result(self, *_: Any, trial: Any, result: Any, **__: Any) -> None:
-            if "outcome" in result and _trial_name(trial) not in self.seen:
-                self.seen.add(_trial_name(trial))
-                report(from_json(Kinds[result["kind"]], result["outcome"]))
-            self.fault = self.fault or result.get("fault", "")
+            if "outcome" in result:
+                self.pass_on(_trial_name(trial), from_json(Kinds[result["kind"]], result["outcome"]))
+            elif "fault" in result:
+                self.fault = self.fault or FAULTS.get(result["code"], ExpanderError)(result["fault"])
 
         def on_trial_error(self, *_: Any, trial: Any, **__: Any) -> None:
             name = _trial_name(trial)
-            if name not in self.seen:
-                self.seen.add(name)
-                report(TrialFailure(name, _cause(trial)))
+            self.pass_on(name, TrialFailure(name, _cause(trial)))
+
+        def pass_on(self, name: str, outcome: TrialResult | TrialFailure) -> None:
+            if name in self.seen or self.fault is not None:
+                return
+            self.seen.add(name)
+            try:
+                report(outcome)
+            except ExpanderError as error:  # kept from Tune, which would wrap it in a traceback
+                self.fault = error
 
     return Listener()
+
+
+def _stopper(listener: Any) -> Any:
+    """Ends the step as soon as the listener has a fault: the run stops, its trials need not go on."""
+    from ray.tune import Stopper
+
+    class OnFault(Stopper):  # type: ignore[misc]
+        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
+            return False
+
+        def stop_all(self) -> bool:
+            return listener.fault is not None
+
+    return OnFault()
 
 
 def _cause(trial: Any) -> str:

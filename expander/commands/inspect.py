@@ -135,7 +135,7 @@ def contract(run: str, target: float, axis: str, as_json: bool) -> None:
 
 def target_macs(gflops: float) -> int:
     """GFLOPs as given on the command line to multiply-adds. Raises UsageError."""
-    if not (math.isfinite(gflops) and gflops > 0):
+    if not (math.isfinite(gflops * 1e9) and gflops > 0):
         raise UsageError(f"--target-gflops must be a positive number, not {gflops}")
     return round(gflops * 1e9)
 

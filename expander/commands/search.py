@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,16 +55,18 @@ def search(**options: Any) -> None:
 def _fresh(options: dict[str, Any]) -> None:
     from expander.commands.foretelling import announce
     from expander.commands.inspect import target_macs
-    from expander.commands.references import RUNS
+    from expander.preparation import check_backend
     from expander.store import Run
 
     space = options["space"] or "x3d"
     macs = target_macs(options["target"])
     settings = _settings(space, options)
-    stamp = f"{Path(space).stem}-{options['target']:g}G-{datetime.now():%Y%m%d-%H%M%S}"
-    run = Run(RUNS / (options["name"] or stamp))
-    if run.folder.exists() and not options["dry_run"]:
+    run = Run(_run_folder(options, space))
+    if run.exists() and not options["dry_run"]:
         raise UsageError(f"{run.folder} exists; go on with --resume, or choose another --run")
+    if run.folder.exists() and not options["dry_run"]:
+        raise UsageError(f"{run.folder} exists and holds no run; delete it, or choose another --run")
+    check_backend(settings.backend)
     start, pace = _plan(settings, macs, options)
     announce(start.problem, pace)
     if options["dry_run"]:
@@ -80,9 +84,31 @@ def _settings(space: str, options: dict[str, Any]) -> Settings:
     from expander.settings import load_settings
 
     data = {"train_ann": options["train_ann"], "val_ann": options["val_ann"], "root": options["data_root"]}
-    given = {"data": {k: v and str(Path(v).resolve()) for k, v in data.items()},
-             "backend": {"kind": options["backend"]}}  # fmt: skip
-    return load_settings(space, options["overrides"], given)
+    given = {"data": data, "backend": {"kind": options["backend"]}}
+    settings = load_settings(space, options["overrides"], given)
+    # Absolute, since workers run in folders of their own.
+    found = settings.data
+    if found.train_ann is not None and found.val_ann is not None:
+        train, val, root = (_absolute(p) for p in (found.train_ann, found.val_ann, found.root or "."))
+        return replace(settings, data=replace(found, train_ann=train, val_ann=val, root=root))
+    return settings
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).resolve())
+
+
+def _run_folder(options: dict[str, Any], space: str) -> Path:
+    """runs/NAME. Raises UsageError for a name that is no plain folder name."""
+    from expander.commands.references import RUNS
+
+    if options["name"] is None:
+        plain = re.sub(r"[^A-Za-z0-9._-]", "", f"{Path(space).stem}-{options['target']:g}G")
+        return RUNS / f"{plain}-{datetime.now():%Y%m%d-%H%M%S}"
+    name = options["name"]
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}", name):
+        raise UsageError(f"--run {name!r}: take letters, digits, '_', and inside the name '.' and '-'")
+    return RUNS / name
 
 
 def _plan(settings: Settings, macs: int, options: dict[str, Any]) -> tuple[RunStarted, Pace]:
@@ -112,25 +138,26 @@ def _plan(settings: Settings, macs: int, options: dict[str, Any]) -> tuple[RunSt
 def _resume(options: dict[str, Any]) -> None:
     from expander.commands.references import find_run
     from expander.data.sources import open_data
-    from expander.engine import started
+    from expander.engine import started, state_of
     from expander.errors import DataError
     from expander.preparation import measured_pace
 
     clash = [name for name in FRESH_ONLY if options[name] not in (None, ())]
-    if options["name"] is None or clash:
+    if options["name"] is None or clash or options["dry_run"]:
         raise UsageError("--resume takes --run NAME and nothing else; the settings are the run's own")
     run = find_run(options["name"])
     with run.locked():
         run.cut_torn_line()
         start = started(run)
+        if (state := state_of(run)).finished:
+            _show(run, state)
+            return
         data = open_data(start.data)
         if data.fingerprint != start.data_fingerprint:
             raise DataError(f"{run.folder}: the data set has changed since the run began; start another run")
         pace = measured_pace(start.problem, start.backend, len(data.val))
         backend = start.backend
         if options["backend"]:
-            from dataclasses import replace
-
             backend = replace(backend, kind=options["backend"])
         _go(run, start, backend, pace)
 
@@ -149,25 +176,28 @@ def _go(run: Run, start: RunStarted, backend: BackendConfig, pace: Pace) -> None
     """Searches to the end and shows what came of it."""
     from expander.commands.narration import Narrator
     from expander.commands.progress import Counter
-    from expander.commands.results import draw
     from expander.data.sources import fill_cache, open_data
     from expander.engine import search as run_search
-    from expander.engine import state_of
+
+    click.echo(f"run: {run.folder}")
+    with Counter("decoding the videos (once)", "video") as counter:
+        fill_cache(open_data(start.data), start.data, counter)
+    narrator = Narrator(start.problem, pace)
+    try:
+        with narrator, _backend(backend) as entered:
+            state = run_search(run, entered, narrator)
+    except (KeyboardInterrupt, SystemExit):
+        again = f"expander search --run {run.folder.name} --resume"
+        click.echo(f"stopped; nothing finished is lost, go on with: {again}", err=True)
+        raise
+    _show(run, state)
+
+
+def _show(run: Run, state: State) -> None:
+    """The trajectory, where its files are, and the last line."""
+    from expander.commands.results import draw
     from expander.report.tables import trajectory_text
 
-    state = state_of(run)
-    if not state.finished:
-        click.echo(f"run: {run.folder}")
-        with Counter("decoding the videos (once)", "video") as counter:
-            fill_cache(open_data(start.data), start.data, counter)
-        narrator = Narrator(start.problem, pace)
-        try:
-            with narrator, _backend(backend) as entered:
-                state = run_search(run, entered, narrator)
-        except (KeyboardInterrupt, SystemExit):
-            again = f"expander search --run {run.folder.name} --resume"
-            click.echo(f"stopped; nothing finished is lost, go on with: {again}", err=True)
-            raise
     click.echo(trajectory_text(run))
     if state.path:
         click.echo(f"figure: {draw(run)}\nspec: {run.folder / 'specs' / 'final.yaml'}")

@@ -13,6 +13,9 @@ from pathlib import Path
 
 from expander.errors import DataError
 
+MOST_CLASSES = 1_000_000
+"""More than any data set has: a label beyond it is another column."""
+
 
 @dataclass(frozen=True, slots=True)
 class VideoList:
@@ -29,7 +32,7 @@ class VideoList:
 class VideoData:
     """A training and a validation list with the names of their classes.
 
-    fingerprint: SHA-256 of the parsed rows. flip-safe or not is the recipe's affair.
+    fingerprint: SHA-256 of the parsed rows.
     """
 
     train: VideoList
@@ -73,6 +76,8 @@ def read_data(train: Path, val: Path, root: Path, classes: tuple[str, ...] = ())
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; --data-root is where the listed paths start")
     lists = read_list(train, root), read_list(val, root)
+    if max(lists[0].labels) >= MOST_CLASSES:
+        raise DataError(f"{train}: label {max(lists[0].labels)} is beyond {MOST_CLASSES} classes")
     names = classes or tuple(str(label) for label in range(max(lists[0].labels) + 1))
     unknown = sorted(set(lists[1].labels) - set(lists[0].labels))
     if max(lists[0].labels) >= len(names):

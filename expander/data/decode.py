@@ -95,6 +95,7 @@ class Decoder:
 
     def __init__(self, cache: Path | None = None, budget: float = 0) -> None:
         self.cache = cache if budget > 0 else None
+        self.budget = budget
         self.shapes: dict[str, tuple[int, int, int]] = {}
         self.keys: dict[Path, str] = {}
         self.room = budget - self._survey() if self.cache else 0.0
@@ -122,7 +123,7 @@ class Decoder:
 
     def make_room(self, needed: float) -> bool:
         """Whether `needed` more bytes fit, after deleting other data sets' frames, oldest first."""
-        if self.cache is None:
+        if self.cache is None or needed > self.budget:
             return False
         others = [folder for folder in self.cache.parent.iterdir() if folder != self.cache]
         for folder in sorted(others, key=lambda folder: folder.stat().st_mtime):
