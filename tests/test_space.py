@@ -210,7 +210,8 @@ def test_an_axis_can_be_added_by_an_override(tmp_path: Path) -> None:
 
 def test_the_last_of_two_overrides_wins_and_an_override_wins_over_an_option() -> None:
     assert with_overrides("proxy.steps=7", "proxy.steps=8").space.proxy.steps == 8
-    found = with_overrides("data.workers=2", data={"workers": 1, "train_ann": "t", "val_ann": "v", "root": None})
+    given = {"workers": 1, "train_ann": "t", "val_ann": "v", "root": None}
+    found = with_overrides("data.workers=2", data=given)
     assert found.data.workers == 2
     assert (found.data.train_ann, found.data.root) == ("t", None)
 
