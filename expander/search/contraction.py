@@ -13,6 +13,10 @@ TOLERANCE = 0.05
 """A cost within this share below the target has met it."""
 
 
+SMALLEST = 0.5
+"""The least factor of an axis that is contracted without being the last one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """A contraction along one axis. miss: share of the target that stays unused."""
@@ -50,14 +54,16 @@ def options(path: Sequence[Candidate], target: int, cost_of: CostOf) -> tuple[Op
     """Every axis along which the path's first step over the target can be contracted.
 
     The axis of that step comes first and ends at the spec before it at the least; the others may
-    be reduced to the base's size. Raises ValueError for a target below the first spec's cost.
+    be reduced to SMALLEST of the base's size: with few frames and pixels, a little less width than
+    the base's is often what meets a target that whole frames and pixels miss. Raises ValueError for a
+    target below the first spec's cost.
     """
     index = overshoot(path, target)
     if index == 0 and path[0].cost.macs > target:
         raise ValueError("the target is below the cost of the base")
     top, last = path[index].spec, path[index].axis
     previous = path[max(0, index - 1)].spec
-    floors = {axis: 1.0 for axis in AXES if getattr(top, axis) > 1}
+    floors = {axis: SMALLEST for axis in AXES if getattr(top, axis) > SMALLEST}
     if last in AXES:
         floors[last] = getattr(previous, last)
     ordered = sorted(floors, key=lambda axis: (axis != last, AXES.index(axis)))
