@@ -59,17 +59,16 @@ def options(path: Sequence[Candidate], target: int, cost_of: CostOf) -> tuple[Op
     target below the first spec's cost.
     """
     index = overshoot(path, target)
-    if index == 0 and path[0].cost.macs > target:
-        raise ValueError("the target is below the cost of the base")
     top, last = path[index].spec, path[index].axis
-    previous = path[max(0, index - 1)].spec
+    if index == 0:
+        if path[0].cost.macs > target:
+            raise ValueError("the target is below the cost of the base")
+        return (Option(last, path[0], 0.0),)
     floors = {axis: SMALLEST for axis in AXES if getattr(top, axis) > SMALLEST}
-    if last in AXES:
-        floors[last] = getattr(previous, last)
+    floors[last] = getattr(path[index - 1].spec, last)
     ordered = sorted(floors, key=lambda axis: (axis != last, AXES.index(axis)))
     found = (along(axis, top, floors[axis], target, cost_of) for axis in ordered)
-    exact = () if ordered else (Option(last, path[index], 0.0),)
-    return tuple(option for option in found if option) or exact
+    return tuple(option for option in found if option)
 
 
 def contract(
