@@ -105,7 +105,7 @@ def _run_folder(options: dict[str, Any], space: str) -> Path:
     if options["name"] is None:
         plain = re.sub(r"[^A-Za-z0-9._-]", "", f"{Path(space).stem}-{options['target']:g}G")
         return RUNS / f"{plain}-{datetime.now():%Y%m%d-%H%M%S}"
-    name = options["name"]
+    name: str = options["name"]
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}", name):
         raise UsageError(f"--run {name!r}: take letters, digits, '_', and inside the name '.' and '-'")
     return RUNS / name
