@@ -147,7 +147,7 @@ class Spec:
 
     @property
     def id(self) -> str:
-        """Eight hex digits from the canonical JSON; stable across machines and sessions."""
+        """Eight hex digits from the canonical JSON; stable across machines and processes."""
         text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
