@@ -14,6 +14,7 @@ import torch
 
 from expander.data.annotations import VideoData
 from expander.data.dataset import Batch, TrainingClips, ViewClips, loader, training_order
+from expander.data.decode import Decoder
 from expander.data.sources import decoder, open_data
 from expander.errors import DataError
 from expander.evaluation import VideoScores, score_videos
@@ -50,8 +51,9 @@ def _run(
     spec = order.trial.spec.with_classes(len(order.classes))
     network = X3D(spec, order.recipe.dropout, order.recipe.he_head).to(device)
     with (folder / "metrics.jsonl").open("w") as metrics:
-        train_loss, bad = _train(network, order, data, device, metrics)
-        scores = _validate(network, order, data, device)
+        frames = decoder(order.data, data.fingerprint)
+        train_loss, bad = _train(network, order, data, frames, device, metrics)
+        scores = _validate(network, order, data, frames, device)
         row = {"val_loss": scores.loss, "video_top1": scores.video_top1}
         metrics.write(json.dumps(row) + "\n")
     save_weights(folder / "weights.safetensors", network, spec, order.classes)
@@ -69,11 +71,11 @@ def _run(
 
 
 def _train(
-    network: X3D, order: TrialOrder, data: VideoData, device: torch.device, metrics: Any
+    network: X3D, order: TrialOrder, data: VideoData, frames: Decoder, device: torch.device, metrics: Any
 ) -> tuple[float, int]:
     """The last training loss, and how many unreadable videos were replaced."""
     recipe, settings = order.recipe, order.data
-    clips = TrainingClips(data.train, order.trial.spec, recipe.flip, decoder(settings, data.fingerprint))
+    clips = TrainingClips(data.train, order.trial.spec, recipe.flip, frames)
     items = training_order(len(data.train), recipe.steps * recipe.batch, order.trial.seed)
     bad: set[str] = set()
 
@@ -94,10 +96,10 @@ def _train(
 
 
 def _validate(
-    network: X3D, order: TrialOrder, data: VideoData, device: torch.device
+    network: X3D, order: TrialOrder, data: VideoData, frames: Decoder, device: torch.device
 ) -> VideoScores:
     recipe, settings = order.recipe, order.data
-    clips = ViewClips(data.val, order.trial.spec, recipe.views, decoder(settings, data.fingerprint))
+    clips = ViewClips(data.val, order.trial.spec, recipe.views, frames)
     batches = loader(clips, range(len(clips)), recipe.batch, settings.workers)
     scores = score_videos(network, batches, recipe.views, device)
     if len(scores.bad) > settings.max_bad_fraction * len(data.val):

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +103,13 @@ def fill_cache(
 def _decode(config: DataConfig, fingerprint: str, path: Path) -> None:
     # An unreadable video is the business of the trial that needs it: it is counted there.
     with contextlib.suppress(VideoError):
-        decoder(config, fingerprint).read(path, lambda _: np.zeros(1, np.int64))
+        _filling(config, fingerprint).read(path, lambda _: np.zeros(1, np.int64))
+
+
+@cache
+def _filling(config: DataConfig, fingerprint: str) -> Decoder:
+    """One decoder a process of the pool: each new one looks through the whole cache."""
+    return decoder(config, fingerprint)
 
 
 def _typical_bytes(paths: Sequence[Path]) -> float:

@@ -84,11 +84,16 @@ def tell(state: State, event: Event) -> State:
 def _is_planned(planned: StepPlanned | None, trial: str) -> bool:
     if planned is None:
         return False
-    return any(trial.startswith(f"s{planned.step:02d}-{c.axis}-") for c in planned.candidates)
+    return any(trial.startswith(_mark(planned.step, c.axis)) for c in planned.candidates)
+
+
+def _mark(step: int, axis: str) -> str:
+    """What the ids of a candidate's trials begin with."""
+    return f"s{step:02d}-{axis}-"
 
 
 def _advance(state: State, event: StepChosen) -> State:
-    mark = f"s{event.step:02d}-{event.winner.axis}-"
+    mark = _mark(event.step, event.winner.axis)
     results = sorted((o for id, o in state.outcomes.items() if id.startswith(mark)), key=_by_trial)
     if not results:
         raise ValueError(f"step_chosen names {event.winner.axis}, of which no trial finished")
@@ -111,7 +116,7 @@ def trials(problem: Problem, planned: StepPlanned) -> tuple[Trial, ...]:
     seeds = range(problem.seed, problem.seed + problem.selection.seeds)
     return tuple(
         Trial(
-            id=f"s{planned.step:02d}-{c.axis}-seed{seed:03d}-{c.spec.id}",
+            id=f"{_mark(planned.step, c.axis)}seed{seed:03d}-{c.spec.id}",
             step=planned.step,
             axis=c.axis,
             spec=c.spec,
