@@ -53,26 +53,36 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """Where the videos are. Without annotation files: the embedded data set.
+    """Where the videos are. With neither folder nor annotation files: the embedded data set.
 
-    train_ann, val_ann: lists of `path label`. root: folder the paths start from. workers: loader
-    processes per trial. cache_gb: decoded frames kept on disk, GB (0: none).
+    folder: with lists or class folders in it, or a CSV of `data index`. train_ann, val_ann: annotation
+    files. root: folder the paths start from (default: `folder`). ann_format: a key of
+    data.formats.FORMATS, `folders`, or `auto`. allow_outside: whether paths may leave the root.
+    workers: loader processes per trial. cache_gb: decoded frames kept on disk, GB (0: none).
+    decode_timeout: seconds a video may take to decode before it counts as unreadable.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
+    folder: str | None = None
     train_ann: str | None = None
     val_ann: str | None = None
     root: str | None = None
+    ann_format: str = "auto"
+    allow_outside: bool = False
     workers: int = 0
     cache_gb: float = 8.0
+    decode_timeout: float = 60.0
     max_bad_fraction: float = 0.01
 
     def __post_init__(self) -> None:
         both = (self.train_ann is None) == (self.val_ann is None)
         _require(both, "train_ann and val_ann go together: give both, or neither for embedded data")
-        _require(self.root is None or self.train_ann is not None, "root needs train_ann and val_ann")
+        _require(not (self.folder and self.train_ann), "give a folder, or train_ann and val_ann, not both")
+        own = self.folder is not None or self.train_ann is not None
+        _require(self.root is None or own, "root needs a folder, or train_ann and val_ann")
         _require(self.workers >= 0, "workers must not be negative")
         _require(0 <= self.cache_gb < math.inf, "cache_gb must not be negative")
+        _require(0 < self.decode_timeout < math.inf, "decode_timeout must be a positive number")
         _require(0 <= self.max_bad_fraction < 1, "max_bad_fraction must be at least 0 and below 1")
 
 

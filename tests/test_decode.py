@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from expander.data.decode import Decoder, VideoError, probe
+from expander.data.decode import Decoder, VideoError
 from expander.data.sampling import Indices
 
 
@@ -31,7 +31,7 @@ def test_frames_are_those_of_another_decoder(videos: Path) -> None:
     difference = np.abs(found.astype(int) - np.stack([expected[i] for i in wanted]))
     # The same frames, converted from YUV by two libraries: rounding apart, nowhere another picture.
     assert difference.mean() < 2
-    assert probe(path) == (64, 112, 144)
+    assert Decoder().probe(path) == (64, 112, 144)
 
 
 def test_the_cache_changes_no_frame_and_spares_the_decoder(videos: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from expander.data.scenes import CLASSES, LIGHTS, NONE, ClassProgram, Video, render
+from expander.data.scenes import CLASSES, LIGHTS, NONE, PAIRS, ClassProgram, Video, render
 from expander.data.synthetic import FPS, MANIFEST, SetConfig, ensure, make, verify
 
 TINY = SetConfig(classes=CLASSES[:3], train=2, val=1, frames=12, height=64, width=80)
@@ -196,20 +196,20 @@ def test_brightening_and_dimming_are_told_by_the_order_of_frames_only(texture: s
 
 def test_the_mean_colour_of_a_frame_does_not_give_a_class_away() -> None:
     def colours(split: int, count: int) -> NDArray[np.float64]:
-        rngs = [[np.random.default_rng([split, c, i]) for i in range(count)] for c in range(16)]
-        frames = [[render(CLASSES[c], rng, 1, 112, 144)[0] for rng in rngs[c]] for c in range(16)]
+        rngs = [[np.random.default_rng([split, c, i]) for i in range(count)] for c in range(24)]
+        frames = [[render(CLASSES[c], rng, 1, 112, 144)[0] for rng in rngs[c]] for c in range(24)]
         average: NDArray[np.float64] = np.asarray(frames).mean(axis=(2, 3), dtype=np.float64)
         return average
 
     means = colours(0, 24).mean(axis=1)
     tested = colours(1, 24)
     nearest = np.linalg.norm(tested[:, :, None] - means, axis=3).argmin(axis=2)
-    accuracy = np.mean(nearest == np.arange(16)[:, None])
-    assert accuracy < 0.14  # chance is 1/16; 384 frames: four standard deviations are 0.05
+    accuracy = np.mean(nearest == np.arange(24)[:, None])
+    assert accuracy < 0.14  # chance is 1/24; 576 frames: four standard deviations are 0.03
 
 
 def test_two_classes_of_a_texture_share_all_that_one_frame_shows() -> None:
-    for program, partner in zip(CLASSES[::2], CLASSES[1::2], strict=True):
+    for program, partner in zip(PAIRS[::2], PAIRS[1::2], strict=True):
         assert (program.texture, program.period) == (partner.texture, partner.period)
         assert (program.light is None) == (partner.light is None)
         if program.light and partner.light:

@@ -1,8 +1,18 @@
-"""data make: the embedded data set."""
+"""data make, index and check: the embedded set, annotation formats into ours, files that are no good."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
+
+from expander.commands import videos
+from expander.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from expander.config import DataConfig
 
 
 @click.group()
@@ -19,3 +29,72 @@ def make() -> None:
     with Counter("making the embedded videos", "video") as counter:
         folder = embedded(counter)
     click.echo(folder)
+
+
+def _lists(command: Any) -> Any:
+    for option in reversed((click.argument("folder", metavar="DATA", required=False), *videos.LISTS)):
+        command = option(command)
+    return command
+
+
+def _config(options: dict[str, Any]) -> DataConfig:
+    from expander.config import DataConfig
+
+    if options["folder"] is None and options["train_ann"] is None:
+        raise UsageError("name the data: DATA, a folder, or --train-ann and --val-ann")
+    try:
+        return DataConfig(**videos.given(options))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+@data.command()
+@_lists
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="CSV to write.")
+def index(out: Path, **options: Any) -> None:
+    """Write the annotations of DATA as one CSV (path,label,class,split) that --data takes."""
+    from expander.data.annotations import to_csv
+    from expander.data.sources import open_data
+    from expander.store import write_atomic
+
+    found = open_data(_config(options))
+    click.echo(videos.describe(found))
+    write_atomic(out, to_csv(found, out.parent.resolve()).encode())
+    click.echo(f"index: {out}")
+
+
+@data.command()
+@_lists
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def check(as_json: bool, **options: Any) -> None:
+    """Read the packets of every video of DATA once (cached): who can decode it, which are no good.
+
+    Exit code 3 when a video is missing or cannot be decoded.
+    """
+    from expander.commands.progress import Counter
+    from expander.data.decode import Decoder
+    from expander.data.sources import every, open_data
+
+    config = _config(options)
+    found = open_data(config)
+    paths = [*found.train.paths, *found.val.paths]
+    with Counter("checking the videos", "video") as counter:
+        verdicts = every(paths, config, found.fingerprint, Decoder.examine, counter)
+    rows = [{"path": str(path), "route": verdict.route, "reason": verdict.reason}
+            for path, verdict in zip(paths, verdicts, strict=True)]  # fmt: skip
+    bad = [row for row in rows if row["route"] == "bad"]
+    if as_json:
+        click.echo(json.dumps({"videos": len(rows), "bad": len(bad), "rows": rows}, indent=1))
+    else:
+        _print(rows)
+        if not bad:
+            click.echo(f"{len(rows)} videos, all can be decoded")
+    if bad:
+        raise DataError(f"{len(bad)} of {len(rows)} videos cannot be decoded, the first is {bad[0]['path']}")
+
+
+def _print(rows: list[dict[str, str]]) -> None:
+    for row in rows:
+        if row["reason"]:
+            route = "read with PyAV: " if row["route"] == "pyav" else ""
+            click.echo(f"{row['path']}: {route}{row['reason']}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from expander.commands import videos
 from expander.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
@@ -21,16 +22,14 @@ if TYPE_CHECKING:
     from expander.settings import Settings
     from expander.store import Run
 
-FRESH_ONLY = ("target", "space", "train_ann", "val_ann", "data_root", "max_steps", "seed", "overrides")
+FRESH_ONLY = ("target", "space", *videos.OPTIONS, "max_steps", "seed", "overrides")
 
 
 @click.command()
 @click.option("--target-gflops", "target", type=float,
               help="Budget in GFLOPs: 1e9 multiply-adds of conv and linear per view, at the training crop.")
 @click.option("--space", help="Search space: x3d, x3d_balanced, tiny, or a YAML file.  [default: x3d]")
-@click.option("--train-ann", help="List of training videos: lines of `path label`.  [default: embedded data]")
-@click.option("--val-ann", help="List of validation videos.")
-@click.option("--data-root", help="Folder that the listed paths start from.  [default: .]")
+@videos.data_options
 @click.option("--run", "name", help="Name of the folder below runs/.  [default: made from space and time]")
 @click.option("--resume", is_flag=True, help="Go on with the run of this name where it stopped.")
 @click.option("--dry-run", is_flag=True, help="Only the forecast: steps, trials, hours. Trains nothing.")
@@ -42,7 +41,7 @@ FRESH_ONLY = ("target", "space", "train_ann", "val_ann", "data_root", "max_steps
 def search(**options: Any) -> None:
     """Grow a network on your videos to a budget, then contract it to meet the budget.
 
-    Without --train-ann and --val-ann it works on the embedded data set, made on first use.
+    Without --data or --train-ann and --val-ann it works on the embedded data set, made on first use.
     """
     if options["resume"]:
         _resume(options)
@@ -83,19 +82,8 @@ def _fresh(options: dict[str, Any]) -> None:
 def _settings(space: str, options: dict[str, Any]) -> Settings:
     from expander.settings import load_settings
 
-    data = {"train_ann": options["train_ann"], "val_ann": options["val_ann"], "root": options["data_root"]}
-    given = {"data": data, "backend": {"kind": options["backend"]}}
-    settings = load_settings(space, options["overrides"], given)
-    # Absolute, since workers run in folders of their own.
-    found = settings.data
-    if found.train_ann is not None and found.val_ann is not None:
-        train, val, root = (_absolute(p) for p in (found.train_ann, found.val_ann, found.root or "."))
-        return replace(settings, data=replace(found, train_ann=train, val_ann=val, root=root))
-    return settings
-
-
-def _absolute(path: str) -> str:
-    return str(Path(path).resolve())
+    given = {"data": videos.given(options), "backend": {"kind": options["backend"]}}
+    return load_settings(space, options["overrides"], given)
 
 
 def _run_folder(options: dict[str, Any], space: str) -> Path:
@@ -118,21 +106,23 @@ def _plan(settings: Settings, macs: int, options: dict[str, Any]) -> tuple[RunSt
     from expander.preparation import embedded_limits, measured_pace, problem_of
     from expander.records import RunStarted
 
-    own = settings.data.train_ann is not None
+    own = settings.data.train_ann is not None or settings.data.folder is not None
     count, limits = embedded_limits()
-    names, fingerprint, videos = tuple(map(str, range(count))), "", 300
+    names, fingerprint, listed = tuple(map(str, range(count))), "", 300
     if not own:
         # Told before the videos are made: a wrong target costs no waiting.
         problem_of(settings, macs, count, limits)
     if own or not options["dry_run"]:
         with Counter("making the embedded videos (once)", "video") as counter:
             data = open_data(settings.data, counter)
-        names, fingerprint, videos = data.classes, data.fingerprint, len(data.val)
-        limits = source_limits(data)
+        names, fingerprint, listed = data.classes, data.fingerprint, len(data.val)
+        if own:
+            click.echo(videos.describe(data))
+        limits = source_limits(data, settings.data)
     seed = options["seed"] or 0
     problem = problem_of(settings, macs, len(names), limits, seed, options["max_steps"])
     start = RunStarted(problem, settings.data, settings.backend, fingerprint, names)
-    return start, measured_pace(problem, settings.backend, videos)
+    return start, measured_pace(problem, settings.backend, listed)
 
 
 def _resume(options: dict[str, Any]) -> None:

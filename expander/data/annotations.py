@@ -1,16 +1,22 @@
-"""Annotation lists: `path label` a line, as MMAction2 and SlowFast write them.
+"""From tables of annotation rows to the training and validation videos of a run, checked.
 
-The label follows the LAST white space, since class folders may have spaces. A byte order mark,
-CRLF, blank lines and `#` comments are tolerated. Faults are told as file:line.
+Paths start from a root; classes are numbered by the format's own order or by the sorted names of the
+training rows, never by the validation rows.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
+import pandas as pd
+
+from expander.data.formats import Rows
 from expander.errors import DataError
 
 MOST_CLASSES = 1_000_000
@@ -18,85 +24,149 @@ MOST_CLASSES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
+class Paths(Sequence[Path]):
+    """`names` below `root`, made into paths one at a time: a list may have a million."""
+
+    root: Path
+    names: tuple[str, ...]
+
+    @overload
+    def __getitem__(self, index: int) -> Path: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Path]: ...
+    def __getitem__(self, index: int | slice) -> Path | list[Path]:
+        if isinstance(index, slice):
+            return [self.root / name for name in self.names[index]]
+        return self.root / self.names[index]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True, slots=True)
 class VideoList:
     """Videos of one split, in list order. labels: class numbers from 0."""
 
-    paths: tuple[Path, ...]
+    paths: Sequence[Path]
     labels: tuple[int, ...]
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.labels)
 
 
 @dataclass(frozen=True, slots=True)
 class VideoData:
     """A training and a validation list with the names of their classes.
 
-    fingerprint: SHA-256 of the parsed rows.
+    fingerprint: SHA-256 of the parsed rows. form: of the annotation files.
     """
 
     train: VideoList
     val: VideoList
     classes: tuple[str, ...]
     fingerprint: str
+    form: str = "list"
 
 
-def read_list(file: Path, root: Path) -> VideoList:
-    """Parses a list; its paths start from `root`. Raises DataError with file:line."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise DataError(f"{file}: cannot be read: {reason}") from None
-    paths, labels = [], []
-    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
-        row = line.strip()
-        if row and not row.startswith("#"):
-            path, label = _row(row, f"{file}:{number}")
-            paths.append(root / path)
-            labels.append(label)
-    if not paths:
-        raise DataError(f"{file}: lists no videos")
-    return VideoList(tuple(paths), tuple(labels))
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Rows with the file they are from, which errors name."""
+
+    file: Path
+    rows: Rows
+
+    def only(self, split: str) -> Split:
+        """The rows of one split, where the file has several."""
+        table = self.rows.table
+        found = table[table["split"].isin([split, ""])]
+        if found.empty:
+            raise DataError(f"{self.file}: has no rows of the split {split!r}")
+        return Split(self.file, Rows(self.rows.form, found, self.rows.numbers, self.rows.classes))
+
+    def fault(self, bad: pd.Series, what: str) -> None:
+        """Raises DataError for the first row where `bad` is true."""
+        if bad.any():
+            row = self.rows.table[bad].iloc[0]
+            raise DataError(f"{self.file}:{row['line']}: {what}: {row['path']!r}")
 
 
-def _row(row: str, place: str) -> tuple[str, int]:
-    path, _, label = row.replace("\t", " ").rpartition(" ")
-    if not path or not label.isdecimal():
-        raise DataError(f"{place}: expected 'path label' with a label from 0 on, found {row!r}")
-    return path.strip(), int(label)
+def assemble(
+    train: Split, val: Split, root: Path, classes: tuple[str, ...] = (), outside: bool = False
+) -> VideoData:
+    """Both lists with class numbers. outside: whether videos may lie outside of the root.
 
-
-def read_data(train: Path, val: Path, root: Path, classes: tuple[str, ...] = ()) -> VideoData:
-    """Both lists. Without `classes`, there are as many as the training list's labels need.
-
-    Raises DataError: a root that is no folder, a validation label that training does not have, a
-    video in both lists, no video present on disk.
+    Raises DataError: a label out of range or unknown to training, a video listed twice or in both
+    lists, a path that leaves the root, no video present on disk, a root that is no folder.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; --data-root is where the listed paths start")
-    lists = read_list(train, root), read_list(val, root)
-    if max(lists[0].labels) >= MOST_CLASSES:
-        raise DataError(f"{train}: label {max(lists[0].labels)} is beyond {MOST_CLASSES} classes")
-    names = classes or tuple(str(label) for label in range(max(lists[0].labels) + 1))
-    unknown = sorted(set(lists[1].labels) - set(lists[0].labels))
-    if max(lists[0].labels) >= len(names):
-        raise DataError(f"{train}: label {max(lists[0].labels)}, but there are {len(names)} classes")
-    if unknown:
-        raise DataError(f"{val}: label {unknown[0]} has no video in {train}")
-    shared = sorted(set(lists[0].paths) & set(lists[1].paths))
-    if shared:
-        raise DataError(f"{val}: {shared[0]} is in {train} too; validation must not be trained on")
-    for file, videos in zip((train, val), lists, strict=True):
+    names = _classes(train, classes)
+    lists = _numbered(train, names, root, outside), _numbered(val, names, root, outside)
+    unknown = set(lists[1].labels) - set(lists[0].labels)
+    labels = pd.Series(lists[1].labels, index=val.rows.table.index)
+    val.fault(labels.isin(unknown), f"its class has no video in {train.file}")
+    trained = train.rows.table["path"].map(os.path.normpath)
+    shared = val.rows.table["path"].map(os.path.normpath).isin(set(trained))
+    val.fault(shared, f"in {train.file} too; validation must not be trained on")
+    for split, videos in zip((train, val), lists, strict=True):
         if not any(path.exists() for path in videos.paths):
-            raise DataError(f"{file}: none of its videos exists, the first is {videos.paths[0]}")
-    return VideoData(*lists, names, _fingerprint(lists, root, names))
+            raise DataError(f"{split.file}: none of its videos exists, the first is {videos.paths[0]}")
+    return VideoData(*lists, names, _fingerprint(lists, root, names), train.rows.form)
+
+
+def _classes(train: Split, given: tuple[str, ...]) -> tuple[str, ...]:
+    if given or train.rows.classes:
+        return given or train.rows.classes
+    label = train.rows.table["label"]
+    if not train.rows.numbers:
+        return tuple(sorted(set(label)))
+    train.fault(label >= MOST_CLASSES, f"a label beyond {MOST_CLASSES} classes")
+    return tuple(str(number) for number in range(int(label.max()) + 1))
+
+
+def _numbered(split: Split, names: tuple[str, ...], root: Path, outside: bool) -> VideoList:
+    table = split.rows.table
+    split.fault(table["path"].map(os.path.normpath).duplicated(), "listed twice")
+    if not outside:
+        remedy = "outside of the data root; --set data.allow_outside=true permits it"
+        split.fault(_leaves(table["path"], root), remedy)
+    if split.rows.numbers:
+        split.fault(table["label"] >= len(names), f"its label is beyond the {len(names)} classes")
+        numbers = table["label"]
+    else:
+        numbers = table["label"].map({name: number for number, name in enumerate(names)})
+        split.fault(numbers.isna(), "its class has no training video")
+    return VideoList(Paths(root, tuple(table["path"])), tuple(numbers.astype(int)))
+
+
+def _leaves(paths: pd.Series, root: Path) -> pd.Series:
+    """Whether a path ends outside of the root: by `..`, by being absolute, or through a linked folder."""
+    top = os.path.realpath(root) + os.sep
+    folders = paths.map(os.path.dirname)
+    real = {folder: os.path.realpath(root / folder) + os.sep for folder in folders.unique()}
+    return ~folders.map(real).str.startswith(top)
 
 
 def _fingerprint(lists: tuple[VideoList, VideoList], root: Path, names: tuple[str, ...]) -> str:
-    # Relative to the root: the same data set in another place is the same data set.
-    def name(path: Path) -> str:
-        return str(path.relative_to(root) if path.is_relative_to(root) else path)
+    # As listed, so relative to the root: the same data set in another place is the same data set.
+    def name(path: str) -> str:
+        return path.removeprefix(f"{root}{os.sep}")
 
-    rows = [[[name(path) for path in videos.paths], videos.labels] for videos in lists]
+    rows = []
+    for videos in lists:
+        assert isinstance(videos.paths, Paths)
+        rows.append([[name(path) for path in videos.paths.names], videos.labels])
     return hashlib.sha256(json.dumps([rows, names]).encode()).hexdigest()
+
+
+def to_csv(data: VideoData, folder: Path) -> str:
+    """The rows as our CSV, for a file in `folder`, which its paths start from."""
+    parts = []
+    for name, videos in (("train", data.train), ("val", data.val)):
+        assert isinstance(videos.paths, Paths)
+        root = os.path.relpath(os.path.realpath(videos.paths.root), os.path.realpath(folder))
+        paths = [os.path.normpath(os.path.join(root, path)) for path in videos.paths.names]
+        classes = [data.classes[label] for label in videos.labels]
+        columns = {"path": paths, "label": videos.labels, "class": classes, "split": name}
+        parts.append(pd.DataFrame(columns))
+    return str(pd.concat(parts).to_csv(index=False))

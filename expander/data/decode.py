@@ -1,71 +1,39 @@
-"""Frames of a video file: decord, guarded, behind a cache of decoded frames.
+"""Frames of a video: decoded in a process of its own, behind a cache of decoded frames.
 
-A reader is opened where it is used and dropped at once; none is kept, shared or pickled. Indices go
-to decord sorted and unique (several times faster) and are gathered after.
+Indices go to the decoder sorted and unique (several times faster) and are gathered after.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import os
 import re
 import shutil
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from expander.data.demux import Verdict
+from expander.data.isolated import Broken, DecodingProcess, Opened
+from expander.data.readers import Frames, Unreadable
 from expander.data.sampling import Indices
+from expander.data.verdicts import Verdicts, key_of
+from expander.errors import DataError
 
 log = logging.getLogger(__name__)
-Frames = npt.NDArray[np.uint8]
 SHAPE = re.compile(r"(\d+)x(\d+)x(\d+)\.rgb")
+TIMEOUT = 60.0
+"""Seconds a video may take to decode, unless a run says otherwise."""
+
 Pick = Callable[[int], Indices]
 """From the number of frames of a video to the frames wanted."""
 
 
-class VideoError(Exception):
+class VideoError(DataError):
     """A video that cannot be read; the message names it and the reason."""
-
-
-def _open(path: Path) -> Any:
-    import decord
-
-    decord.logging.set_level(decord.logging.QUIET)
-    if not path.is_file():
-        raise VideoError(f"{path}: no such file")
-    try:
-        reader = decord.VideoReader(os.fspath(path), num_threads=1)
-    except (RuntimeError, decord.DECORDError) as error:
-        raise VideoError(f"{path}: cannot be decoded: {_reason(error)}") from None
-    if len(reader) == 0:
-        raise VideoError(f"{path}: holds no frames")
-    return reader
-
-
-def _reason(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1][:200] if str(error).strip() else "unknown"
-
-
-def _gather(path: Path, reader: Any, indices: Indices) -> Frames:
-    import decord
-
-    unique, inverse = np.unique(indices, return_inverse=True)
-    if unique[0] < 0 or unique[-1] >= len(reader):
-        raise IndexError(f"{path}: frame {unique[-1]} asked of {len(reader)}")
-    try:
-        frames: Frames = reader.get_batch(unique.tolist()).asnumpy()
-    except (RuntimeError, decord.DECORDError) as error:
-        raise VideoError(f"{path}: cannot be decoded: {_reason(error)}") from None
-    return frames[inverse]
-
-
-def _bytes(path: Path, reader: Any) -> int:
-    return len(reader) * _gather(path, reader, np.zeros(1, np.int64)).nbytes
 
 
 def _size(folder: Path) -> int:
@@ -77,28 +45,32 @@ def _size(folder: Path) -> int:
     return total
 
 
-def probe(path: Path) -> tuple[int, int, int]:
-    """Frames, height and width of a video. Raises VideoError."""
-    reader = _open(path)
-    height, width = _gather(path, reader, np.zeros(1, np.int64)).shape[1:3]
-    return len(reader), height, width
-
-
 class Decoder:
     """Reads chosen frames of videos; keeps decoded videos in `cache` up to `budget` bytes.
 
     `cache` is the folder of one data set; the budget holds for it and its siblings together. A
     decoded video is a file of raw bytes whose name tells its shape, so that a frame is one read. What
     is returned never depends on the cache: it holds whole videos at their native size. Several
-    processes may share a cache; files appear in it whole.
+    processes may share a cache; files appear in it whole. verdicts: the file that remembers how each
+    video must be decoded, and which ones hang or crash their decoder; they are not tried again.
+    timeout: seconds for a video.
     """
 
-    def __init__(self, cache: Path | None = None, budget: float = 0) -> None:
+    def __init__(
+        self,
+        cache: Path | None = None,
+        budget: float = 0,
+        verdicts: Path | None = None,
+        timeout: float = TIMEOUT,
+        noise: Path | None = None,
+    ) -> None:
         self.cache = cache if budget > 0 else None
         self.budget = budget
         self.shapes: dict[str, tuple[int, int, int]] = {}
         self.keys: dict[Path, str] = {}
         self.room = budget - self._survey() if self.cache else 0.0
+        self.verdicts = Verdicts(verdicts)
+        self.process = DecodingProcess(timeout, noise)
 
     def read(self, path: Path, pick: Pick) -> Frames:
         """(T, H, W, 3) bytes: the frames `pick` chooses. Raises VideoError."""
@@ -106,14 +78,91 @@ class Decoder:
             kept = self._load(self._file(path, shape), shape, pick(shape[0]))
             if kept is not None:
                 return kept
-        reader = _open(path)
-        indices = pick(len(reader))
-        # Weighed before it is decoded: an hour of video must not fill the memory.
-        if self.cache is None or self.room <= 0 or _bytes(path, reader) > self.room:
-            return _gather(path, reader, indices)
-        video = _gather(path, reader, np.arange(len(reader)))
-        self._store(path, video)
-        return video[indices]
+        video = self._open(path)
+        indices = pick(video.length)
+        # Weighed before it is decoded: an hour of video must not fill the disk.
+        if self.cache is not None and video.nbytes <= self.room and self._keep(path, video):
+            shape = (video.length, video.height, video.width)
+            kept = self._load(self._file(path, shape), shape, indices)
+            if kept is not None:
+                return kept
+        return self._gather(path, video, indices)
+
+    def read_once(self, path: Path, pick: Callable[[int, Fraction], Indices]) -> Frames:
+        """As `read`, past the cache; `pick` is told the frames a second too. Raises VideoError."""
+        video = self._open(path)
+        return self._gather(path, video, pick(video.length, video.fps))
+
+    def probe(self, path: Path) -> tuple[int, int, int]:
+        """Frames, height and width of a video. Raises VideoError."""
+        video = self._open(path)
+        return video.length, video.height, video.width
+
+    def examine(self, path: Path) -> Verdict:
+        """How a video must be decoded, from memory or by reading its packets."""
+        try:
+            key = self._key(path)
+        except VideoError:
+            return Verdict("bad", "no such file")
+        if key not in self.verdicts.known:
+            try:
+                found = self.process.examine(path)
+            except Broken as error:
+                found = Verdict("bad", str(error))
+            self.verdicts.add(key, found)
+        return self.verdicts.known[key]
+
+    def _open(self, path: Path) -> Opened:
+        key = self._key(path)
+        known = self.verdicts.known.get(key)
+        if known is not None and known.route == "bad":
+            raise VideoError(f"{path}: {known.reason}")
+        try:
+            video = self.process.open(path, known)
+        except (Unreadable, Broken) as error:
+            raise self._quarantined(path, error) from None
+        self.verdicts.add(key, video.verdict)
+        return video
+
+    def _quarantined(self, path: Path, error: Exception) -> VideoError:
+        """What hung or crashed its decoder is not tried a second time, by this run or another."""
+        if isinstance(error, Broken):
+            self.verdicts.add(self._key(path), Verdict("bad", str(error)))
+        return VideoError(f"{path}: {error}")
+
+    def _gather(self, path: Path, video: Opened, indices: Indices) -> Frames:
+        unique, inverse = np.unique(indices, return_inverse=True)
+        if unique[0] < 0 or unique[-1] >= video.length:
+            raise IndexError(f"{path}: frame {unique[-1]} asked of {video.length}")
+        try:
+            return self.process.gather(video, unique)[inverse]
+        except (Unreadable, Broken) as error:
+            raise self._quarantined(path, error) from None
+
+    def _keep(self, path: Path, video: Opened) -> bool:
+        """Whether all frames of the open video are in the cache now."""
+        file = self._file(path, (video.length, video.height, video.width))
+        temporary = file.with_suffix(f".{os.getpid()}.{id(self)}.tmp")
+        try:
+            self.process.keep(temporary)
+            os.replace(temporary, file)
+        except (Unreadable, OSError) as error:
+            temporary.unlink(missing_ok=True)
+            if isinstance(error, OSError) or "cannot be kept" in str(error):
+                log.warning("%s: cache of decoded frames is full: %s", file.parent, error)
+                self.room = 0
+                return False
+            raise self._quarantined(path, error) from None
+        except Broken as error:
+            temporary.unlink(missing_ok=True)
+            raise self._quarantined(path, error) from None
+        self.room -= video.nbytes
+        self.shapes[self._key(path)] = (video.length, video.height, video.width)
+        return True
+
+    def close(self) -> None:
+        """Ends the decoding process; the next read starts another."""
+        self.process.close()
 
     def lacks(self, path: Path) -> bool:
         """Whether there is a cache, and it does not hold this video."""
@@ -149,14 +198,11 @@ class Decoder:
             return 0
 
     def _key(self, path: Path) -> str:
-        """Of a video by its place, size and time: a changed file is another video."""
         if path not in self.keys:
             try:
-                stat = path.stat()
+                self.keys[path] = key_of(path)
             except OSError:
                 raise VideoError(f"{path}: no such file") from None
-            name = f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
-            self.keys[path] = hashlib.sha256(name.encode()).hexdigest()[:32]
         return self.keys[path]
 
     def _file(self, path: Path, shape: tuple[int, ...]) -> Path:
@@ -177,16 +223,3 @@ class Decoder:
             file.unlink(missing_ok=True)
             return None
         return frames
-
-    def _store(self, path: Path, video: Frames) -> None:
-        file = self._file(path, video.shape)
-        temporary = file.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            video.tofile(temporary)
-            os.replace(temporary, file)
-            self.room -= video.nbytes
-            self.shapes[self._key(path)] = (video.shape[0], video.shape[1], video.shape[2])
-        except OSError as error:
-            log.warning("%s: cache of decoded frames is full: %s", file.parent, error.strerror)
-            temporary.unlink(missing_ok=True)
-            self.room = 0

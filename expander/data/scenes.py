@@ -136,9 +136,9 @@ RISE, FALL = tuple(range(len(LIGHTS))), tuple(reversed(range(len(LIGHTS))))
 BLINK = (0, len(LIGHTS) - 1)
 # The states of a blink, one of them all along: a single frame does not tell steady from blinking.
 STEADY = Cycle(BLINK, hold=1_000_000)
-COARSE = (6.0, 11.0)  # pixels a period, as against 3.6 to 7.2
+COARSE, BROAD = (6.0, 11.0), (12.0, 20.0)  # pixels a period, as against 3.6 to 7.2
 
-CLASSES = (
+PAIRS = (
     ClassProgram("bars-steady", "bars", light=STEADY),
     ClassProgram("bars-blinking", "bars", light=Cycle(BLINK, 24)),
     ClassProgram("posts-up", "posts", velocity=(-4.5, -2.0)),
@@ -156,13 +156,18 @@ CLASSES = (
     ClassProgram("grid-steady", "grid", COARSE, light=STEADY),
     ClassProgram("grid-blinking", "grid", COARSE, light=Cycle(BLINK, 24)),
 )
-"""The embedded set: eight textures that one sharp frame tells apart, each in two ways of time.
+"""Eight textures, each in two ways of time that one frame does not tell apart.
 
-Four are fine (a larger crop pays), four coarse but alike (a larger network pays). In time: steady
-or flickering (period 16 frames: two frames 16 apart see nothing), steady or blinking (period 32 or
-48: two frames 8 apart often see nothing), slow and fast brightening or dimming and motion up or
-down (the order of frames decides).
+Four are fine (a larger crop pays), four coarse. In time: steady or flickering (period 16 frames: two
+frames 16 apart see nothing), steady or blinking (period 32 or 48: two frames 8 apart often see
+nothing), slow and fast brightening or dimming and motion up or down (the order of frames decides).
 """
+
+STILL = tuple(ClassProgram(f"{name}-broad", name, BROAD, light=STEADY) for name in TEXTURES)
+"""The same eight, so broad that the smallest crop shows them: a larger network tells more of them apart."""
+
+CLASSES = PAIRS + STILL
+"""The embedded set."""
 
 
 def _background(rng: np.random.Generator, height: int, width: int) -> Array:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import multiprocessing
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import cache, partial
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
+from typing import TypeVar
 
 import numpy as np
 
 from expander.config import DataConfig
 from expander.data import synthetic
-from expander.data.annotations import VideoData, read_data
-from expander.data.decode import Decoder, VideoError, probe
+from expander.data.annotations import Split, VideoData, assemble
+from expander.data.decode import Decoder, VideoError
+from expander.data.discovery import find, present, read
+from expander.data.formats import read_text
 from expander.errors import DataError, EnvironmentFault
 from expander.records import SourceLimits
 
 log = logging.getLogger(__name__)
+Found = TypeVar("Found")
 
 PROBED = 100
 """Videos looked at for the length and size that a data set gives."""
@@ -48,38 +51,71 @@ def open_data(
     config: DataConfig, progress: Callable[[int, int], None] | None = None
 ) -> VideoData:
     """The videos of a run, checked. Raises DataError or EnvironmentFault."""
-    if config.train_ann is None or config.val_ann is None:
+    if config.folder is None and config.train_ann is None:
         root = embedded(progress)
-        classes = tuple((root / "classes.txt").read_text().split("\n")[:-1])
-        return read_data(root / "train.txt", root / "val.txt", root, classes)
-    root = Path(config.root or ".")
-    return read_data(Path(config.train_ann), Path(config.val_ann), root)
+        train, val = find(root)
+        return assemble(train, val, root, _class_names(root))
+    train, val, root = _own(config)
+    kept = []
+    for split in (train, val):
+        found, lost = present(split, root)
+        if lost:
+            log.warning("%s: %d rows have no video below %s and are left out", split.file, lost, root)
+        kept.append(found)
+    return assemble(kept[0], kept[1], root, _class_names(train.file.parent), config.allow_outside)
 
 
-def source_limits(data: VideoData) -> SourceLimits:
+def _own(config: DataConfig) -> tuple[Split, Split, Path]:
+    """The rows of a user's data, and the folder that their paths start from."""
+    form = config.ann_format
+    if config.folder is not None:
+        place = Path(config.folder)
+        train, val = find(place, form)
+        return train, val, Path(config.root or (place.parent if place.is_file() else place))
+    files = Path(config.train_ann or ""), Path(config.val_ann or "")
+    train, val = read(files[0], form).only("train"), read(files[1], form).only("val")
+    return train, val, Path(config.root or ".")
+
+
+def _class_names(folder: Path) -> tuple[str, ...]:
+    """The lines of classes.txt, where there is one beside the lists."""
+    file = folder / "classes.txt"
+    return tuple(read_text(file).rstrip("\n").split("\n")) if file.is_file() else ()
+
+
+def source_limits(data: VideoData, config: DataConfig) -> SourceLimits:
     """What a seeded sample of the training videos allows: 19 in 20 are as long and as large.
 
     Raises DataError when none of the sample can be read.
     """
+    frames = decoder(config, data.fingerprint)
     rng = np.random.default_rng(0)
     count = min(PROBED, len(data.train))
     sizes = []
     for index in rng.choice(len(data.train), count, replace=False):
         try:
-            sizes.append(probe(data.train.paths[index]))
+            sizes.append(frames.probe(data.train.paths[index]))
         except VideoError as error:
             log.warning("%s", error)
     if not sizes:
         raise DataError(f"none of {count} training videos can be read; the first is "
                         f"{data.train.paths[0]}")
-    frames = int(np.quantile([f for f, _, _ in sizes], 0.05, method="lower"))
+    frames.close()
+    length = int(np.quantile([f for f, _, _ in sizes], 0.05, method="lower"))
     short = int(np.quantile([min(h, w) for _, h, w in sizes], 0.05, method="lower"))
-    return SourceLimits(frames, short)
+    return SourceLimits(length, short)
 
 
 def decoder(config: DataConfig, fingerprint: str) -> Decoder:
     """A decoder on the cache of decoded frames of a data set."""
-    return Decoder(cache_folder() / "frames" / fingerprint[:16], config.cache_gb * 1e9)
+    place = cache_folder()
+    return Decoder(
+        place / "frames" / fingerprint[:16],
+        config.cache_gb * 1e9,
+        place / "verdicts.jsonl",
+        config.decode_timeout,
+        place / "decoder.log",
+    )
 
 
 def fill_cache(
@@ -91,32 +127,53 @@ def fill_cache(
     """
     frames = decoder(config, data.fingerprint)
     paths = [path for path in (*data.train.paths, *data.val.paths) if frames.lacks(path)]
-    if not paths or not frames.make_room(len(paths) * _typical_bytes(paths)):
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=context) as pool:
-        for done, _ in enumerate(pool.map(partial(_decode, config, data.fingerprint), paths, chunksize=8), 1):
+    if paths and frames.make_room(len(paths) * _typical_bytes(frames, paths)):
+        # An unreadable video is the business of the trial that needs it: it is counted there.
+        every(paths, config, data.fingerprint, _keep, progress)
+    frames.close()
+
+
+def _keep(frames: Decoder, path: Path) -> None:
+    with contextlib.suppress(VideoError):
+        frames.read(path, lambda _: np.zeros(1, np.int64))
+
+
+def every(
+    paths: Sequence[Path],
+    config: DataConfig,
+    fingerprint: str,
+    work: Callable[[Decoder, Path], Found],
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Found]:
+    """What `work` gives for each path, in order; a decoder, and so a decoding process, for each CPU."""
+    threads = len(os.sched_getaffinity(0))
+    free: SimpleQueue[Decoder] = SimpleQueue()
+    for _ in range(threads):
+        free.put(decoder(config, fingerprint))
+
+    def one(path: Path) -> Found:
+        frames = free.get()
+        try:
+            return work(frames, path)
+        finally:
+            free.put(frames)
+
+    found = []
+    with ThreadPoolExecutor(threads) as pool:
+        for done, result in enumerate(pool.map(one, paths), 1):
+            found.append(result)
             if progress is not None:
                 progress(done, len(paths))
+    for _ in range(threads):
+        free.get().close()
+    return found
 
 
-def _decode(config: DataConfig, fingerprint: str, path: Path) -> None:
-    # An unreadable video is the business of the trial that needs it: it is counted there.
-    with contextlib.suppress(VideoError):
-        _filling(config, fingerprint).read(path, lambda _: np.zeros(1, np.int64))
-
-
-@cache
-def _filling(config: DataConfig, fingerprint: str) -> Decoder:
-    """One decoder a process of the pool: each new one looks through the whole cache."""
-    return decoder(config, fingerprint)
-
-
-def _typical_bytes(paths: Sequence[Path]) -> float:
+def _typical_bytes(frames: Decoder, paths: Sequence[Path]) -> float:
     """Of a decoded video: the mean over a few."""
     sizes = []
     for path in paths[:: max(1, len(paths) // 8)]:
         with contextlib.suppress(VideoError):
-            frames, height, width = probe(path)
-            sizes.append(3 * frames * height * width)
+            length, height, width = frames.probe(path)
+            sizes.append(3 * length * height * width)
     return sum(sizes) / len(sizes) if sizes else 0.0

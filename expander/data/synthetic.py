@@ -26,7 +26,7 @@ import numpy as np
 
 from expander.data.scenes import CLASSES, FULL, ClassProgram, Clutter, Video, render
 
-VERSION = 2
+VERSION = 3
 """Raised with every change of the pixels, so that an old cache is never taken for a new set."""
 
 FPS = 25

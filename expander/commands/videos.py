@@ -1,0 +1,54 @@
+"""The options that say where the videos are, shared by all commands that read videos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from expander.data.annotations import VideoData
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FORMATS = ("auto", "list", "rawframes", "kinetics", "expander", "ssv2", "ucf101", "hmdb51", "folders")
+OPTIONS = ("folder", "train_ann", "val_ann", "data_root", "ann_format")
+LISTS = (
+    click.option("--train-ann", help="Annotation file of the training videos, e.g. lines of `path label`."),
+    click.option("--val-ann", help="Annotation file of the validation videos."),
+    click.option("--data-root", help="Folder that the listed paths start from.  [default: the data folder]"),
+    click.option("--ann-format", type=click.Choice(FORMATS), help="Of the annotations.  [default: auto]"),
+)
+FOLDER = click.option("--data", "folder", help="Folder of lists or class folders.  [default: embedded data]")
+
+
+def data_options(command: Command) -> Command:
+    """Adds --data, --train-ann, --val-ann, --data-root and --ann-format."""
+    for option in reversed((FOLDER, *LISTS)):
+        command = option(command)
+    return command
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """The data settings that the options say, with absolute paths: workers run in folders of their own."""
+    found = {name: options[name] for name in ("folder", "train_ann", "val_ann")}
+    found["root"] = options["data_root"]
+    found = {name: str(Path(value).resolve()) for name, value in found.items() if value is not None}
+    if "train_ann" in found and "root" not in found:
+        found["root"] = str(Path.cwd())
+        found["allow_outside"] = True  # no root was named that they could leave
+    if options["ann_format"]:
+        found["ann_format"] = options["ann_format"]
+    return found
+
+
+def describe(data: VideoData) -> str:
+    """What was recognised: format, counts, and the first three rows."""
+    head = (
+        f"data ({data.form}): {len(data.train)} training and {len(data.val)} validation videos "
+        f"of {len(data.classes)} classes"
+    )
+    rows = zip(data.train.paths[:3], data.train.labels[:3], strict=True)
+    return "\n".join([head, *(f"  {path} -> {label} {data.classes[label]}" for path, label in rows)])

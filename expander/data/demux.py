@@ -1,0 +1,81 @@
+"""What a video file is, found out by reading its packets without decoding any: who may decode it.
+
+decord 0.6.0 gives wrong frames without an error for edit lists, MPEG-TS and streams that do not begin
+with a key frame; it cannot read AV1 and ignores rotation. These go to PyAV. Used in the decoding
+process only (isolated.py).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+
+Route = Literal["decord", "pyav", "pictures", "bad"]
+FAULTS = (av.FFmpegError, OSError, ValueError)
+"""What opening, demuxing or decoding a broken file with PyAV raises."""
+
+AV1 = ("av1", "libdav1d")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Who decodes a file, and why not decord; reason: of `pyav` and `bad`."""
+
+    route: Route
+    reason: str = ""
+
+
+def examine(path: Path) -> Verdict:
+    """Reads every packet of the first video stream once."""
+    if path.is_dir():
+        return Verdict("pictures")
+    try:
+        if path.stat().st_size == 0:
+            return Verdict("bad", "the file is empty")
+        with av.open(os.fspath(path), metadata_errors="replace") as container:
+            if not container.streams.video:
+                return Verdict("bad", "no video stream in it")
+            return _packets(container, container.streams.video[0])
+    except FAULTS as error:
+        return Verdict("bad", f"cannot be opened: {reason_of(error)}")
+
+
+def reason_of(error: Exception) -> str:
+    """What one of FAULTS says, without its number and path."""
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)[:200]
+
+
+def _packets(container: Any, stream: Any) -> Verdict:
+    odd, count, last = "", 0, None
+    for packet in container.demux(stream):
+        if packet.size == 0:
+            continue
+        if packet.is_corrupt:
+            return Verdict("bad", f"packet {count} is damaged")
+        if packet.is_discard:
+            odd = odd or "an edit list cuts frames off"
+        if count == 0 and not packet.is_keyframe:
+            odd = odd or "it does not begin with a key frame"
+        if last is not None and packet.dts is not None and packet.dts <= last:
+            odd = odd or "its time stamps go back"
+        last, count = packet.dts if packet.dts is not None else last, count + 1
+    if count == 0:
+        return Verdict("bad", "it holds no frames")
+    if stream.frames > count:
+        return Verdict("bad", f"cut short: {count} of {stream.frames} frames are in it")
+    odd = odd or _kind(container, stream)
+    return Verdict("pyav", odd) if odd else Verdict("decord")
+
+
+def _kind(container: Any, stream: Any) -> str:
+    if stream.codec_context.name in AV1:
+        return "AV1"
+    if container.format.name == "mpegts":
+        return "MPEG-TS"
+    container.seek(0, stream=stream)
+    first = next(container.decode(stream), None)
+    return "its frames are shown rotated" if first is not None and first.rotation else ""

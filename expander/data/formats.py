@@ -1,0 +1,214 @@
+"""Annotation files of eight kinds to one table: path, label, split, line.
+
+A label is a class number (`numbers`), or a class name that gets its number from the order of `classes`.
+Faults are told as file:line with the text of the line.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from expander.errors import DataError
+
+KINETICS = ["label", "youtube_id", "time_start", "time_end", "split"]
+OURS = ["path", "label", "class", "split"]
+SPLITS = {"train": "train", "val": "val", "validate": "val", "validation": "val", "test": "test"}
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """table: path (str), label (int or str), split (str, empty: what the file is for), line (int).
+
+    numbers: whether labels are class numbers. classes: names in order, where the format gives them.
+    """
+
+    form: str
+    table: pd.DataFrame
+    numbers: bool
+    classes: tuple[str, ...] = ()
+
+
+def read_text(file: Path) -> str:
+    """A file as text, without byte order mark and carriage returns. Raises DataError."""
+    try:
+        return file.read_text(encoding="utf-8-sig").replace("\r\n", "\n")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise DataError(f"{file}: cannot be read: {reason}") from None
+
+
+def _lines(file: Path) -> pd.Series:
+    """The lines that say something, stripped, by their number."""
+    lines = pd.Series(read_text(file).split("\n"), dtype=object)
+    lines.index += 1
+    lines = lines.str.strip()
+    lines = lines[(lines != "") & ~lines.str.startswith("#")]
+    if lines.empty:
+        raise DataError(f"{file}: lists no videos")
+    return lines
+
+
+def _fault(file: Path, bad: pd.Series, lines: pd.Series, expected: str) -> None:
+    """Raises DataError for the first line where `bad` is true."""
+    if bad.any():
+        number, text = next(iter(lines[bad].items()))
+        raise DataError(f"{file}:{number}: expected {expected}, found {text!r}")
+
+
+def _table(path: pd.Series, label: pd.Series, split: str | pd.Series = "") -> pd.DataFrame:
+    return pd.DataFrame({"path": path, "label": label, "split": split, "line": path.index})
+
+
+def _numbered(file: Path, lines: pd.Series, columns: pd.DataFrame, expected: str) -> pd.DataFrame:
+    """Path from the first column, class number from the last."""
+    label = columns[columns.columns[-1]]
+    bad = label.isna() | ~label.fillna("").str.fullmatch(r"[0-9]{1,7}") | (columns[0].str.strip() == "")
+    _fault(file, bad, lines, expected)
+    return _table(columns[0].str.strip(), label.astype(int))
+
+
+def read_list(file: Path) -> Rows:
+    """`path label` a line (MMAction2, SlowFast): the label follows the LAST space, tab or comma."""
+    lines = _lines(file)
+    columns = lines.str.extract(r"^(.*?)[ \t,]+([^ \t,]*)$").fillna({0: ""})
+    expected = "'path label' with a label from 0 on"
+    return Rows("list", _numbered(file, lines, columns, expected), numbers=True)
+
+
+def read_rawframes(file: Path) -> Rows:
+    """`folder total_frames label` a line (MMAction2): a folder of pictures each."""
+    lines = _lines(file)
+    columns = lines.str.extract(r"^(.*?)[ \t]+([0-9]+)[ \t]+([^ \t]*)$").fillna({0: ""})
+    return Rows("rawframes", _numbered(file, lines, columns, "'folder frames label'"), numbers=True)
+
+
+def _csv(file: Path, columns: list[str]) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(StringIO(read_text(file)), dtype=str, keep_default_na=False)
+    except ValueError as error:
+        raise DataError(f"{file}: not a CSV file: {str(error).splitlines()[0]}") from None
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise DataError(f"{file}:1: the header lacks {', '.join(missing)}")
+    table.index += 2
+    return table
+
+
+def read_kinetics(file: Path) -> Rows:
+    """The official CSV: label,youtube_id,time_start,time_end,split; paths are stems to be found on disk."""
+    table = _csv(file, KINETICS)
+    times = table[["time_start", "time_end"]].apply(pd.to_numeric, errors="coerce")
+    text = table[KINETICS].agg(",".join, axis=1)
+    _fault(file, times.isna().any(axis=1) | (table["label"] == ""), text, "label,youtube_id,start,end,split")
+    start, end = (times[name].astype(int).astype(str).str.zfill(6) for name in times)
+    split = table["split"].str.lower().map(SPLITS).fillna("")
+    stem = table["youtube_id"] + "_" + start + "_" + end
+    return Rows("kinetics", _table(stem, table["label"], split), numbers=False)
+
+
+def read_ours(file: Path) -> Rows:
+    """What `expander data index` writes: path,label,class,split."""
+    table = _csv(file, OURS)
+    label = table["label"]
+    text = table[OURS].agg(",".join, axis=1)
+    bad = ~label.str.fullmatch(r"[0-9]{1,7}") | ~table["split"].isin(["train", "val", "test"])
+    _fault(file, bad, text, "path,number,class,train|val|test")
+    numbers = label.astype(int)
+    named = dict(zip(numbers, table["class"], strict=True))
+    classes = tuple(named.get(number, str(number)) for number in range(int(numbers.max()) + 1))
+    return Rows("expander", _table(table["path"], numbers, table["split"]), True, classes)
+
+
+def read_ssv2(file: Path) -> Rows:
+    """Something-Something V2: a JSON list of {id, label, template}; labels.json beside it has the numbers."""
+    rows = _json(file)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and "id" in row for row in rows):
+        raise DataError(f"{file}: expected a JSON list of objects with id and template")
+    names = {name: int(number) for name, number in _json(_labels_of(file)).items()}
+    table = pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1))
+    label = table["template"].fillna("").str.replace(r"[\[\]]", "", regex=True)
+    _fault(file, ~label.isin(list(names)), label, f"a template of {_labels_of(file).name}")
+    classes = tuple(sorted(names, key=names.__getitem__))
+    return Rows("ssv2", _table(table["id"].astype(str), label), False, classes)
+
+
+def _labels_of(file: Path) -> Path:
+    for name in ("labels.json", "something-something-v2-labels.json"):
+        if (file.parent / name).is_file():
+            return file.parent / name
+    raise DataError(f"{file}: no labels.json beside it")
+
+
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(read_text(file))
+    except ValueError as error:
+        raise DataError(f"{file}: not JSON: {error}") from None
+
+
+def read_ucf101(file: Path) -> Rows:
+    """`Class/v_x.avi [number]` a line; the class is the folder, numbers are those of classInd.txt less 1."""
+    index = file.parent / "classInd.txt"
+    ordered = _lines(index).str.extract(r"^([0-9]+)\s+(\S+)$")
+    _fault(index, ordered[0].isna(), _lines(index), "'number Class'")
+    lines = _lines(file)
+    path = lines.str.extract(r"^(.*?\.\w+)(?:\s+[0-9]+)?$")[0].fillna("")
+    label = path.str.partition("/")[0]
+    _fault(file, ~label.isin(ordered[1]), lines, "'Class/video.avi number' of a class of classInd.txt")
+    return Rows("ucf101", _table(path, label), False, tuple(ordered[1]))
+
+
+def read_hmdb51(file: Path) -> Rows:
+    """`video.avi 0|1|2` a line, 1 training, 2 test; the class is in the name of the file."""
+    match = re.fullmatch(r"(.+)_test_split\d+", file.stem)
+    if match is None:
+        raise DataError(f"{file}: HMDB51 lists are named <class>_test_split<number>.txt")
+    lines = _lines(file)
+    columns = lines.str.extract(r"^(.*?)\s+([012])$")
+    _fault(file, columns[1].isna(), lines, "'video.avi 0|1|2'")
+    used = columns[columns[1] != "0"]
+    split = used[1].map({"1": "train", "2": "val"})
+    return Rows("hmdb51", _table(match[1] + "/" + used[0], pd.Series(match[1], used.index), split), False)
+
+
+FORMATS: dict[str, Callable[[Path], Rows]] = {
+    "list": read_list,
+    "rawframes": read_rawframes,
+    "kinetics": read_kinetics,
+    "expander": read_ours,
+    "ssv2": read_ssv2,
+    "ucf101": read_ucf101,
+    "hmdb51": read_hmdb51,
+}
+"""By name, as --ann-format takes it; `folders` has no file."""
+
+
+def detect(file: Path) -> str:
+    """The format of a file by its name and first lines. Raises DataError when two are possible."""
+    if re.fullmatch(r".+_test_split\d+\.txt", file.name):
+        return "hmdb51"
+    if re.fullmatch(r"(train|test)list\d+\.txt", file.name) and (file.parent / "classInd.txt").is_file():
+        return "ucf101"
+    if file.suffix == ".json":
+        return "ssv2"
+    first = str(_lines(file).iloc[0])
+    head = [name.strip() for name in first.split(",")]
+    for form, columns in (("kinetics", KINETICS), ("expander", OURS)):
+        if set(columns) <= set(head):
+            return form
+    if re.fullmatch(r".*\S[ \t]+[0-9]+[ \t]+[0-9]+[ \t]+[0-9]+", first):
+        raise DataError(f"{file}: four columns may be an offset or several labels; --ann-format says which")
+    return "rawframes" if re.fullmatch(r"[^.]*\S[ \t]+[0-9]+[ \t]+[0-9]+", first) else "list"
+
+
+def read_rows(file: Path, form: str = "auto") -> Rows:
+    """The rows of an annotation file. Raises DataError with file:line."""
+    return FORMATS[detect(file) if form == "auto" else form](file)

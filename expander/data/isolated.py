@@ -1,0 +1,222 @@
+"""Decoding in a process of its own: a file that hangs or crashes its decoder costs that process only.
+
+The child holds one open reader at a time and answers requests on its standard input; pixels come
+back through a pipe. FFmpeg's messages go to a log file, never to the terminal. No reader is ever
+shared between processes or forked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from expander.data.demux import Verdict, examine
+from expander.data.readers import AvReader, DecordReader, Frames, PicturesReader, Reader, Unreadable
+from expander.data.sampling import Indices
+
+READERS: dict[str, Callable[[Path], Reader]] = {
+    "decord": DecordReader,
+    "pyav": AvReader,
+    "pictures": PicturesReader,
+}
+LOG_BYTES = 10_000_000
+"""A log larger than this is begun anew."""
+
+
+class Broken(Exception):
+    """The process died over a file, or was killed for taking too long; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A video that the process holds open."""
+
+    length: int
+    height: int
+    width: int
+    fps: Fraction
+    verdict: Verdict
+
+    @property
+    def nbytes(self) -> int:
+        """Of all its frames."""
+        return self.length * self.height * self.width * 3
+
+
+class DecodingProcess:
+    """The parent's side. timeout: seconds for one request. log: where FFmpeg's messages go."""
+
+    def __init__(self, timeout: float, log: Path | None = None) -> None:
+        self.timeout, self.log = timeout, log
+        self.child: subprocess.Popen[bytes] | None = None
+
+    def open(self, path: Path, verdict: Verdict | None = None) -> Opened:
+        """Opens a video, examined first if no verdict is known. Raises Unreadable or Broken."""
+        known = asdict(verdict) if verdict else None
+        found = self._ask({"open": os.fspath(path), "verdict": known})
+        fps = Fraction(found["fps"])
+        return Opened(found["length"], found["height"], found["width"], fps, Verdict(**found["verdict"]))
+
+    def examine(self, path: Path) -> Verdict:
+        """Who may decode a file. Raises Broken."""
+        return Verdict(**self._ask({"examine": os.fspath(path)}))
+
+    def gather(self, video: Opened, unique: Indices) -> Frames:
+        """(T, H, W, 3) frames of sorted, unique numbers of the open video. Raises Unreadable or Broken."""
+        self._ask({"gather": unique.tolist()})
+        frames = np.empty((len(unique), video.height, video.width, 3), np.uint8)
+        self._receive(memoryview(frames.data).cast("B"))
+        return frames
+
+    def keep(self, file: Path) -> None:
+        """Writes all frames of the open video into a file, as raw bytes. Raises Unreadable or Broken."""
+        self._ask({"keep": os.fspath(file)})
+
+    def close(self) -> None:
+        """Ends the process, at once."""
+        if self.child is not None:
+            self.child.kill()
+            self.child.wait()
+            for pipe in (self.child.stdin, self.child.stdout):
+                with contextlib.suppress(OSError):
+                    pipe.close()  # type: ignore[union-attr]
+            self.child = None
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        if self.child is None:
+            self.child = _start(self.log)
+        self.deadline = time.monotonic() + self.timeout
+        text = json.dumps(request).encode()
+        try:
+            assert self.child.stdin is not None
+            self.child.stdin.write(struct.pack("<I", len(text)) + text)
+            self.child.stdin.flush()
+        except OSError:
+            raise self._died() from None
+        size = bytearray(4)
+        self._receive(memoryview(size))
+        answer = bytearray(struct.unpack("<I", size)[0])
+        self._receive(memoryview(answer))
+        found: dict[str, Any] = json.loads(answer)
+        if "unreadable" in found:
+            raise Unreadable(found["unreadable"])
+        return found
+
+    def _receive(self, room: memoryview) -> None:
+        assert self.child is not None
+        assert self.child.stdout is not None
+        pipe, done = self.child.stdout.fileno(), 0
+        poll = select.poll()
+        poll.register(pipe, select.POLLIN)
+        while done < len(room):
+            left = self.deadline - time.monotonic()
+            if left <= 0 or not poll.poll(1000 * left):
+                self.close()
+                raise Broken(f"decoding it took over {self.timeout:g} s")
+            count = os.readv(pipe, [room[done:]])
+            if count == 0:
+                raise self._died()
+            done += count
+
+    def _died(self) -> Broken:
+        assert self.child is not None
+        code = self.child.wait()
+        self.close()
+        return Broken(f"the decoder crashed over it (exit status {code})")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"timeout": self.timeout, "log": self.log, "child": None}
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _start(log: Path | None) -> subprocess.Popen[bytes]:
+    with contextlib.ExitStack() as stack:
+        noise: IO[bytes] | int = subprocess.DEVNULL
+        with contextlib.suppress(OSError):
+            if log is not None:
+                log.parent.mkdir(parents=True, exist_ok=True)
+                large = log.exists() and log.stat().st_size > LOG_BYTES
+                noise = stack.enter_context(log.open("wb" if large else "ab"))
+        return subprocess.Popen(
+            [sys.executable, "-m", "expander.data.isolated"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=noise, bufsize=-1,
+        )  # fmt: skip
+
+
+def _answer(out: int, found: dict[str, Any], payload: Frames | None = None) -> None:
+    text = json.dumps(found).encode()
+    parts = [memoryview(struct.pack("<I", len(text)) + text)]
+    if payload is not None:
+        parts.append(memoryview(np.ascontiguousarray(payload).data).cast("B"))
+    for part in parts:
+        done = 0
+        while done < len(part):
+            done += os.write(out, part[done:])
+
+
+class _Child:
+    """The child's side: one open video."""
+
+    reader: Reader
+
+    def reply(self, out: int, request: dict[str, Any]) -> None:
+        if "open" in request:
+            _answer(out, self.open(Path(request["open"]), request["verdict"]))
+        elif "examine" in request:
+            _answer(out, asdict(examine(Path(request["examine"]))))
+        elif "keep" in request:
+            frames = self.reader.gather(np.arange(self.reader.length))
+            try:
+                frames.tofile(request["keep"])
+            except OSError as error:
+                raise Unreadable(f"its frames cannot be kept: {error.strerror}") from None
+            _answer(out, {})
+        else:
+            _answer(out, {}, self.reader.gather(np.array(request["gather"], np.int64)))
+
+    def open(self, path: Path, known: dict[str, Any] | None) -> dict[str, Any]:
+        verdict = Verdict(**known) if known else examine(path)
+        if verdict.route == "bad":
+            raise Unreadable(verdict.reason)
+        self.reader = READERS[verdict.route](path)
+        if self.reader.length == 0:
+            raise Unreadable("it holds no frames")
+        height, width = self.reader.gather(np.zeros(1, np.int64)).shape[1:3]
+        return {"length": self.reader.length, "height": height, "width": width,
+                "fps": str(self.reader.fps), "verdict": asdict(verdict)}  # fmt: skip
+
+
+def main() -> None:
+    """The child's loop; ends when its parent does."""
+    # Whatever a library prints goes to the log; the answers have the pipe for themselves.
+    out = os.dup(1)
+    os.dup2(2, 1)
+    child = _Child()
+    while head := sys.stdin.buffer.read(4):
+        request = json.loads(sys.stdin.buffer.read(struct.unpack("<I", head)[0]))
+        try:
+            child.reply(out, request)
+        except Unreadable as error:
+            _answer(out, {"unreadable": str(error)})
+        except MemoryError:
+            _answer(out, {"unreadable": "its frames do not fit into memory"})
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+        main()

@@ -1,0 +1,83 @@
+"""Real video files for tests, whose frames carry their number as a barcode."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+BITS = 10
+CELL = 16  # pixels of a bit: survives any codec
+
+
+def picture(number: int, height: int, width: int) -> NDArray[np.uint8]:
+    """(H, W, 3): the bits of `number` as black and white cells at the top left; grey elsewhere."""
+    drawn = np.full((height, width, 3), 128, np.uint8)
+    for bit in range(BITS):
+        row, column = divmod(bit, BITS // 2)
+        top, left = row * CELL, column * CELL
+        drawn[top : top + CELL, left : left + CELL] = 235 if number >> bit & 1 else 20
+    return drawn
+
+
+def numbers(frames: NDArray[np.uint8]) -> list[int]:
+    """The number each frame (T, H, W, 3) carries."""
+    found = []
+    for frame in frames:
+        bits = 0
+        for bit in range(BITS):
+            row, column = divmod(bit, BITS // 2)
+            centre = frame[row * CELL + 4 : row * CELL + 12, column * CELL + 4 : column * CELL + 12]
+            bits |= int(centre.mean() > 128) << bit
+        found.append(bits)
+    return found
+
+
+def film(
+    path: Path,
+    frames: int,
+    fps: Fraction | int = 25,
+    codec: str = "libx264",
+    size: tuple[int, int] = (64, 96),
+    options: dict[str, str] | None = None,
+    rotation: int = 0,
+    times: list[int] | None = None,
+) -> Path:
+    """Writes frames 0, 1, 2, …; times: of each frame in ticks of 1 / fps (default: one after another)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=fps)
+        stream.height, stream.width = size
+        stream.pix_fmt = "yuv420p"
+        stream.options = options or {}
+        if rotation:
+            stream.set_display_rotation(rotation)
+        for number in range(frames):
+            frame = av.VideoFrame.from_ndarray(picture(number, *size), format="rgb24")
+            frame.time_base = 1 / Fraction(fps)
+            frame.pts = times[number] if times else number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def trimmed(source: Path, path: Path, first: int) -> Path:
+    """A copy without decoding that begins at frame `first`, as trimming tools make: with an edit list."""
+    with av.open(str(source)) as given, av.open(str(path), "w") as made:
+        stream = given.streams.video[0]
+        copy = made.add_stream_from_template(stream)
+        assert stream.time_base is not None
+        assert stream.average_rate is not None
+        offset = int(first / stream.average_rate / stream.time_base)
+        given.seek(offset, stream=stream)
+        for packet in given.demux(stream):
+            if packet.dts is None or packet.pts is None:
+                continue
+            packet.pts -= offset
+            packet.dts -= offset
+            packet.stream = copy
+            made.mux(packet)
+    return path
