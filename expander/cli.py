@@ -14,6 +14,7 @@ from expander.commands.data import data
 from expander.commands.inspect import contract, cost, trace
 from expander.commands.results import report, status
 from expander.commands.search import search
+from expander.commands.weights import predict, weights
 from expander.errors import ExpanderError
 
 EXIT_CODES = """\b
@@ -35,7 +36,7 @@ def cli() -> None:
     """Grow a video network, one axis at a time, to a budget of multiply-adds."""
 
 
-for command in (search, contract, trace, cost, status, report, data):
+for command in (search, contract, trace, cost, status, report, predict, weights, data):
     cli.add_command(command)
 
 

@@ -90,6 +90,12 @@ def load_spec(name: str) -> Spec:
     return read(Spec, _find(name, _folder() / "zoo", "spec"))
 
 
+def published_specs() -> dict[str, Spec]:
+    """Every published spec by name, the smallest first."""
+    names = ("x2d", "x3d_xs", "x3d_s", "x3d_m", "x3d_l", "x3d_xl")
+    return {name: load_spec(name) for name in names}
+
+
 def dump_spec(spec: Spec, comment: str) -> str:
     """A spec as YAML that `load_spec` reads, with a comment on top."""
     data = asdict(spec)

@@ -13,27 +13,31 @@ PACKAGE = ROOT / "expander"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
-    (0, ("__init__", "errors", "spec", "strict_yaml", "config", "space", "settings", "records")),
+    (0, ("errors", "published", "spec", "strict_yaml", "config", "space", "settings", "records")),
     (1, ("search", "store", "data", "model", "training", "evaluation")),
-    (2, ("cost", "trial", "measurement")),
+    (2, ("cost", "trial", "measurement", "inference")),
     (3, ("backends",)),
     (4, ("engine", "preparation")),
-    (5, ("report", "commands", "cli")),
+    (5, ("report", "commands", "cli", "__init__")),
 ]
 HOMES = {
     "ray": {"backends/ray_tune.py"},
     "fvcore": {"cost.py"},
-    "decord": {"data/decode.py"},
-    "av": {"data/synthetic.py", "data/decode.py"},
+    "decord": {"data/readers.py"},
+    "av": {"data/synthetic.py", "data/readers.py", "data/demux.py"},
     "matplotlib": {"report/figures.py"},
-    "safetensors": {"model/weights.py"},
+    "safetensors": {"model/weights.py", "model/checkpoint.py"},
+    "onnxruntime": {"model/export.py"},
+    "onnxscript": {"model/export.py"},
     "click": {"cli.py", "commands"},
     "tqdm": {"commands"},
-    "pydantic": {"strict_yaml.py", "records.py", "config.py", "space.py", "store.py"},
+    "pydantic": {"strict_yaml.py", "records.py", "config.py", "space.py", "store.py",
+                 "model/weights.py"},
     "yaml": {"strict_yaml.py", "space.py", "preparation.py"},
 }
 NO_TORCH = ("spec.py", "strict_yaml.py", "config.py", "space.py", "settings.py", "records.py", "store.py",
             "engine.py", "search", "report", "data/sampling.py", "data/annotations.py",
+            "data/readers.py", "data/demux.py", "data/isolated.py", "data/verdicts.py", "data/decode.py",
             "data/synthetic.py", "data/scenes.py")  # fmt: skip
 
 

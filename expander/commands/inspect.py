@@ -33,7 +33,7 @@ def cost(spec: str, as_json: bool) -> None:
     total, test = cost_of(found), cost_of(found, found.test_size)
     if as_json:
         rows = [asdict(layer) for layer in layers(found)]
-        head = {**asdict(total), **_clip(found), "test_macs": test.macs}
+        head = {**asdict(total), **_clip(found), "test_macs": test.macs, "published": _published(spec)}
         click.echo(json.dumps({**head, "layers": rows}, indent=1))
         return
     _print_layers(found)
@@ -44,8 +44,24 @@ def cost(spec: str, as_json: bool) -> None:
         f"  one view at the test crop {found.test_size}: {test.macs:,} multiply-adds "
         f"({test.macs / 1e9:.4g} G)\n"
         f"  {total.params:,} parameters\n"
+        f"{_published_text(spec)}"
         "Multiply-adds of convolutions and linears; batch norm, activations and pooling not counted."
     )
+
+
+def _published(spec: str) -> dict[str, Any] | None:
+    from expander.published import PUBLISHED
+
+    row = PUBLISHED.get(spec)
+    return {"gmacs": row.gmacs, "test_gmacs": row.test_gmacs, "params_million": row.params} if row else None
+
+
+def _published_text(spec: str) -> str:
+    row = _published(spec)
+    if row is None:
+        return ""
+    test = f", {row['test_gmacs']} G at the test crop" if row["test_gmacs"] else ""
+    return f"  published: {row['gmacs']} G{test}, {row['params_million']} M parameters without batch norm\n"
 
 
 def _print_layers(spec: Spec) -> None:

@@ -1,0 +1,79 @@
+"""A trained network on video files: class names and probabilities.
+
+    network = expander.load("runs/demo")
+    network.predict("clip.mp4")             # [Prediction(label='...', probability=0.93), ...]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from expander.data.annotations import VideoList
+from expander.data.dataset import ViewClips, loader
+from expander.data.decode import Decoder
+from expander.errors import DataError, UsageError
+from expander.evaluation import score_videos
+from expander.model.network import X3D
+from expander.model.weights import load_weights
+from expander.spec import Spec
+
+BATCH = 8  # views at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A class and its probability, 0 to 1."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """A network with its spec and the names of its classes."""
+
+    network: X3D
+    spec: Spec
+    classes: tuple[str, ...]
+
+    def probabilities(self, video: str | Path, views: int = 10) -> Tensor:
+        """(classes,) probabilities: softmax of each of `views` uniform clips at the centre crop, averaged.
+
+        Raises DataError for a video that cannot be read, UsageError for views below 1.
+        """
+        if views < 1:
+            raise UsageError(f"views must be at least 1, not {views}")
+        listed = VideoList((Path(video),), (0,))
+        clips = ViewClips(listed, self.spec, views, Decoder())
+        device = next(self.network.parameters()).device
+        scores = score_videos(self.network, loader(clips, range(len(clips)), BATCH, 0), views, device)
+        if scores.bad:
+            raise DataError(scores.bad[0])
+        return scores.probabilities[0]
+
+    def predict(self, video: str | Path, topk: int = 5, views: int = 10) -> list[Prediction]:
+        """The `topk` most probable classes of a video file, the most probable first. Raises DataError."""
+        found = self.probabilities(video, views)
+        values, indices = found.topk(min(topk, len(found)))
+        pairs = zip(indices.tolist(), values.tolist(), strict=True)
+        return [Prediction(self.classes[index], value) for index, value in pairs]
+
+
+def classifier(
+    weights: Path, spec: Spec | None = None, labels: tuple[str, ...] | None = None
+) -> Classifier:
+    """The network in a weights file, on the GPU if there is one.
+
+    spec: what it must be (default: what the file says; its clip and crop count). labels: other names
+    for its classes. Raises DataError or UsageError.
+    """
+    loaded = load_weights(weights, spec)
+    names = labels or loaded.classes
+    if len(names) != len(loaded.classes):
+        raise UsageError(f"{len(names)} labels for {len(loaded.classes)} classes of {weights}")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return Classifier(loaded.network.to(device), loaded.spec, names)
