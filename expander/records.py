@@ -59,13 +59,37 @@ class SourceLimits:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One training of a candidate with one seed. The id says what it is, so it is never repeated."""
+    """One training of a candidate with one seed. The id says what it is, so it is never repeated.
+
+    until: it stops after so many optimiser steps of the schedule, a rung; none says all of them.
+    """
 
     id: str
     step: int
     axis: str
     spec: Spec
     seed: int
+    until: int | None = None
+
+    @property
+    def folder(self) -> str:
+        """Its name below trials/: one for all rungs of a training, so that each finds the one before."""
+        return self.id if self.until is None else self.id.removesuffix(_rung(self.until))
+
+
+def mark(step: int, axis: str) -> str:
+    """What the ids of a candidate's trials begin with."""
+    return f"s{step:02d}-{axis}-"
+
+
+def _rung(until: int) -> str:
+    return f"-to{until:04d}"
+
+
+def make_trial(step: int, axis: str, spec: Spec, seed: int, until: int | None = None) -> Trial:
+    """A candidate's trial with one seed, whole or up to a rung: `s03-depth-seed000-1a2b3c4d-to0150`."""
+    whole = f"{mark(step, axis)}seed{seed:03d}-{spec.id}"
+    return Trial(whole if until is None else whole + _rung(until), step, axis, spec, seed, until)
 
 
 @dataclass(frozen=True, slots=True)
