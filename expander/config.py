@@ -111,6 +111,8 @@ class Selection:
         _require(0 < self.confidence < 1, "confidence must lie between 0 and 1")
         _require(self.resamples >= 100, "resamples must be at least 100")
         _require(self.most_seeds >= self.seeds, "max_seeds must not be below seeds")
+        _require(self.most_seeds == self.seeds or self.seeds >= 2, "a race needs seeds of at least 2: one "
+                 "training says nothing of the spread between trainings")  # fmt: skip
         rising = all(low < high for low, high in pairwise((0.0, *self.rungs, 1.0)))
         _require(rising, "rungs must rise between 0 and 1, e.g. [0.25, 0.5]")
 
