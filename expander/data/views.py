@@ -103,7 +103,8 @@ def _ahead(
     one: Callable[[Path], ViewedVideo | VideoError], paths: Sequence[Path], workers: int
 ) -> Iterator[ViewedVideo | VideoError]:
     waiting: deque[Future[ViewedVideo | VideoError]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
+    # One thread of arithmetic each: they run beside the network, which has the others.
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         try:
             for path in paths:
                 waiting.append(pool.submit(one, path))
