@@ -49,7 +49,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Tester:
+class Scorer:
     """A network in evaluation on its device, and how it looks at videos. batch: views at a time."""
 
     network: X3D
@@ -136,4 +136,4 @@ def probabilities(network: X3D, spec: Spec, video: Path, clips: int) -> Scores:
     (seen,) = look_ahead([video], how, Decoder, 0)
     if isinstance(seen, VideoError):
         raise seen
-    return Tester(network, how).video(seen)
+    return Scorer(network, how).video(seen)

@@ -11,7 +11,7 @@ import numpy as np
 from expander.data.protocols import Protocol, Views
 from expander.data.tested import Tested
 from expander.metrics import class_accuracy, confusion, in_top, interval, mean_class_accuracy, resampled
-from expander.multiview import Outcome, Tester, macs_per_view
+from expander.multiview import Outcome, Scorer, macs_per_view
 from expander.published import PUBLISHED
 from expander.space import published_specs
 from expander.spec import Spec
@@ -26,7 +26,7 @@ SOURCES: dict[Protocol, tuple[str, ...]] = {
 
 
 def summary(
-    tester: Tester,
+    scorer: Scorer,
     data: Tested,
     outcome: Outcome,
     classes: tuple[str, ...],
@@ -34,7 +34,7 @@ def summary(
     topk: Sequence[int] = (1, 5),
 ) -> dict[str, Any]:
     """All but the checkpoint, ready for JSON. Accuracies are shares of the videos that could be read."""
-    how, videos = tester.how, len(data.names) + len(data.lost)
+    how, videos = scorer.how, len(data.names) + len(data.lost)
     rows = ~np.isnan(outcome.scores).any(1)
     scores, labels = outcome.scores[rows], np.array(data.videos.labels)[rows]
     predicted = scores.argmax(1)
@@ -42,7 +42,7 @@ def summary(
     macs = macs_per_view(how.spec, how.views, how.protocol)
     return {
         "schema": SCHEMA, "spec": asdict(how.spec), "protocol": how.protocol,
-        "views": {"clips": how.views.clips, "crops": how.views.crops}, "average_clips": tester.average,
+        "views": {"clips": how.views.clips, "crops": how.views.crops}, "average_clips": scorer.average,
         "metrics": _metrics(how.protocol, scores, labels, counts, metrics, topk),
         "classes": list(classes),
         "per_class": [{"class": name, "accuracy": float(share), "n": int(n)} for name, share, n

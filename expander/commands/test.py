@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from expander.config import DataConfig
     from expander.data.tested import Tested
     from expander.model.weights import Loaded
-    from expander.multiview import Outcome, Tester
+    from expander.multiview import Outcome, Scorer
     from expander.scores import ScoreFile
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -81,18 +81,18 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
     loaded, path = _weights(spec, checkpoint)
     config, data = _data(spec, options, loaded)
     out = _result_path(spec, options, str(views))
-    tester = _tester(loaded, views, config, options)
-    file, kept = _score_file(out, tester, data, loaded.sha256, options)
-    outcome = _run(tester, data, file)
+    scorer = _scorer(loaded, views, config, options)
+    file, kept = _score_file(out, scorer, data, loaded.sha256, options)
+    outcome = _run(scorer, data, file)
     if len(outcome.failed) == len(data.names) + len(data.lost):
         first = ": ".join(outcome.failed[0])
         raise DataError(f"none of the {len(outcome.failed)} videos can be read, the first is {first}")
     from expander.summary import summary
 
     topk = tuple(dict.fromkeys(options["topk"]))
-    found = summary(tester, data, outcome, loaded.classes, options["metrics"], topk)
+    found = summary(scorer, data, outcome, loaded.classes, options["metrics"], topk)
     found = {**found, "checkpoint": {"path": str(path), "sha256": loaded.sha256}}
-    _show(found, tester, outcome)
+    _show(found, scorer, outcome)
     if out is not None:
         _write(out, found, spec)
     if file is not None and not kept and not outcome.failed:
@@ -152,14 +152,14 @@ def _result_path(spec: str, options: dict[str, Any], views: str) -> Path | None:
     return find_run(name).folder / "tests" / f"{step or 'final'}-{options['protocol']}-{views}.json"
 
 
-def _tester(loaded: Loaded, views: Any, config: DataConfig, options: dict[str, Any]) -> Tester:
+def _scorer(loaded: Loaded, views: Any, config: DataConfig, options: dict[str, Any]) -> Scorer:
     from dataclasses import replace
 
     import torch
 
     from expander.data.sources import decoder
     from expander.data.views import Look
-    from expander.multiview import Tester
+    from expander.multiview import Scorer
 
     name = options["device"] or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -168,12 +168,12 @@ def _tester(loaded: Loaded, views: Any, config: DataConfig, options: dict[str, A
         raise UsageError(f"--device {name}: {str(error).splitlines()[0]}") from None
     uncached = replace(config, cache_gb=0.0)
     look = Look(loaded.spec, views, options["protocol"])
-    return Tester(network, look, options["average"], options["batch"], options["workers"],
+    return Scorer(network, look, options["average"], options["batch"], options["workers"],
                   lambda: decoder(uncached, ""))  # fmt: skip
 
 
 def _score_file(
-    out: Path | None, tester: Tester, data: Tested, sha256: str, options: dict[str, Any]
+    out: Path | None, scorer: Scorer, data: Tested, sha256: str, options: dict[str, Any]
 ) -> tuple[ScoreFile | None, bool]:
     """Where scores go as they come, and whether the file is to stay."""
     from expander.scores import ScoreFile
@@ -183,35 +183,35 @@ def _score_file(
         if options["resume"]:
             raise UsageError("--resume needs the --out or --dump-scores of the test that was stopped")
         return None, False
-    look = tester.how
+    look = scorer.how
     head = {
         "schema": 1, "checkpoint": sha256, "spec": str(look.spec), "protocol": look.protocol,
-        "views": str(look.views), "average_clips": tester.average, "data": data.fingerprint,
+        "views": str(look.views), "average_clips": scorer.average, "data": data.fingerprint,
     }  # fmt: skip
     return ScoreFile(path, head, options["resume"]), options["dump"] is not None
 
 
-def _run(tester: Tester, data: Tested, file: ScoreFile | None) -> Outcome:
+def _run(scorer: Scorer, data: Tested, file: ScoreFile | None) -> Outcome:
     from expander.commands.progress import Counter
 
     try:
         with Counter("testing", "video") as counter:
-            return tester.run(data, file, counter)
+            return scorer.run(data, file, counter)
     except (KeyboardInterrupt, SystemExit):
         if file is not None:
             click.echo("stopped; the same command with --resume goes on", err=True)
         raise
 
 
-def _show(found: dict[str, Any], tester: Tester, outcome: Outcome) -> None:
+def _show(found: dict[str, Any], scorer: Scorer, outcome: Outcome) -> None:
     from expander.data.protocols import view_crop
     from expander.report.tables import macs_text
 
-    look = tester.how
+    look = scorer.how
     crop = view_crop(look.protocol, look.views.crops, look.spec)
     cost, videos = found["cost"], found["n"] + found["n_failed"]
     click.echo(f"{look.spec}: {look.views} views of {crop} pixels, protocol {look.protocol}, "
-               f"{tester.average} averaged")  # fmt: skip
+               f"{scorer.average} averaged")  # fmt: skip
     for name, row in found["metrics"].items():
         click.echo(f"{name:20} {row['value']:7.2%}  [{row['low']:.2%}, {row['high']:.2%}]")
     click.echo(f"videos               {found['n']} of {videos}, {found['n_failed']} failed")
