@@ -20,8 +20,8 @@ from torch import Tensor
 
 from expander.cost import cost, layers
 from expander.data.decode import Decoder, VideoError
+from expander.data.held_out import HeldOut
 from expander.data.protocols import Protocol, Views, view_crop
-from expander.data.tested import Tested
 from expander.data.views import Look, ViewedVideo, look_ahead
 from expander.errors import DataError
 from expander.model.network import X3D
@@ -84,7 +84,7 @@ class Scorer:
         return self.score(seen.batches(self.batch))
 
     def run(
-        self, data: Tested, file: ScoreFile | None = None, progress: Callable[[int, int], None] | None = None
+        self, data: HeldOut, file: ScoreFile | None = None, progress: Callable[[int, int], None] | None = None
     ) -> Outcome:
         """Scores every video; those that `file` knows already are taken from it.
 

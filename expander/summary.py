@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from expander.data.held_out import HeldOut
 from expander.data.protocols import Protocol, Views
-from expander.data.tested import Tested
 from expander.metrics import class_accuracy, confusion, in_top, interval, mean_class_accuracy, resampled
 from expander.multiview import Outcome, Scorer, macs_per_view
 from expander.published import PUBLISHED
@@ -27,7 +27,7 @@ SOURCES: dict[Protocol, tuple[str, ...]] = {
 
 def summary(
     scorer: Scorer,
-    data: Tested,
+    data: HeldOut,
     outcome: Outcome,
     classes: tuple[str, ...],
     metrics: Sequence[str] = METRICS,

@@ -39,7 +39,7 @@ HOMES = {
 NO_TORCH = ("spec.py", "strict_yaml.py", "config.py", "space.py", "settings.py", "records.py", "store.py",
             "engine.py", "search", "report", "data/sampling.py", "data/annotations.py",
             "data/readers.py", "data/demux.py", "data/isolated.py", "data/verdicts.py", "data/decode.py",
-            "data/synthetic.py", "data/scenes.py", "data/protocols.py", "data/tested.py",
+            "data/synthetic.py", "data/scenes.py", "data/protocols.py", "data/held_out.py",
             "metrics.py", "scores.py")  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from expander.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from expander.config import DataConfig
-    from expander.data.tested import Tested
+    from expander.data.held_out import HeldOut
     from expander.model.weights import Loaded
     from expander.multiview import Outcome, Scorer
     from expander.scores import ScoreFile
@@ -116,13 +116,13 @@ def _weights(spec: str, checkpoint: str | None) -> tuple[Loaded, Path]:
     return load_foreign(path, wanted), path
 
 
-def _data(spec: str, options: dict[str, Any], loaded: Loaded) -> tuple[DataConfig, Tested]:
+def _data(spec: str, options: dict[str, Any], loaded: Loaded) -> tuple[DataConfig, HeldOut]:
     """The data that the options name, or the run's, or the embedded videos."""
     from expander.commands.progress import Counter
     from expander.commands.references import find_run, is_run
     from expander.config import DataConfig
+    from expander.data.held_out import open_held_out
     from expander.data.sources import embedded
-    from expander.data.tested import tested
     from expander.engine import started
 
     if options["val_ann"] and not options["train_ann"]:
@@ -138,7 +138,7 @@ def _data(spec: str, options: dict[str, Any], loaded: Loaded) -> tuple[DataConfi
     if config.folder is None and config.train_ann is None:
         with Counter("making the embedded videos (once)", "video") as counter:
             embedded(counter)
-    return config, tested(config, loaded.classes)
+    return config, open_held_out(config, loaded.classes)
 
 
 def _result_path(spec: str, options: dict[str, Any], views: str) -> Path | None:
@@ -173,7 +173,7 @@ def _scorer(loaded: Loaded, views: Any, config: DataConfig, options: dict[str, A
 
 
 def _score_file(
-    out: Path | None, scorer: Scorer, data: Tested, sha256: str, options: dict[str, Any]
+    out: Path | None, scorer: Scorer, data: HeldOut, sha256: str, options: dict[str, Any]
 ) -> tuple[ScoreFile | None, bool]:
     """Where scores go as they come, and whether the file is to stay."""
     from expander.scores import ScoreFile
@@ -191,7 +191,7 @@ def _score_file(
     return ScoreFile(path, head, options["resume"]), options["dump"] is not None
 
 
-def _run(scorer: Scorer, data: Tested, file: ScoreFile | None) -> Outcome:
+def _run(scorer: Scorer, data: HeldOut, file: ScoreFile | None) -> Outcome:
     from expander.commands.progress import Counter
 
     try:

@@ -8,16 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from expander.config import DataConfig
 from expander.data.annotations import Paths, Split, VideoList, class_names, numbered
-from expander.data.discovery import present
+from expander.data.discovery import present, read
 from expander.data.sources import listed_classes, open_data, own_rows
 from expander.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
-class Tested:
+class HeldOut:
     """names: of the videos as they are listed. lost: listed ones that have no file at all."""
 
     videos: VideoList
@@ -30,7 +31,7 @@ class Tested:
         return hashlib.sha256(json.dumps([self.names, self.videos.labels]).encode()).hexdigest()
 
 
-def tested(config: DataConfig, classes: tuple[str, ...]) -> Tested:
+def open_held_out(config: DataConfig, classes: tuple[str, ...]) -> HeldOut:
     """What to test on; `classes` are the checkpoint's. Equal annotation files: there is no training list.
 
     Raises DataError: rows that cannot be read, a class that the checkpoint does not know, no video at all.
@@ -38,9 +39,7 @@ def tested(config: DataConfig, classes: tuple[str, ...]) -> Tested:
     if config.folder is None and config.train_ann is None:
         data = open_data(config)
         return _named(data.val, data.classes, classes, "the embedded data set", ())
-    train, val, root = own_rows(config)
-    if config.train_ann is not None and config.train_ann == config.val_ann:
-        train = val
+    train, val, root = _rows(config)
     found, _ = present(val, root)
     kept = set(found.rows.table["line"])
     lost = tuple(val.rows.table["path"][~val.rows.table["line"].isin(kept)])
@@ -51,6 +50,16 @@ def tested(config: DataConfig, classes: tuple[str, ...]) -> Tested:
     if not any(path.exists() for path in videos.paths):
         raise DataError(f"{val.file}: none of its videos exists, the first is {videos.paths[0]}")
     return _named(videos, names, classes, str(val.file), lost)
+
+
+def _rows(config: DataConfig) -> tuple[Split, Split, Path]:
+    """As `own_rows`; without a training list, the rows to test on stand for it too."""
+    if config.train_ann is None or config.train_ann != config.val_ann:
+        return own_rows(config)
+    whole = read(Path(config.train_ann), config.ann_format)
+    splits = set(whole.rows.table["split"])
+    kept = whole.only("test" if "test" in splits and "val" not in splits else "val")
+    return kept, kept, Path(config.root or ".")
 
 
 def _names(train: Split, val: Split, given: tuple[str, ...], classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -65,7 +74,7 @@ def _names(train: Split, val: Split, given: tuple[str, ...], classes: tuple[str,
 
 def _named(
     videos: VideoList, names: tuple[str, ...], classes: tuple[str, ...], where: str, lost: tuple[str, ...]
-) -> Tested:
+) -> HeldOut:
     """With the checkpoint's class numbers."""
     if _plain(names) or _plain(classes):
         enough = len(names) <= len(classes) if _plain(names) else len(names) == len(classes)
@@ -81,7 +90,7 @@ def _named(
         numbers = {label: known[names[label]] for label in set(videos.labels)}
     assert isinstance(videos.paths, Paths)
     labels = tuple(numbers[label] for label in videos.labels)
-    return Tested(VideoList(videos.paths, labels), videos.paths.names, lost)
+    return HeldOut(VideoList(videos.paths, labels), videos.paths.names, lost)
 
 
 def _plain(names: tuple[str, ...]) -> bool:
