@@ -180,7 +180,7 @@ def test_a_path_that_leaves_the_root_is_refused_unless_permitted(tmp_path: Path,
     (tmp_path / "y").mkdir()
     (tmp_path / "y" / "v.mp4").write_bytes(b"")
     (tmp_path / "y" / "link").symlink_to(tmp_path / "x")
-    with pytest.raises(DataError, match=r"train\.txt:1: outside of the data root; --set"):
+    with pytest.raises(DataError, match=r"train\.txt:1: outside of the data root; --allow-outside"):
         read_data(*lists, tmp_path / "y")
     data = read_data(*lists, tmp_path / "y", outside=True)
     assert data.train.paths[0].resolve() == tmp_path / "x" / "a.mp4"

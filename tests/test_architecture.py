@@ -14,8 +14,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
     (0, ("errors", "published", "spec", "strict_yaml", "config", "space", "settings", "records")),
-    (1, ("search", "store", "data", "model", "training", "checkpoints", "evaluation")),
-    (2, ("cost", "trial", "measurement", "inference")),
+    (1, ("search", "store", "data", "model", "training", "checkpoints", "evaluation", "metrics", "scores")),
+    (2, ("cost", "trial", "measurement", "multiview", "summary", "inference")),
     (3, ("backends",)),
     (4, ("engine", "preparation")),
     (5, ("report", "commands", "cli", "__init__")),
@@ -25,7 +25,7 @@ HOMES = {
     "fvcore": {"cost.py"},
     "decord": {"data/readers.py"},
     "av": {"data/synthetic.py", "data/readers.py", "data/demux.py"},
-    "matplotlib": {"report/figures.py"},
+    "matplotlib": {"report/figures.py", "report/confusion.py"},
     "safetensors": {"model/weights.py", "model/checkpoint.py"},
     "onnxruntime": {"model/export.py"},
     "onnxscript": {"model/export.py"},
@@ -38,7 +38,8 @@ HOMES = {
 NO_TORCH = ("spec.py", "strict_yaml.py", "config.py", "space.py", "settings.py", "records.py", "store.py",
             "engine.py", "search", "report", "data/sampling.py", "data/annotations.py",
             "data/readers.py", "data/demux.py", "data/isolated.py", "data/verdicts.py", "data/decode.py",
-            "data/synthetic.py", "data/scenes.py")  # fmt: skip
+            "data/synthetic.py", "data/scenes.py", "data/protocols.py", "data/held_out.py",
+            "metrics.py", "scores.py")  # fmt: skip
 
 
 def _relative(module: Path) -> str:

@@ -56,5 +56,10 @@ def find_weights(text: str) -> Path:
     return found[0]
 
 
+def is_run(reference: str) -> bool:
+    """Whether RUN, RUN:step3 or RUN:final names a run that is there."""
+    return _is_run(reference.partition(":")[0])
+
+
 def _is_run(name: str) -> bool:
     return Run(RUNS / name).exists() or Run(Path(name)).exists()

@@ -100,8 +100,8 @@ def assemble(
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; --data-root is where the listed paths start")
-    names = _classes(train, classes)
-    lists = _numbered(train, names, root, outside), _numbered(val, names, root, outside)
+    names = class_names(train, classes)
+    lists = numbered(train, names, root, outside), numbered(val, names, root, outside)
     unknown = set(lists[1].labels) - set(lists[0].labels)
     labels = pd.Series(lists[1].labels, index=val.rows.table.index)
     val.fault(labels.isin(unknown), f"its class has no video in {train.file}")
@@ -114,7 +114,8 @@ def assemble(
     return VideoData(*lists, names, _fingerprint(lists, root, names), train.rows.form)
 
 
-def _classes(train: Split, given: tuple[str, ...]) -> tuple[str, ...]:
+def class_names(train: Split, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Those given, or the format's own, or what the training rows have. Raises DataError."""
     if given or train.rows.classes:
         return given or train.rows.classes
     label = train.rows.table["label"]
@@ -124,11 +125,12 @@ def _classes(train: Split, given: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(str(number) for number in range(int(label.max()) + 1))
 
 
-def _numbered(split: Split, names: tuple[str, ...], root: Path, outside: bool) -> VideoList:
+def numbered(split: Split, names: tuple[str, ...], root: Path, outside: bool) -> VideoList:
+    """The rows with class numbers, checked: see `assemble`. Raises DataError with file:line."""
     table = split.rows.table
     split.fault(table["path"].map(os.path.normpath).duplicated(), "listed twice")
     if not outside:
-        remedy = "outside of the data root; --set data.allow_outside=true permits it"
+        remedy = "outside of the data root; --allow-outside permits it"
         split.fault(_leaves(table["path"], root), remedy)
     if split.rows.numbers:
         split.fault(table["label"] >= len(names), f"its label is beyond the {len(names)} classes")

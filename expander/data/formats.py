@@ -205,7 +205,8 @@ def detect(file: Path) -> str:
         if set(columns) <= set(head):
             return form
     if re.fullmatch(r".*\S[ \t]+[0-9]+[ \t]+[0-9]+[ \t]+[0-9]+", first):
-        raise DataError(f"{file}: four columns may be an offset or several labels; --ann-format says which")
+        raise DataError(f"{file}: four columns may be an offset or several labels, which are not read; "
+                        "--ann-format rawframes reads a folder with a space in its name")  # fmt: skip
     return "rawframes" if re.fullmatch(r"[^.]*\S[ \t]+[0-9]+[ \t]+[0-9]+", first) else "list"
 
 
