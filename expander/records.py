@@ -264,7 +264,8 @@ def unpack_bits(packed: str, count: int) -> list[bool]:
     """The first `count` booleans of `pack_bits`. Raises ValueError for another length."""
     if len(packed) != -(-count // 4):
         raise ValueError(f"{len(packed)} hex digits cannot hold {count} bits")
-    return [bit == "1" for digit in packed for bit in f"{int(digit, 16):04b}"][:count]
+    digits = f"{int(packed or '0', 16):0{4 * len(packed)}b}"
+    return [bit == "1" for bit in digits[:count]]
 
 
 @cache
