@@ -31,7 +31,7 @@ from expander.records import Candidate, TrialFailure, TrialOrder, TrialResult, m
 from expander.search.expansion import expand
 from expander.space import SearchSpace, load_space
 from expander.spec import Spec
-from expander.training import train
+from expander.training import optimizer, train
 
 
 def main() -> None:
@@ -134,7 +134,8 @@ def one_training(spec: Spec, space: SearchSpace, data: VideoData, seed: int, shu
     network, device = X3D(spec, recipe.dropout, recipe.he_head), torch.device("cpu")
     order = training_order(len(data.train), recipe.steps * recipe.batch, seed)
     clips = training(data.train, spec, recipe.flip, frames)
-    train(network, loader(clips, order, recipe.batch, 0), recipe, device, lambda *_: None)
+    batches = loader(clips, order, recipe.batch, 0)
+    train(network, optimizer(network, recipe), batches, recipe, device, lambda *_: None)
     tested = views(data.val, spec, recipe.views, frames)
     batches = loader(tested, range(len(tested)), recipe.batch, 0)
     return score_videos(network, batches, recipe.views, device).video_top1

@@ -7,7 +7,8 @@ batch normalisation, the learning rate set at every step.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,29 +56,36 @@ def train_step(network: nn.Module, sgd: torch.optim.SGD, clips: Tensor, labels: 
 
 def train(
     network: nn.Module,
+    sgd: torch.optim.SGD,
     batches: Iterable[Batch],
     recipe: Recipe,
     device: torch.device,
     log: Callable[[int, float, float], None],
+    begin: int = 0,
 ) -> float:
-    """Trains for one pass over `batches` (recipe.steps of them); returns the last logged loss.
+    """Trains on `batches`, which are those of the steps from `begin` on; returns the last logged loss.
 
-    log(step, loss, lr) is called about 20 times. Raises Diverged.
+    The schedule is that of recipe.steps, however few batches come. log(step, loss, lr) is called
+    about 20 times and after the last batch; between two calls nothing but network, optimiser and
+    random state is carried over, so that `snapshot` taken there is all that a later call needs.
+    Raises Diverged.
     """
     network.train()
-    sgd = optimizer(network, recipe)
     every = max(1, recipe.steps // 20)
-    running, seen, mean = torch.zeros((), device=device), 0, math.nan
-    for step, batch in enumerate(batches):
-        lr = lr_at(step / recipe.steps, recipe)
+    running, seen, mean, lr, step = torch.zeros((), device=device), 0, math.nan, 0.0, begin
+    for step, batch in enumerate(batches, begin + 1):
+        lr = lr_at((step - 1) / recipe.steps, recipe)
         for group in sgd.param_groups:
             group["lr"] = lr
         clips = batch.clips.to(device, non_blocking=True)
         running += train_step(network, sgd, clips, batch.labels.to(device, non_blocking=True))
         seen += 1
-        if (step + 1) % every == 0 or step + 1 == recipe.steps:
+        if step % every == 0:
             mean, seen, running = _settle(running, seen, step), 0, torch.zeros((), device=device)
-            log(step + 1, mean, lr)
+            log(step, mean, lr)
+    if seen:
+        mean = _settle(running, seen, step)
+        log(step, mean, lr)
     return mean
 
 
@@ -85,5 +93,25 @@ def _settle(running: Tensor, seen: int, step: int) -> float:
     # Read rarely: on a GPU every read waits for the device.
     mean = float(running) / seen
     if not math.isfinite(mean):
-        raise Diverged(f"the loss is {mean} at step {step + 1}; a lower proxy.lr may help")
+        raise Diverged(f"the loss is {mean} at step {step}; a lower proxy.lr may help")
     return mean
+
+
+def snapshot(network: nn.Module, sgd: torch.optim.SGD) -> dict[str, Any]:
+    """All that a training carries from step to step, as tensors and plain values."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {
+        "network": network.state_dict(),
+        "optimizer": sgd.state_dict(),
+        "random": torch.get_rng_state(),
+        "random_cuda": cuda,
+    }
+
+
+def restore(network: nn.Module, sgd: torch.optim.SGD, state: Mapping[str, Any]) -> None:
+    """The inverse of `snapshot`: what follows on a CPU is bit for bit what would have followed."""
+    network.load_state_dict(state["network"])
+    sgd.load_state_dict(state["optimizer"])
+    torch.set_rng_state(state["random"])
+    if state["random_cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["random_cuda"])

@@ -21,7 +21,7 @@ from expander.evaluation import VideoScores, score_videos
 from expander.model.network import X3D
 from expander.model.weights import save_weights
 from expander.records import TrialFailure, TrialOrder, TrialResult, pack_bits
-from expander.training import Diverged, train
+from expander.training import Diverged, optimizer, train
 
 
 def run_trial(order: TrialOrder) -> TrialResult | TrialFailure:
@@ -92,7 +92,7 @@ def _train(
         return batch
 
     batches = map(watched, loader(clips, items, recipe.batch, settings.workers))
-    return train(network, batches, recipe, device, log), len(bad)
+    return train(network, optimizer(network, recipe), batches, recipe, device, log), len(bad)
 
 
 def _validate(

@@ -14,7 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
     (0, ("errors", "published", "spec", "strict_yaml", "config", "space", "settings", "records")),
-    (1, ("search", "store", "data", "model", "training", "evaluation")),
+    (1, ("search", "store", "data", "model", "training", "checkpoints", "evaluation")),
     (2, ("cost", "trial", "measurement", "inference")),
     (3, ("backends",)),
     (4, ("engine", "preparation")),

@@ -16,7 +16,16 @@ from expander.config import Recipe
 from expander.data.dataset import Batch
 from expander.model.network import X3D
 from expander.spec import Base, Spec
-from expander.training import WARMUP_START, Diverged, lr_at, optimizer, train, train_step
+from expander.training import (
+    WARMUP_START,
+    Diverged,
+    lr_at,
+    optimizer,
+    restore,
+    snapshot,
+    train,
+    train_step,
+)
 
 arithmetic = settings(deadline=None, derandomize=True, max_examples=100)
 progresses = st.floats(0, 1, exclude_max=True)
@@ -130,7 +139,8 @@ def test_training_follows_the_schedule_by_hand() -> None:
     """Plain descent on one weight: w += lr (1 - sigmoid(w)), loss log(1 + exp(-w))."""
     recipe = Recipe(steps=30, batch=2, lr=0.5, warmup=0.2, momentum=0, weight_decay=0)
     network, logged = Line(), []
-    last = train(network, batches(30), recipe, CPU, lambda *row: logged.append(row))
+    sgd = optimizer(network, recipe)
+    last = train(network, sgd, batches(30), recipe, CPU, lambda *row: logged.append(row))
     weight, losses = 0.0, []
     for step in range(30):
         losses.append(math.log1p(math.exp(-weight)))
@@ -145,7 +155,8 @@ def test_training_follows_the_schedule_by_hand() -> None:
 def test_the_log_is_the_mean_since_the_last_one_and_ends_with_the_last_step() -> None:
     recipe = Recipe(steps=50, batch=2, lr=1e-9, warmup=0, momentum=0)
     logged: list[tuple[int, float, float]] = []
-    train(Line(), batches(50), recipe, CPU, lambda *row: logged.append(row))
+    line = Line()
+    train(line, optimizer(line, recipe), batches(50), recipe, CPU, lambda *row: logged.append(row))
     assert [row[0] for row in logged] == list(range(2, 51, 2))
     assert [row[1] for row in logged] == pytest.approx([math.log(2)] * 25, rel=1e-5)
 
@@ -153,8 +164,9 @@ def test_the_log_is_the_mean_since_the_last_one_and_ends_with_the_last_step() ->
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_ends_the_training(value: float) -> None:
     recipe = Recipe(steps=5, batch=2)
+    line = Line()
     with pytest.raises(Diverged, match=r"the loss is nan at step 1; a lower proxy\.lr may help"):
-        train(Line(), batches(5, value), recipe, CPU, lambda *_: None)
+        train(line, optimizer(line, recipe), batches(5, value), recipe, CPU, lambda *_: None)
 
 
 def test_a_real_network_learns_what_it_is_shown() -> None:
@@ -163,6 +175,33 @@ def test_a_real_network_learns_what_it_is_shown() -> None:
     clips = torch.randn(6, 3, 1, 8, 8)
     labels = torch.tensor([0, 1, 2, 0, 1, 2])
     network = X3D(replace(TINY, base=replace(TINY.base, head_width=64)), dropout=0.0)
-    loss = train(network, [Batch(clips, labels, ())] * 30, recipe, CPU, lambda *_: None)
+    shown = [Batch(clips, labels, ())] * 30
+    loss = train(network, optimizer(network, recipe), shown, recipe, CPU, lambda *_: None)
     assert network.training
     assert loss < 0.5 * math.log(3)
+
+
+def test_a_training_that_goes_on_from_a_snapshot_ends_bit_for_bit_as_if_it_had_not_stopped() -> None:
+    recipe = Recipe(steps=20, batch=4, lr=0.2, dropout=0.5)
+    generator = torch.Generator().manual_seed(1)
+    shown = [
+        Batch(torch.randn(4, 3, 1, 8, 8, generator=generator), torch.tensor([0, 1, 2, 0]), ())
+        for _ in range(20)
+    ]
+
+    def begun() -> tuple[X3D, torch.optim.SGD]:
+        torch.manual_seed(0)
+        network = X3D(TINY, recipe.dropout)
+        return network, optimizer(network, recipe)
+
+    whole, sgd = begun()
+    loss = train(whole, sgd, shown, recipe, CPU, lambda *_: None)
+    half, sgd = begun()
+    train(half, sgd, shown[:7], recipe, CPU, lambda *_: None)
+    kept = snapshot(half, sgd)
+    resumed, sgd = begun()
+    torch.manual_seed(99)
+    restore(resumed, sgd, kept)
+    assert train(resumed, sgd, shown[7:], recipe, CPU, lambda *_: None, begin=7) == loss
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name

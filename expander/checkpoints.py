@@ -1,0 +1,78 @@
+"""Checkpoints of a training: whole or not there, known by their SHA-256, the newest valid one counts.
+
+A checkpoint is a file and a manifest of the same name that is written after it, so a file without a
+manifest was never finished. Tensors and plain values only: nothing that runs code is read back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import pickle
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from expander.errors import EnvironmentFault
+from expander.store import write_atomic
+
+log = logging.getLogger(__name__)
+
+KEPT = 2
+"""One to go on from, and the one before it, should the disk have damaged it."""
+
+
+class Checkpoints:
+    """Of one training, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def save(self, step: int, state: Mapping[str, Any]) -> None:
+        """Writes the state after `step` optimiser steps; durable on return. Raises EnvironmentFault."""
+        buffer = io.BytesIO()
+        torch.save(dict(state), buffer)
+        content = buffer.getvalue()
+        file = self.folder / f"step-{step:08d}.pt"
+        write_atomic(file, content)
+        facts = {"step": step, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        write_atomic(file.with_suffix(".json"), json.dumps(facts).encode())
+        for old in self._manifests()[KEPT:]:
+            _delete(old)
+
+    def newest(self) -> dict[str, Any] | None:
+        """The newest state that is undamaged; None when there is none. Damaged ones are warned of."""
+        return next(self._valid(), None)
+
+    def clear(self) -> None:
+        """Deletes all of them: the training is finished."""
+        for manifest in self._manifests():
+            _delete(manifest)
+
+    def _manifests(self) -> list[Path]:
+        """The newest first."""
+        return sorted(self.folder.glob("step-*.json"), reverse=True)
+
+    def _valid(self) -> Iterator[dict[str, Any]]:
+        for manifest in self._manifests():
+            try:
+                facts = json.loads(manifest.read_bytes())
+                content = manifest.with_suffix(".pt").read_bytes()
+                if hashlib.sha256(content).hexdigest() != facts["sha256"]:
+                    raise ValueError("its SHA-256 is not the manifest's")
+                yield torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+            except (OSError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
+                log.warning("%s: damaged checkpoint, an older one is used: %s", manifest, error)
+
+
+def _delete(manifest: Path) -> None:
+    # The manifest first: what a kill leaves in between is a file that does not count.
+    try:
+        manifest.unlink(missing_ok=True)
+        manifest.with_suffix(".pt").unlink(missing_ok=True)
+    except OSError as error:
+        raise EnvironmentFault(f"{manifest}: cannot be deleted: {error.strerror}") from None
