@@ -13,9 +13,9 @@ PACKAGE = ROOT / "expander"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
-    (0, ("errors", "published", "spec", "strict_yaml", "config", "space", "settings", "records")),
+    (0, ("errors", "published", "spec", "strict_yaml", "config", "amounts", "space", "settings", "records")),
     (1, ("search", "store", "data", "model", "training", "checkpoints", "evaluation")),
-    (2, ("cost", "trial", "measurement", "inference")),
+    (2, ("cost", "latency", "trial", "measurement", "inference")),
     (3, ("backends",)),
     (4, ("engine", "preparation")),
     (5, ("report", "commands", "cli", "__init__")),
@@ -31,7 +31,7 @@ HOMES = {
     "onnxscript": {"model/export.py"},
     "click": {"cli.py", "commands"},
     "tqdm": {"commands"},
-    "pydantic": {"strict_yaml.py", "records.py", "config.py", "space.py", "store.py",
+    "pydantic": {"strict_yaml.py", "records.py", "config.py", "amounts.py", "space.py", "store.py",
                  "model/weights.py"},
     "yaml": {"strict_yaml.py", "space.py", "preparation.py"},
 }

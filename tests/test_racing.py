@@ -9,13 +9,14 @@ import numpy.typing as npt
 import pytest
 from test_controller import problem
 
+from expander.amounts import Cost
 from expander.config import Selection
-from expander.records import Candidate, Cost, StepPlanned, Trial, TrialResult
+from expander.records import Candidate, StepPlanned, Trial, TrialResult
 from expander.search.rounds import play
 from expander.search.selection import Outcome
 from expander.spec import AXES, Spec
 
-RUNS, VIDEOS, MOST = 1000, 400, 10
+RUNS, VIDEOS, MOST = 1000, 400, 12
 RULE = Selection(score="accuracy", seeds=2, max_seeds=MOST, resamples=100)
 MEANS = (0.60, 0.56, 0.53, 0.50, 0.48, 0.45)
 SEED_NOISE = 0.03
