@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from expander.backends.base import Backend
-from expander.cost import cost
 from expander.errors import DataError
+from expander.latency import prices
 from expander.records import (
     Event,
     RunStarted,
@@ -63,7 +63,8 @@ def search(run: Run, backend: Backend, listen: Listener) -> State:
             _write_spec(run, event)
         listen(event, state)
 
-    while step := ask(start.problem, state, cost):
+    price = prices(start.problem, run.folder, start.backend.cpus_per_trial)
+    while step := ask(start.problem, state, price):
         if isinstance(step, tuple):
             _train(run, start, step, backend, record)
         else:

@@ -13,9 +13,10 @@ PACKAGE = ROOT / "expander"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
-    (0, ("errors", "published", "spec", "strict_yaml", "config", "space", "settings", "records")),
+    (0, ("errors", "published", "spec", "strict_yaml", "config", "space", "settings", "records",
+         "amounts")),
     (1, ("search", "store", "data", "model", "training", "checkpoints", "evaluation", "metrics", "scores")),
-    (2, ("cost", "trial", "measurement", "multiview", "summary", "inference")),
+    (2, ("cost", "trial", "measurement", "multiview", "summary", "inference", "latency")),
     (3, ("backends",)),
     (4, ("engine", "preparation")),
     (5, ("report", "commands", "cli", "__init__")),
@@ -24,22 +25,21 @@ HOMES = {
     "ray": {"backends/ray_tune.py"},
     "fvcore": {"cost.py"},
     "decord": {"data/readers.py"},
-    "av": {"data/synthetic.py", "data/readers.py", "data/demux.py"},
-    "matplotlib": {"report/figures.py", "report/confusion.py"},
-    "safetensors": {"model/weights.py", "model/checkpoint.py"},
+    "av": {"data/demux.py", "data/readers.py", "data/synthetic.py"},
+    "matplotlib": {"report/confusion.py", "report/figures.py"},
+    "safetensors": {"model/checkpoint.py", "model/weights.py"},
     "onnxruntime": {"model/export.py"},
     "onnxscript": {"model/export.py"},
     "click": {"cli.py", "commands"},
     "tqdm": {"commands"},
-    "pydantic": {"strict_yaml.py", "records.py", "config.py", "space.py", "store.py",
-                 "model/weights.py"},
-    "yaml": {"strict_yaml.py", "space.py", "preparation.py"},
+    "pydantic": {"amounts.py", "config.py", "model/weights.py", "records.py", "space.py", "store.py",
+          "strict_yaml.py"},
+    "yaml": {"preparation.py", "space.py", "strict_yaml.py"},
 }
 NO_TORCH = ("spec.py", "strict_yaml.py", "config.py", "space.py", "settings.py", "records.py", "store.py",
-            "engine.py", "search", "report", "data/sampling.py", "data/annotations.py",
-            "data/readers.py", "data/demux.py", "data/isolated.py", "data/verdicts.py", "data/decode.py",
-            "data/synthetic.py", "data/scenes.py", "data/protocols.py", "data/held_out.py",
-            "metrics.py", "scores.py")  # fmt: skip
+            "engine.py", "search", "report", "data/sampling.py", "data/annotations.py", "data/readers.py",
+            "data/demux.py", "data/isolated.py", "data/verdicts.py", "data/decode.py", "data/synthetic.py",
+            "data/scenes.py", "data/protocols.py", "data/held_out.py", "metrics.py", "scores.py")  # fmt: skip
 
 
 def _relative(module: Path) -> str:

@@ -10,8 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from expander.amounts import Cost
 from expander.config import Selection
-from expander.records import Candidate, Cost, Standing, TrialFailure, TrialResult, pack_bits
+from expander.records import Candidate, Standing, TrialFailure, TrialResult, pack_bits
 from expander.search.selection import Outcome, rank
 from expander.spec import AXES, Spec
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +87,7 @@ def _clip(spec: Spec) -> dict[str, Any]:
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def trace(space: str, axes: str, target: float | None, as_json: bool) -> None:
     """Specs and costs along a given path, without training anything."""
+    from expander.commands.costing import target_macs
     from expander.commands.paths import follow
     from expander.cost import cost as cost_of
     from expander.search.contraction import contract as contract_path
@@ -115,6 +115,7 @@ def contract(run: str, target: float, axis: str, as_json: bool) -> None:
 
     Writes the chosen spec to RUN/specs/contracted-<target>.yaml.
     """
+    from expander.commands.costing import target_macs
     from expander.commands.references import find_run
     from expander.cost import cost as cost_of
     from expander.engine import state_of
@@ -147,13 +148,6 @@ def contract(run: str, target: float, axis: str, as_json: bool) -> None:
     write_atomic(file, text.encode())
     if not as_json:
         click.echo(f"spec: {file}")
-
-
-def target_macs(gflops: float) -> int:
-    """GFLOPs as given on the command line to multiply-adds. Raises UsageError."""
-    if not (math.isfinite(gflops * 1e9) and gflops > 0):
-        raise UsageError(f"--target-gflops must be a positive number, not {gflops}")
-    return round(gflops * 1e9)
 
 
 def _check_reach(path: Any, macs: int, what: str) -> None:

@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from expander.commands import videos
+from expander.commands import costing, videos
 from expander.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
     from expander.backends.base import Backend
     from expander.config import BackendConfig
+    from expander.preparation import Budget
     from expander.records import RunStarted
     from expander.search.controller import State
     from expander.search.forecast import Pace
     from expander.settings import Settings
     from expander.store import Run
 
-FRESH_ONLY = ("target", "space", *videos.OPTIONS, "max_steps", "seed", "overrides")
+FRESH_ONLY = (*costing.OPTIONS, "space", *videos.OPTIONS, "max_steps", "seed", "overrides")
 
 
 @click.command()
-@click.option("--target-gflops", "target", type=float,
-              help="Budget in GFLOPs: 1e9 multiply-adds of conv and linear per view, at the training crop.")
+@costing.budget_options
 @click.option("--space", help="Search space: x3d, x3d_balanced, tiny, or a YAML file.  [default: x3d]")
 @videos.data_options
 @click.option("--run", "name", help="Name of the folder below runs/.  [default: made from space and time]")
@@ -46,19 +46,17 @@ def search(**options: Any) -> None:
     if options["resume"]:
         _resume(options)
         return
-    if options["target"] is None:
-        raise UsageError("--target-gflops is missing: the budget, e.g. --target-gflops 2")
     _fresh(options)
 
 
 def _fresh(options: dict[str, Any]) -> None:
     from expander.commands.foretelling import announce
-    from expander.commands.inspect import target_macs
+    from expander.latency import prices
     from expander.preparation import check_backend
     from expander.store import Run
 
     space = options["space"] or "x3d"
-    macs = target_macs(options["target"])
+    budget = costing.budget_of(options)
     settings = _settings(space, options)
     run = Run(_run_folder(options, space))
     if run.exists() and not options["dry_run"]:
@@ -66,8 +64,8 @@ def _fresh(options: dict[str, Any]) -> None:
     if run.folder.exists() and not options["dry_run"]:
         raise UsageError(f"{run.folder} exists and holds no run; delete it, or choose another --run")
     check_backend(settings.backend)
-    start, pace = _plan(settings, macs, options)
-    announce(start.problem, pace)
+    start, pace = _plan(settings, budget, options)
+    announce(start.problem, pace, prices(start.problem, None, start.backend.cpus_per_trial))
     if options["dry_run"]:
         click.echo("dry run: nothing was trained")
         return
@@ -91,7 +89,9 @@ def _run_folder(options: dict[str, Any], space: str) -> Path:
     from expander.commands.references import RUNS
 
     if options["name"] is None:
-        plain = re.sub(r"[^A-Za-z0-9._-]", "", f"{Path(space).stem}-{options['target']:g}G")
+        kind, amount = options["cost"], options["amount"]
+        wanted = f"{options['target']:g}G" if options["target"] else f"{kind}{amount:g}"
+        plain = re.sub(r"[^A-Za-z0-9._-]", "", f"{Path(space).stem}-{wanted}")
         return RUNS / f"{plain}-{datetime.now():%Y%m%d-%H%M%S}"
     name: str = options["name"]
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}", name):
@@ -99,7 +99,7 @@ def _run_folder(options: dict[str, Any], space: str) -> Path:
     return RUNS / name
 
 
-def _plan(settings: Settings, macs: int, options: dict[str, Any]) -> tuple[RunStarted, Pace]:
+def _plan(settings: Settings, budget: Budget, options: dict[str, Any]) -> tuple[RunStarted, Pace]:
     """Opens the data, checks the target, measures the pace. A dry run makes no data."""
     from expander.commands.progress import Counter
     from expander.data.sources import open_data, source_limits
@@ -111,7 +111,7 @@ def _plan(settings: Settings, macs: int, options: dict[str, Any]) -> tuple[RunSt
     names, fingerprint, listed = tuple(map(str, range(count))), "", 300
     if not own:
         # Told before the videos are made: a wrong target costs no waiting.
-        problem_of(settings, macs, count, limits)
+        problem_of(settings, budget, count, limits)
     if own or not options["dry_run"]:
         with Counter("making the embedded videos (once)", "video") as counter:
             data = open_data(settings.data, counter)
@@ -120,7 +120,7 @@ def _plan(settings: Settings, macs: int, options: dict[str, Any]) -> tuple[RunSt
             click.echo(videos.describe(data))
         limits = source_limits(data, settings.data)
     seed = options["seed"] or 0
-    problem = problem_of(settings, macs, len(names), limits, seed, options["max_steps"])
+    problem = problem_of(settings, budget, len(names), limits, seed, options["max_steps"])
     start = RunStarted(problem, settings.data, settings.backend, fingerprint, names)
     return start, measured_pace(problem, settings.backend, listed)
 
@@ -168,11 +168,13 @@ def _go(run: Run, start: RunStarted, backend: BackendConfig, pace: Pace) -> None
     from expander.commands.progress import Counter
     from expander.data.sources import fill_cache, open_data
     from expander.engine import search as run_search
+    from expander.latency import prices
 
     click.echo(f"run: {run.folder}")
     with Counter("decoding the videos (once)", "video") as counter:
         fill_cache(open_data(start.data), start.data, counter)
-    narrator = Narrator(start.problem, pace)
+    cost_of = prices(start.problem, run.folder, start.backend.cpus_per_trial)
+    narrator = Narrator(start.problem, pace, cost_of)
     try:
         with narrator, _backend(backend) as entered:
             state = run_search(run, entered, narrator)

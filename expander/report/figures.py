@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from expander.engine import started
 from expander.report.tables import candidates, contraction, steps
 from expander.store import Run
 
@@ -66,8 +67,8 @@ def _contraction(axes: Axes, table: pd.DataFrame) -> None:
 
 def _target(axes: Axes, run: Run, unit: float) -> None:
     contracted = contraction(run)
-    if contracted is not None:
-        place = contracted.target_macs / unit
+    if contracted is not None and started(run).problem.cost == "flops":
+        place = contracted.target / unit
         axes.axvline(place, ls="--", color="0.5", lw=1)
         axes.annotate("target", (place, 0.98), xycoords=("data", "axes fraction"), rotation=90, va="top",
                       ha="right", fontsize=8, color="0.35")  # fmt: skip

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from expander.amounts import amount_text
 from expander.engine import started, state_of
 from expander.records import TrialResult
-from expander.report.tables import macs_text
 from expander.search.controller import trials
 from expander.store import Run
 
@@ -25,10 +25,11 @@ def status_of(run: Run) -> dict[str, Any]:
         "trials_done": len(done),
         "trials_of_step": len(wanted),
         "failures": state.failures,
-        "target_macs": problem.target_macs,
+        "cost_kind": problem.cost,
+        "target": problem.target,
         "path": [candidate.axis for candidate in state.path],
         "spec": str(best.spec) if best else "",
-        "cost": best.cost.macs if best else 0,
+        "cost": best.cost.of(problem.cost) if best else 0,
         "accuracy": state.accuracies[-1] if best else None,
     }
 
@@ -42,6 +43,6 @@ def status_text(run: Run) -> str:
         lines.append(f"step {now['step']}: {now['trials_done']} of {now['trials_of_step']} trials done, "
                      f"{now['failures']} failures in the run")  # fmt: skip
     if now["spec"]:
-        lines.append(f"best so far: {now['spec']}, {macs_text(now['cost'])} multiply-adds "
-                     f"(target {macs_text(now['target_macs'])}), accuracy {now['accuracy']:.1%}")  # fmt: skip
+        cost, target = (amount_text(now["cost_kind"], now[name]) for name in ("cost", "target"))
+        lines.append(f"best so far: {now['spec']}, {cost} (target {target}), accuracy {now['accuracy']:.1%}")
     return "\n".join(lines)
