@@ -27,7 +27,7 @@ from expander.data.dataset import TrainingClips, ViewClips, loader, training_ord
 from expander.data.sources import decoder, open_data, source_limits
 from expander.evaluation import score_videos
 from expander.model.network import X3D
-from expander.records import Candidate, Trial, TrialFailure, TrialOrder, TrialResult
+from expander.records import Candidate, TrialFailure, TrialOrder, TrialResult, make_trial
 from expander.search.expansion import expand
 from expander.space import SearchSpace, load_space
 from expander.spec import Spec
@@ -64,7 +64,7 @@ def accuracies(
         assert isinstance(outcome, TrialResult), outcome
         found[outcome.trial.split("-")[1]].append(outcome.accuracy)
 
-    trials = [Trial(f"s01-{a.axis}-seed{s}-{a.spec.id}", 1, a.axis, a.spec, s) for s in seeds for a in arms]
+    trials = [make_trial(1, arm.axis, arm.spec, seed) for seed in seeds for arm in arms]
     with tempfile.TemporaryDirectory() as folder, RayBackend(BackendConfig()) as backend:
         backend.run(
             [

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, TypeAdapter
 
-from expander.config import STRICT, BackendConfig, DataConfig, Recipe, Selection
+from expander.config import STRICT, BackendConfig, Budget, DataConfig, Recipe, Selection
 from expander.space import SearchSpace
 from expander.spec import Spec
 
@@ -59,20 +59,45 @@ class SourceLimits:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One training of a candidate with one seed. The id says what it is, so it is never repeated."""
+    """One training of a candidate with one seed. The id says what it is, so it is never repeated.
+
+    until: it stops after so many optimiser steps of the schedule, a rung; none says all of them.
+    """
 
     id: str
     step: int
     axis: str
     spec: Spec
     seed: int
+    until: int | None = None
+
+    @property
+    def folder(self) -> str:
+        """Its name below trials/: one for all rungs of a training, so that each finds the one before."""
+        return self.id if self.until is None else self.id.removesuffix(_rung(self.until))
+
+
+def mark(step: int, axis: str) -> str:
+    """What the ids of a candidate's trials begin with."""
+    return f"s{step:02d}-{axis}-"
+
+
+def _rung(until: int) -> str:
+    return f"-to{until:04d}"
+
+
+def make_trial(step: int, axis: str, spec: Spec, seed: int, until: int | None = None) -> Trial:
+    """A candidate's trial with one seed, whole or up to a rung: `s03-depth-seed000-1a2b3c4d-to0150`."""
+    whole = f"{mark(step, axis)}seed{seed:03d}-{spec.id}"
+    return Trial(whole if until is None else whole + _rung(until), step, axis, spec, seed, until)
 
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
     """correct: one bit per validation video, in list order, as hex. loss, accuracy: over all of them.
 
-    seconds: wall time of the trial. clips: trained. bad_videos: unreadable and replaced.
+    seconds: wall time of the trial. clips: trained in it; of a rung, those since the last rung.
+    bad_videos: unreadable and replaced. gpus: that it held. attempts: 1, or more after a crash.
     """
 
     trial: str
@@ -84,6 +109,8 @@ class TrialResult:
     clips: int
     seconds: float
     bad_videos: int = 0
+    gpus: float = 0.0
+    attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +119,8 @@ class TrialFailure:
 
     trial: str
     reason: str
+    seconds: float = 0.0
+    gpus: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +160,7 @@ class RunStarted:
     backend: BackendConfig
     data_fingerprint: str
     classes: tuple[str, ...]
+    budget: Budget = field(default_factory=Budget)
     event: Literal["run_started"] = "run_started"
     step: int = 0
 
@@ -148,10 +178,11 @@ class StepPlanned:
 
 @dataclass(frozen=True, slots=True)
 class TrialFinished:
-    """A trial gave a result."""
+    """A trial gave a result. reused_from: RUN:TRIAL whose result it is; empty: it was trained."""
 
     step: int
     result: TrialResult
+    reused_from: str = ""
     event: Literal["trial_finished"] = "trial_finished"
 
 
@@ -205,7 +236,10 @@ Decision = StepPlanned | StepChosen | Contracted | RunFinished
 
 @dataclass(frozen=True, slots=True)
 class TrialOrder:
-    """What a worker needs to run a trial: plain values, no open files, no tensors."""
+    """What a worker needs to run a trial: plain values, no open files, no tensors.
+
+    folder: its files go to trials/<id> below it, which all workers see. gpus: that the worker holds.
+    """
 
     trial: Trial
     recipe: Recipe
@@ -214,6 +248,8 @@ class TrialOrder:
     data_fingerprint: str
     folder: str
     threads: int
+    gpus: float = 0.0
+    checkpoint_seconds: float = 60.0
 
 
 def pack_bits(bits: Iterable[bool]) -> str:

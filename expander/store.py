@@ -23,6 +23,9 @@ from expander.records import SCHEMA, Event, from_json, to_json
 
 log = logging.getLogger(__name__)
 
+STOP = "stop"
+"""A file of this name among a run's trials asks them to write a checkpoint and stop."""
+
 
 def write_atomic(path: Path, content: bytes) -> None:
     """`content` under `path`, whole or not at all. Raises EnvironmentFault naming the path."""

@@ -14,8 +14,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
     (0, ("errors", "published", "spec", "strict_yaml", "config", "space", "settings", "records")),
-    (1, ("search", "store", "data", "model", "training", "checkpoints", "evaluation")),
-    (2, ("cost", "trial", "measurement", "inference")),
+    (1, ("search", "store", "data", "model", "training", "checkpoints", "evaluation", "reuse")),
+    (2, ("cost", "course", "trial", "measurement", "inference")),
     (3, ("backends",)),
     (4, ("engine", "preparation")),
     (5, ("report", "commands", "cli", "__init__")),
@@ -36,7 +36,7 @@ HOMES = {
     "yaml": {"strict_yaml.py", "space.py", "preparation.py"},
 }
 NO_TORCH = ("spec.py", "strict_yaml.py", "config.py", "space.py", "settings.py", "records.py", "store.py",
-            "engine.py", "search", "report", "data/sampling.py", "data/annotations.py",
+            "engine.py", "reuse.py", "search", "report", "data/sampling.py", "data/annotations.py",
             "data/readers.py", "data/demux.py", "data/isolated.py", "data/verdicts.py", "data/decode.py",
             "data/synthetic.py", "data/scenes.py")  # fmt: skip
 

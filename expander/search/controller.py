@@ -28,6 +28,8 @@ from expander.records import (
     TrialFailed,
     TrialFinished,
     TrialResult,
+    make_trial,
+    mark,
 )
 from expander.search.contraction import TOLERANCE, contract
 from expander.search.expansion import CostOf, expand
@@ -84,17 +86,12 @@ def tell(state: State, event: Event) -> State:
 def _is_planned(planned: StepPlanned | None, trial: str) -> bool:
     if planned is None:
         return False
-    return any(trial.startswith(_mark(planned.step, c.axis)) for c in planned.candidates)
-
-
-def _mark(step: int, axis: str) -> str:
-    """What the ids of a candidate's trials begin with."""
-    return f"s{step:02d}-{axis}-"
+    return any(trial.startswith(mark(planned.step, c.axis)) for c in planned.candidates)
 
 
 def _advance(state: State, event: StepChosen) -> State:
-    mark = _mark(event.step, event.winner.axis)
-    results = sorted((o for id, o in state.outcomes.items() if id.startswith(mark)), key=_by_trial)
+    begin = mark(event.step, event.winner.axis)
+    results = sorted((o for id, o in state.outcomes.items() if id.startswith(begin)), key=_by_trial)
     if not results:
         raise ValueError(f"step_chosen names {event.winner.axis}, of which no trial finished")
     return replace(
@@ -115,15 +112,7 @@ def trials(problem: Problem, planned: StepPlanned) -> tuple[Trial, ...]:
     """Every trial of a step: its candidates with each seed. Seeds are paired across candidates."""
     seeds = range(problem.seed, problem.seed + problem.selection.seeds)
     return tuple(
-        Trial(
-            id=f"{_mark(planned.step, c.axis)}seed{seed:03d}-{c.spec.id}",
-            step=planned.step,
-            axis=c.axis,
-            spec=c.spec,
-            seed=seed,
-        )
-        for c in planned.candidates
-        for seed in seeds
+        make_trial(planned.step, c.axis, c.spec, seed) for c in planned.candidates for seed in seeds
     )
 
 
