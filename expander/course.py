@@ -53,7 +53,7 @@ class Course:
         self.found = self._find()
         self.saved, self.saved_step = self.started, self.step
         self.metrics = self.folder / "metrics.jsonl"
-        self.attempts = self._attempt()
+        self.attempts: int = self._attempt()
 
     def _find(self) -> Mapping[str, Any] | None:
         """The newest checkpoint of this very training that is not beyond the end."""
@@ -73,11 +73,11 @@ class Course:
         """Leaves a row that says who tries; how many have tried this order, this one included."""
         file = self.folder / "attempts.jsonl"
         mine = self.order.trial.id
-        before = sum(row.get("trial") == mine for row in _rows(file))
+        before = [row for row in _rows(file) if row.get("trial") == mine]
         row = {"trial": mine, "step": self.step, "node": os.uname().nodename, "pid": os.getpid(),
                "time": datetime.now(UTC).isoformat(timespec="seconds")}  # fmt: skip
         _append(file, row)
-        return before + 1
+        return len(before) + 1
 
     @property
     def seconds(self) -> float:
@@ -89,7 +89,7 @@ class Course:
         """Whether the run was asked to stop."""
         return self.stop.exists()
 
-    def begin(self, network: nn.Module, sgd: torch.optim.Optimizer) -> None:
+    def begin(self, network: nn.Module, sgd: torch.optim.SGD) -> None:
         """Network, optimiser and random state as the checkpoint has them; rows after it are cut."""
         if self.found is not None:
             restore(network, sgd, self.found)
@@ -103,7 +103,7 @@ class Course:
         return bool(step < self.end if "val_loss" in row else step <= self.step)
 
     def log(
-        self, step: int, loss: float, lr: float, network: nn.Module, sgd: torch.optim.Optimizer
+        self, step: int, loss: float, lr: float, network: nn.Module, sgd: torch.optim.SGD
     ) -> None:
         """A row of metrics, a checkpoint if one is due. Raises Stopped."""
         self.step, self.train_loss = step, loss
@@ -115,7 +115,7 @@ class Course:
         if asked:
             raise Stopped
 
-    def save(self, network: nn.Module, sgd: torch.optim.Optimizer) -> None:
+    def save(self, network: nn.Module, sgd: torch.optim.SGD) -> None:
         """A checkpoint of now, unless there is one; at a rung's end the only one that is kept."""
         if self.saved_step == self.step and self.step > 0:
             return
@@ -126,7 +126,7 @@ class Course:
         self.saved, self.saved_step = time.monotonic(), self.step
 
     def until_stop(
-        self, batches: Iterable[Batch], network: nn.Module, sgd: torch.optim.Optimizer
+        self, batches: Iterable[Batch], network: nn.Module, sgd: torch.optim.SGD
     ) -> Iterator[Batch]:
         """The batches of the validation. Raises Stopped between two of them, after a checkpoint."""
         for batch in batches:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -26,7 +25,12 @@ from expander.model.weights import save_weights
 from expander.records import TrialFailure, TrialOrder, TrialResult, pack_bits
 from expander.training import Diverged, optimizer, train
 
-__all__ = ["Stopped", "run_trial"]
+__all__ = ["Stopped", "gpus_here", "run_trial"]
+
+
+def gpus_here() -> float:
+    """GPUs that a trial takes in this process: one, where there is any."""
+    return float(torch.cuda.is_available())
 
 
 def run_trial(order: TrialOrder) -> TrialResult | TrialFailure:
@@ -125,9 +129,11 @@ def _train(
     # Before the random state is restored: a loader draws from it when it begins.
     batches = map(watched, loader(clips, ahead, recipe.batch, settings.workers))
     course.begin(network, sgd)
-    log: Callable[[int, float, float], None] = lambda *row: course.log(*row, network, sgd)  # noqa: E731
-    device = next(network.parameters()).device
-    train(network, sgd, batches, recipe, device, log, course.step)
+
+    def log(step: int, loss: float, lr: float) -> None:
+        course.log(step, loss, lr, network, sgd)
+
+    train(network, sgd, batches, recipe, next(network.parameters()).device, log, course.step)
 
 
 def _validate(

@@ -63,9 +63,10 @@ def cut(order: TrialOrder, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
             raise KeyboardInterrupt
         return loss
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patched:
         patched.setattr(training, "train_step", dying)
-        run_trial(order)
+        with pytest.raises(KeyboardInterrupt):
+            run_trial(order)
 
 
 def test_a_trial_that_was_cut_goes_on_from_its_checkpoint_to_the_same_result(
@@ -125,9 +126,10 @@ def test_a_trial_that_is_asked_to_stop_writes_a_checkpoint_and_stops(
         stop.touch()
         return real(*arguments)
 
-    with monkeypatch.context() as patched, pytest.raises(Stopped):
+    with monkeypatch.context() as patched:
         patched.setattr(training, "train_step", asking)
-        run_trial(lazy)
+        with pytest.raises(Stopped):
+            run_trial(lazy)
     assert [path.name for path in (folder(lazy) / "checkpoints").glob("*.pt")] == ["step-00000003.pt"]
     with pytest.raises(Stopped):
         run_trial(lazy)
