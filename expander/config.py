@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
@@ -91,7 +92,10 @@ class Selection:
     """How a step is decided.
 
     score: accuracy gained per doubling of cost (`gain`), or the accuracy itself (`accuracy`).
-    seeds: trainings per candidate. confidence, resamples: of the paired bootstrap.
+    seeds: trainings per candidate. max_seeds: so many for the candidates that are still tied with
+    the leader (none: no more than `seeds`). rungs: shares of the steps after which the candidates
+    that are beaten beyond doubt stop. confidence, resamples: of the paired bootstrap; with rungs or
+    max_seeds, of the whole decision.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -99,11 +103,23 @@ class Selection:
     seeds: int = 1
     confidence: float = 0.95
     resamples: int = 2000
+    max_seeds: int | None = None
+    rungs: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         _require(self.seeds >= 1, "seeds must be at least 1")
         _require(0 < self.confidence < 1, "confidence must lie between 0 and 1")
         _require(self.resamples >= 100, "resamples must be at least 100")
+        _require(self.most_seeds >= self.seeds, "max_seeds must not be below seeds")
+        _require(self.most_seeds == self.seeds or self.seeds >= 2, "a race needs seeds of at least 2: one "
+                 "training says nothing of the spread between trainings")  # fmt: skip
+        rising = all(low < high for low, high in pairwise((0.0, *self.rungs, 1.0)))
+        _require(rising, "rungs must rise between 0 and 1, e.g. [0.25, 0.5]")
+
+    @property
+    def most_seeds(self) -> int:
+        """Trainings that a candidate may get."""
+        return self.seeds if self.max_seeds is None else self.max_seeds
 
 
 @dataclass(frozen=True, slots=True)

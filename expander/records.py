@@ -7,6 +7,7 @@ the state of a run is their replay.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -86,6 +87,12 @@ def _rung(until: int) -> str:
     return f"-to{until:04d}"
 
 
+def rung_of(trial: str) -> int | None:
+    """The optimiser step at which the trial of this id ends; none of a whole one."""
+    found = re.search(r"-to(\d+)$", trial)
+    return int(found[1]) if found else None
+
+
 def make_trial(step: int, axis: str, spec: Spec, seed: int, until: int | None = None) -> Trial:
     """A candidate's trial with one seed, whole or up to a rung: `s03-depth-seed000-1a2b3c4d-to0150`."""
     whole = f"{mark(step, axis)}seed{seed:03d}-{spec.id}"
@@ -125,7 +132,11 @@ class TrialFailure:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A candidate's place in its step: score, its lead's interval over this one, seeds, reason."""
+    """A candidate's place in its step. behind, low, high: the winner's score over its, and the interval.
+
+    failed: why it has none. seeds: its trainings. until: the rung at which it stopped; then, as of one
+    that got fewer seeds than the winner, all is as it was when it stopped, against the leader then.
+    """
 
     axis: str
     accuracy: float
@@ -136,6 +147,8 @@ class Standing:
     high: float
     tied: bool
     failed: str = ""
+    seeds: int = 0
+    until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

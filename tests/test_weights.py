@@ -227,6 +227,12 @@ def test_a_state_that_differs_is_refused_with_the_keys(change: str) -> None:
         to_ours(state, SMALL, SLOWFAST, "x.pyth")
 
 
+def test_weights_taken_for_another_network_name_the_one_that_they_fit() -> None:
+    state = drawn(slowfast_shapes(load_spec("x3d_s")))
+    with pytest.raises(UsageError, match=r"s2\.pathway0_res3\.branch2\.a\.weight.*; they are of x3d_xs or "):
+        to_ours(state, load_spec("x3d_l"), SLOWFAST, "x.pyth")
+
+
 def test_a_training_step_from_imported_weights_reaches_every_parameter(tmp_path: Path) -> None:
     theirs = randomised(create_x3d(replace(load_spec("x3d_xs"), spatial=1.0), 112))
     torch.save(theirs.state_dict(), tmp_path / "plain.pyth")

@@ -17,6 +17,7 @@ from expander.records import (
     StepPlanned,
     TrialFailed,
     TrialFinished,
+    rung_of,
 )
 from expander.report.tables import macs_text
 from expander.search.controller import State, trials
@@ -45,7 +46,7 @@ class Narrator:
             case TrialFinished():
                 self._pace(event, state)
                 result = event.result
-                self._done(f"{_axis(result.trial)} {result.accuracy:.1%}", state)
+                self._done(f"{_axis(result.trial)}{_rung(result.trial)} {result.accuracy:.1%}", state)
             case TrialFailed():
                 self._done(f"{_axis(event.failure.trial)} failed: {event.failure.reason}", state)
             case StepChosen():
@@ -68,14 +69,16 @@ class Narrator:
             self.bar.set_postfix_str(text)
             self.bar.update()
         elif state.planned is not None:
-            count = len(trials(self.problem, state.planned))
-            click.echo(f"step {state.planned.step}: {len(state.outcomes)}/{count} {text}", err=True)
+            done = len(state.outcomes)
+            count = max(done, len(trials(self.problem, state.planned)))
+            click.echo(f"step {state.planned.step}: {done}/{count} {text}", err=True)
 
     def _pace(self, event: TrialFinished, state: State) -> None:
         """What trials took against what was foretold corrects what is still to come."""
-        if state.planned is None:
+        if state.planned is None or self.problem.selection.rungs:  # a part of a trial has no forecast
             return
-        spec = next(t.spec for t in trials(self.problem, state.planned) if t.id == event.result.trial)
+        axis = _axis(event.result.trial)
+        spec = next(c.spec for c in state.planned.candidates if c.axis == axis)
         self.seen += event.result.seconds
         self.predicted += self.pace.seconds(self.problem, cost(spec).macs)
 
@@ -96,3 +99,8 @@ class Narrator:
 
 def _axis(trial: str) -> str:
     return trial.split("-")[1]
+
+
+def _rung(trial: str) -> str:
+    until = rung_of(trial)
+    return "" if until is None else f" at step {until}"

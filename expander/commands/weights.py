@@ -57,7 +57,8 @@ def import_(checkpoint: Path, spec: str | None, origin: str, labels: Path | None
         raise UsageError(f"{labels}: {len(names)} names for {classes} classes")
     source = {"library": library.name, "file": checkpoint.name, "sha256": sha256_of(checkpoint)}
     save_weights(out, network, chosen, names, source)
-    click.echo(f"{library.name} weights of {chosen}, {classes} classes: {out}")
+    inner = "/".join(map(str, chosen.inner_widths))
+    click.echo(f"{library.name} weights of {chosen}, bottleneck {inner}, {classes} classes: {out}")
 
 
 def _spec(state: dict[str, Tensor], library: Library, checkpoint: Path, named: Spec | None) -> Spec:

@@ -58,9 +58,9 @@ def _read(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, ValueError) as error:
         raise DataError(f"{path}: damaged, or no safetensors file: {_first_line(error)}") from None
-    except Exception as error:  # torch.load raises many kinds for a foreign or damaged file
-        hint = "damaged, or more than tensors are in it (nothing of it was run)"
-        raise DataError(f"{path}: no checkpoint that can be trusted: {hint}: {_first_line(error)}") from None
+    except Exception:  # torch.load raises many kinds for a foreign or damaged file, each a page long
+        raise DataError(f"{path}: no checkpoint that can be trusted: damaged, or more than tensors are in it "
+                        "(nothing of it was run)") from None  # fmt: skip
 
 
 def _first_line(error: Exception) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from expander.errors import UsageError
+from expander.errors import ExpanderError, UsageError
+from expander.model.detect import spec_of
 from expander.model.names import Library, names
 from expander.model.network import X3D
 from expander.spec import Spec
@@ -70,11 +71,21 @@ def to_ours(state: Mapping[str, Tensor], spec: Spec, library: Library, where: st
         if state[theirs].is_floating_point() != shapes[ours].is_floating_point()
     )
     if wrong:
-        raise UsageError(f"{where}: not the {library.name} weights of {spec}: {wrong}")
+        fits = _fits(state, library, where)
+        raise UsageError(f"{where}: not the {library.name} weights of {spec}: {wrong}{fits}")
     ready = _identity(shapes, set(shapes) - set(kept))
     for ours, theirs in kept.items():
         ready[ours] = state[theirs].reshape(shapes[ours].shape).to(shapes[ours].dtype).contiguous()
     return ready
+
+
+def _fits(state: Mapping[str, Tensor], library: Library, where: str) -> str:
+    """Which published networks the state is of, for the end of an error line."""
+    try:
+        alike = spec_of(state, library, where).alike
+    except ExpanderError:
+        return ""
+    return f"; they are of {' or '.join(alike)}" if alike else ""
 
 
 def _unlike(keys: Iterable[str]) -> str:

@@ -22,23 +22,27 @@ from expander.records import (
     Problem,
     RunFinished,
     RunStarted,
+    Standing,
     StepChosen,
     StepPlanned,
     Trial,
     TrialFailed,
     TrialFinished,
     TrialResult,
-    make_trial,
     mark,
 )
 from expander.search.contraction import TOLERANCE, contract
 from expander.search.expansion import CostOf, expand
-from expander.search.selection import Outcome, rank
+from expander.search.rounds import Round, play, trials_of
+from expander.search.selection import Outcome
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """path: the chosen candidates, base first. outcomes: of the planned step, by trial id."""
+    """path: the chosen candidates, base first. outcomes: of the planned step, by trial id.
+
+    current: the results of the last chosen candidate, those of its rungs too.
+    """
 
     path: tuple[Candidate, ...] = ()
     accuracies: tuple[float, ...] = ()
@@ -109,11 +113,8 @@ def _by_trial(outcome: Outcome) -> str:
 
 
 def trials(problem: Problem, planned: StepPlanned) -> tuple[Trial, ...]:
-    """Every trial of a step: its candidates with each seed. Seeds are paired across candidates."""
-    seeds = range(problem.seed, problem.seed + problem.selection.seeds)
-    return tuple(
-        make_trial(planned.step, c.axis, c.spec, seed) for c in planned.candidates for seed in seeds
-    )
+    """Every whole trial of a step's first seeds; rungs and races leave out some and add others."""
+    return trials_of(problem, planned.step, planned.candidates, Round(problem.selection.seeds))
 
 
 def ask(problem: Problem, state: State, cost_of: CostOf) -> Decision | tuple[Trial, ...]:
@@ -122,9 +123,10 @@ def ask(problem: Problem, state: State, cost_of: CostOf) -> Decision | tuple[Tri
         return ()
     if state.planned is None:
         return _plan(problem, state, cost_of)
-    wanted = trials(problem, state.planned)
-    missing = tuple(trial for trial in wanted if trial.id not in state.outcomes)
-    return missing or _choose(problem, state, state.planned)
+    planned = state.planned
+    current = state.current if planned.kind == "expansion" else ()
+    missing, standings = play(problem, planned, state.outcomes, current)
+    return missing or _choose(planned, standings)
 
 
 def _plan(problem: Problem, state: State, cost_of: CostOf) -> Decision:
@@ -156,13 +158,7 @@ def _contract(state: State, target: int, cost_of: CostOf) -> Decision:
     return StepPlanned(step, "contraction", (state.contracted.candidate,))
 
 
-def _choose(problem: Problem, state: State, planned: StepPlanned) -> Decision:
-    outcomes: dict[str, list[Outcome]] = {}
-    for trial in trials(problem, planned):
-        outcomes.setdefault(trial.axis, []).append(state.outcomes[trial.id])
-    current = state.current if planned.kind == "expansion" else ()
-    seed = (problem.seed, planned.step)
-    standings = rank(planned.candidates, outcomes, current, problem.selection, seed)
+def _choose(planned: StepPlanned, standings: tuple[Standing, ...]) -> Decision:
     best = standings[0]
     if best.failed:
         reason = f"every trial of step {planned.step} failed, the first with: {best.failed}"

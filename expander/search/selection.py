@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,89 @@ def correctness(results: Sequence[TrialResult]) -> Floats:
     return np.array([unpack_bits(r.correct, r.videos) for r in results], dtype=np.float64)
 
 
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the trials of a round say. draws: (arms, resamples) scores under the same resamples."""
+
+    arms: tuple[Arm, ...]
+    failed: tuple[Standing, ...]
+    scores: tuple[float, ...]
+    draws: Floats
+    rule: Selection
+
+    @property
+    def leader(self) -> int:
+        """The arm of the highest score; of equal ones, that of the lowest loss."""
+        return max(range(len(self.arms)), key=lambda i: (self.scores[i], -self.arms[i].loss))
+
+    @property
+    def contenders(self) -> list[int]:
+        """The leader and the arms whose distance to it has an interval that includes 0."""
+        if not self.arms:
+            return []
+        leader = self.leader
+        return [i for i in range(len(self.arms)) if self._interval(leader, i)[0] <= 0]
+
+    def standings(self) -> tuple[Standing, ...]:
+        """The winner, the rest by score, the failed ones."""
+        if not self.arms:
+            return self.failed
+        winner = min(self.contenders, key=lambda i: _order(self.arms[i]))
+        losers = (i for i in range(len(self.arms)) if i != winner)
+        rest = sorted(losers, key=lambda i: (-self.scores[i], _order(self.arms[i])))
+        return (*(self._standing(i, winner) for i in (winner, *rest)), *self.failed)
+
+    def beaten(self, until: int | None) -> tuple[Standing, ...]:
+        """Those beaten beyond doubt at a rung or before more seeds, by score, and the failed ones."""
+        if not self.arms:
+            return self.failed
+        leader, still_in = self.leader, self.contenders
+        out = sorted((i for i in range(len(self.arms)) if i not in still_in), key=lambda i: -self.scores[i])
+        standings = (*(self._standing(i, leader) for i in out), *self.failed)
+        return tuple(replace(standing, until=until) for standing in standings)
+
+    def _interval(self, winner: int, index: int) -> tuple[float, float]:
+        tail = (1 - self.rule.confidence) / 2
+        low, high = np.quantile(self.draws[winner] - self.draws[index], [tail, 1 - tail])
+        return float(low), float(high)
+
+    def _standing(self, index: int, winner: int) -> Standing:
+        arm, (low, high) = self.arms[index], self._interval(winner, index)
+        return Standing(
+            axis=arm.candidate.axis,
+            accuracy=arm.accuracy,
+            loss=arm.loss,
+            score=self.scores[index],
+            behind=self.scores[winner] - self.scores[index],
+            low=low,
+            high=high,
+            tied=index != winner and low <= 0 <= high,
+            seeds=len(arm.correct),
+        )
+
+
+def weigh(
+    candidates: Sequence[Candidate],
+    outcomes: Mapping[str, Sequence[Outcome]],
+    current: Sequence[TrialResult],
+    rule: Selection,
+    seed: tuple[int, ...],
+) -> Evidence:
+    """The evidence of a round in which every candidate trained with the same seeds.
+
+    outcomes: by axis, in the same order of seeds for all. current: results of the spec they grew
+    from (empty: plain accuracy is the score). Deterministic in its arguments.
+    """
+    arms, failed = _split(candidates, outcomes)
+    if not arms:
+        return Evidence((), failed, (), np.empty((0, 0)), rule)
+    now = _paired(current, len(arms[0].correct)) if current and rule.score == "gain" else None
+    scores = tuple(arm.accuracy if now is None else (arm.accuracy - float(now.mean())) / _doublings(arm)
+                   for arm in arms)  # fmt: skip
+    draws = _score_draws(arms, now, rule, seed)
+    return Evidence(tuple(arms), failed, scores, draws, rule)
+
+
 def rank(
     candidates: Sequence[Candidate],
     outcomes: Mapping[str, Sequence[Outcome]],
@@ -46,27 +129,29 @@ def rank(
     selection: Selection,
     seed: tuple[int, ...],
 ) -> tuple[Standing, ...]:
-    """Every candidate's standing, the winner first, failed ones last.
+    """Every candidate's standing, the winner first, failed ones last; arguments as in `weigh`.
 
-    outcomes: by axis, in the same order of seeds for all. current: results of the spec they grew
-    from (empty: plain accuracy is the score). Ties go to lower loss, lower cost, fewer parameters,
-    axis order. Deterministic in its arguments.
+    Ties go to lower loss, lower cost, fewer parameters, axis order.
     """
-    arms, failed = _split(candidates, outcomes)
-    if not arms:
-        return failed
-    resampled = _resample([arm.correct for arm in arms], current, selection, seed)
-    scores = _scores(arms, current, selection)
-    draws = _score_draws(arms, resampled, bool(current), selection)
-    leader = max(range(len(arms)), key=lambda i: (scores[i], -_order(arms[i])[0]))
-    tied = [i for i in range(len(arms)) if _interval(draws[leader] - draws[i], selection)[0] <= 0]
-    winner = min(tied, key=lambda i: _order(arms[i]))
-    losers = (i for i in range(len(arms)) if i != winner)
-    rest = sorted(losers, key=lambda i: (-scores[i], _order(arms[i])))
-    return (
-        *(_standing(arms[i], scores, draws, i, winner, selection) for i in (winner, *rest)),
-        *failed,
-    )
+    return weigh(candidates, outcomes, current, selection, seed).standings()
+
+
+def difference(
+    first: Sequence[TrialResult], second: Sequence[TrialResult], rule: Selection, seed: tuple[int, ...]
+) -> tuple[float, float, float]:
+    """Accuracy of `first` over `second`, and its interval; over the seeds that both have."""
+    count = min(len(first), len(second))
+    ours, theirs = (correctness(results[:count]) for results in (first, second))
+    draws = _resample([ours, theirs], rule, seed)
+    tail = (1 - rule.confidence) / 2
+    low, high = np.quantile(draws[0] - draws[1], [tail, 1 - tail])
+    return float(ours.mean() - theirs.mean()), float(low), float(high)
+
+
+def _paired(current: Sequence[TrialResult], seeds: int) -> Floats:
+    """The current spec's correctness with the arms' seeds; repeated where it has fewer of them."""
+    rows = correctness(current)
+    return rows[np.arange(seeds) % len(rows)]
 
 
 def _split(
@@ -94,22 +179,10 @@ def _doublings(arm: Arm) -> float:
     return math.log2(arm.candidate.ratio)
 
 
-def _scores(arms: Sequence[Arm], current: Sequence[TrialResult], rule: Selection) -> list[float]:
-    if rule.score == "accuracy" or not current:
-        return [arm.accuracy for arm in arms]
-    now = float(correctness(current).mean())
-    return [(arm.accuracy - now) / _doublings(arm) for arm in arms]
-
-
-def _resample(
-    matrices: Sequence[Floats],
-    current: Sequence[TrialResult],
-    rule: Selection,
-    seed: tuple[int, ...],
-) -> Floats:
-    """(arms + 1 if there is a current spec, resamples): accuracies under the SAME resamples."""
-    rows = [*matrices, correctness(current)] if current else list(matrices)
+def _resample(matrices: Sequence[Floats], rule: Selection, seed: tuple[int, ...]) -> Floats:
+    """(matrices, resamples): accuracies of (seeds, videos) matrices under the SAME resamples."""
     seeds, videos = matrices[0].shape
+    stacked = np.stack(matrices)
     rng = np.random.default_rng(seed)
     step = max(1, CHUNK // videos)
     parts = []
@@ -117,41 +190,18 @@ def _resample(
         count = min(step, rule.resamples - start)
         seed_weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=count) / seeds
         video_weights = rng.multinomial(videos, np.full(videos, 1 / videos), size=count) / videos
-        parts.append(
-            np.stack([np.einsum("rs,sv,rv->r", seed_weights, row, video_weights, optimize=True)
-                      for row in rows])
-        )
+        by_seed = stacked @ video_weights.T  # (matrices, seeds, resamples)
+        parts.append(np.einsum("rs,msr->mr", seed_weights, by_seed))
     return np.concatenate(parts, axis=1)
 
 
 def _score_draws(
-    arms: Sequence[Arm], resampled: Floats, has_current: bool, rule: Selection
+    arms: Sequence[Arm], now: Floats | None, rule: Selection, seed: tuple[int, ...]
 ) -> Floats:
-    accuracies = resampled[: len(arms)]
-    if rule.score == "accuracy" or not has_current:
-        return accuracies
+    matrices = [arm.correct for arm in arms]
+    if now is None:
+        return _resample(matrices, rule, seed)
+    drawn = _resample([*matrices, now], rule, seed)
     doublings = np.array([_doublings(arm) for arm in arms])
-    gains: Floats = (accuracies - resampled[-1]) / doublings[:, None]
+    gains: Floats = (drawn[:-1] - drawn[-1]) / doublings[:, None]
     return gains
-
-
-def _interval(difference: Floats, rule: Selection) -> tuple[float, float]:
-    tail = (1 - rule.confidence) / 2
-    low, high = np.quantile(difference, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def _standing(
-    arm: Arm, scores: list[float], draws: Floats, index: int, winner: int, rule: Selection
-) -> Standing:
-    low, high = _interval(draws[winner] - draws[index], rule)
-    return Standing(
-        axis=arm.candidate.axis,
-        accuracy=arm.accuracy,
-        loss=arm.loss,
-        score=scores[index],
-        behind=scores[winner] - scores[index],
-        low=low,
-        high=high,
-        tied=index != winner and low <= 0 <= high,
-    )
