@@ -59,7 +59,7 @@ class Stop:
 
     def __init__(self, run: Run) -> None:
         self.file = run.folder / "trials" / STOP
-        self.file.unlink(missing_ok=True)
+        self.clear()
         self.reason = ""
 
     def ask(self, reason: str) -> None:
@@ -67,6 +67,11 @@ class Stop:
         self.reason = self.reason or reason
         with contextlib.suppress(OSError):  # a folder that is gone is told by whoever needs it
             self.file.touch()
+
+    def clear(self) -> None:
+        """Nothing is asked of trials any more."""
+        with contextlib.suppress(OSError):
+            self.file.unlink()
 
     @property
     def asked(self) -> bool:

@@ -10,10 +10,11 @@ import sys
 from dataclasses import asdict, replace
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
-from expander.config import BackendConfig
+from expander.config import BackendConfig, DataConfig
 from expander.cost import cost
 from expander.data.synthetic import SetConfig
 from expander.errors import TargetError, UsageError
@@ -24,6 +25,12 @@ from expander.search.forecast import Pace
 from expander.settings import Settings
 from expander.spec import Spec
 from expander.store import Run, write_atomic
+
+if TYPE_CHECKING:
+    from expander.data.annotations import VideoData
+
+WORKERS = 6.0
+"""Seconds until the Ray workers of a round of trials have started and imported torch."""
 
 LIBRARIES = ("torch", "ray", "decord", "av", "fvcore", "numpy", "pandas", "pydantic", "safetensors")
 
@@ -54,9 +61,15 @@ def problem_of(
     return Problem(space, target_macs, limits, settings.selection, seed, max_steps)
 
 
-def measured_pace(problem: Problem, backend: BackendConfig, videos: int) -> Pace:
-    """Seconds of a trial, from training steps measured on this machine."""
-    from expander.measurement import measure_pace
+def measured_pace(
+    problem: Problem,
+    backend: BackendConfig,
+    videos: int,
+    data: VideoData | None = None,
+    config: DataConfig | None = None,
+) -> Pace:
+    """Seconds of a trial, from training steps measured on this machine, and clips loaded if there are any."""
+    from expander.measurement import loading_seconds, measure_pace
     from expander.records import Candidate
 
     start = problem.space.start
@@ -65,7 +78,12 @@ def measured_pace(problem: Problem, backend: BackendConfig, videos: int) -> Pace
     costliest = max((base, *candidates), key=lambda c: c.cost.macs)
     threads = backend.cpus_per_trial
     parallel = 1 if backend.kind == "inline" else _parallel(backend)
-    return measure_pace(base, costliest, problem.space.proxy, threads, videos, parallel)
+    loading: tuple[float, ...] = (0.0, 0.0)
+    if data is not None and config is not None:
+        specs = (base.spec, costliest.spec)
+        loading = loading_seconds(specs, problem.space.proxy, threads, data, config)
+    pace = measure_pace(base, costliest, problem.space.proxy, threads, videos, parallel, loading)
+    return replace(pace, per_round=0.0 if backend.kind == "inline" else WORKERS)
 
 
 def _parallel(backend: BackendConfig) -> int:
@@ -100,6 +118,7 @@ def begin(run: Run, start: RunStarted, command: list[str]) -> None:
         "selection": asdict(start.problem.selection),
         "data": asdict(start.data),
         "backend": asdict(start.backend),
+        "budget": asdict(start.budget),
     }
     write_atomic(run.folder / "config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
     facts = json.dumps(_provenance(start, command), indent=1) + "\n"
