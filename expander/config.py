@@ -128,6 +128,8 @@ class BackendConfig:
 
     cpus_per_trial: its torch threads too. gpus_per_trial: none says one where there are any.
     address: of a Ray cluster; `local` starts one here. max_failures: retries of a crashed trial.
+    storage: folder for the trials' files that every node sees at the same path (none: the run's
+    own). checkpoint_seconds: between two checkpoints of a trial, which shorter trials do without.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -136,8 +138,34 @@ class BackendConfig:
     gpus_per_trial: float | None = None
     address: str = "local"
     max_failures: int = 1
+    storage: str | None = None
+    checkpoint_seconds: float = 60.0
 
     def __post_init__(self) -> None:
         _require(self.cpus_per_trial >= 1, "cpus_per_trial must be at least 1")
         _require(0 <= (self.gpus_per_trial or 0) < math.inf, "gpus_per_trial must not be negative")
         _require(self.max_failures >= 0, "max_failures must not be negative")
+        _require(0 <= self.checkpoint_seconds < math.inf, "checkpoint_seconds must not be negative")
+        client = "address: Ray Client (ray://) cannot carry a search; take auto or HEAD:6379 on a node"
+        _require(not self.address.startswith("ray://"), f"{client}, or submit it as a Ray job")
+        local = self.storage is None or "://" not in self.storage
+        _require(local, "storage must be a folder that every node has mounted, not a URL")
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a search may spend before it stops; none: no limit.
+
+    hours: wall time of one call. trials: trained in the whole run, reused ones not counted.
+    gpu_hours: hours of all trials of the run times the GPUs that each held.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+    hours: float | None = None
+    trials: int | None = None
+    gpu_hours: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("hours", "trials", "gpu_hours"):
+            value = getattr(self, name)
+            _require(value is None or 0 < value < math.inf, f"{name} must be a positive number")

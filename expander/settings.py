@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from expander.config import BackendConfig, DataConfig, Selection
+from expander.config import BackendConfig, Budget, DataConfig, Selection
 from expander.errors import UsageError
 from expander.space import SearchSpace, space_file
 from expander.strict_yaml import Position, build, did_you_mean, parse
 
-SECTIONS = {"selection": Selection, "data": DataConfig, "backend": BackendConfig}
+SECTIONS = {"selection": Selection, "data": DataConfig, "backend": BackendConfig, "budget": Budget}
 SPACE_SECTIONS = ("proxy", "axes", "base", "step_factor")
 
 
@@ -23,6 +23,7 @@ class Settings:
     selection: Selection
     data: DataConfig
     backend: BackendConfig
+    budget: Budget
 
 
 def load_settings(

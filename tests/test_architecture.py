@@ -15,14 +15,15 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     (0, ("errors", "published", "spec", "strict_yaml", "config", "space", "settings", "records",
          "amounts")),
-    (1, ("search", "store", "data", "model", "training", "checkpoints", "evaluation", "metrics", "scores")),
-    (2, ("cost", "trial", "measurement", "multiview", "summary", "inference", "latency")),
+    (1, ("search", "store", "data", "model", "training", "checkpoints", "evaluation", "metrics", "scores",
+         "reuse")),
+    (2, ("cost", "trial", "measurement", "multiview", "summary", "inference", "latency", "course")),
     (3, ("backends",)),
     (4, ("engine", "preparation")),
     (5, ("report", "commands", "cli", "__init__")),
 ]
 HOMES = {
-    "ray": {"backends/ray_tune.py"},
+    "ray": {"backends/ray_listener.py", "backends/ray_tune.py"},
     "fvcore": {"cost.py"},
     "decord": {"data/readers.py"},
     "av": {"data/demux.py", "data/readers.py", "data/synthetic.py"},
@@ -39,7 +40,8 @@ HOMES = {
 NO_TORCH = ("spec.py", "strict_yaml.py", "config.py", "space.py", "settings.py", "records.py", "store.py",
             "engine.py", "search", "report", "data/sampling.py", "data/annotations.py", "data/readers.py",
             "data/demux.py", "data/isolated.py", "data/verdicts.py", "data/decode.py", "data/synthetic.py",
-            "data/scenes.py", "data/protocols.py", "data/held_out.py", "metrics.py", "scores.py")  # fmt: skip
+            "data/scenes.py", "data/protocols.py", "data/held_out.py", "metrics.py", "scores.py",
+            "reuse.py")  # fmt: skip
 
 
 def _relative(module: Path) -> str:
