@@ -1,0 +1,60 @@
+"""How kernels become machine code and run: compiled once per user, on torch's number of threads."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+import torch
+from torch import Tensor
+
+Kernel = Callable[..., None]
+HERE = Path(__file__).parent
+SOURCES = ("compiled.py", "lanes.py", "kernels_depthwise.py", "kernels_norm.py")
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept: in the user's cache, or where that cannot be, in /tmp.
+
+    Named by the kernels' sources, so that a change of any of them compiles all of them anew.
+    """
+    digest = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in SOURCES)).hexdigest()
+    root = os.environ.get("XDG_CACHE_HOME")
+    try:
+        base = (Path(root) if root else Path.home() / ".cache") / "expander"
+        folder = base / "kernels" / digest[:12]
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except (OSError, RuntimeError):  # a home that is read-only, or none at all
+        pass
+    return Path(tempfile.gettempdir()) / f"expander-kernels-{getpass.getuser()}-{digest[:12]}"
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """`function` as machine code without the GIL, kept on disk; multiply-adds may be fused."""
+    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(cache_folder())
+    try:
+        decorate = numba.njit(cache=True, nogil=True, fastmath={"contract", "nsz"}, error_model="numpy")
+        return decorate(function)
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def flat(tensor: Tensor) -> Any:
+    """The memory of a contiguous tensor as a flat numpy array."""
+    return tensor.detach().view(-1).numpy()
+
+
+def launch(kernel: Kernel, items: int, *arguments: Any) -> None:
+    """kernel(*arguments, start, stop) over all of range(items), in torch's number of threads.
+
+    What an item writes depends on no other item, so that the result is the same for any number.
+    """
+    kernel(*arguments, 0, items)
