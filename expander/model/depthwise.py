@@ -40,14 +40,14 @@ class _Depthwise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> tuple[Tensor, Tensor]:
         from expander.model.compiled import flat, launch
-        from expander.model.kernels_depthwise import FORWARD
+        from expander.model.kernels_depthwise import forward
 
         n, t, h, w, c = x.shape
         y = x.new_empty(n, t, (h - 1) // stride + 1, (w - 1) // stride + 1, c)
         moments = x.new_zeros(n * t, 2, c)
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.sizes = stride, (t, h, w, *y.shape[2:4], c)
-        launch(FORWARD[stride], n * t, flat(x), flat(_taps(weight)), flat(y), flat(moments), *ctx.sizes)
+        launch(forward, n * t, flat(x), flat(_taps(weight)), flat(y), flat(moments), *ctx.sizes, stride)
         ctx.mark_non_differentiable(moments)
         return y, moments
 
@@ -55,19 +55,19 @@ class _Depthwise(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor, _: Any) -> tuple[Tensor | None, Tensor, None]:
         from expander.model.compiled import flat, launch
-        from expander.model.kernels_depthwise import FORWARD, WEIGHT_GRADIENT, scatter
+        from expander.model.kernels_depthwise import forward, scatter, weight_gradient
 
         (x, weight), dy = ctx.saved_tensors, dy.contiguous()
         frames, taps = x.shape[0] * x.shape[1], _taps(weight)
         dx = torch.empty_like(x)
         if ctx.stride == 1:  # the gradient of the input is a convolution with the reversed kernel
             sizes = ctx.sizes
-            launch(FORWARD[1], frames, flat(dy), flat(taps.flip(0)), flat(dx), flat(x[:0]), *sizes)
+            launch(forward, frames, flat(dy), flat(taps.flip(0)), flat(dx), flat(x[:0]), *sizes, 1)
         else:
             launch(scatter, frames, flat(dy), flat(taps), flat(dx), *ctx.sizes)
         groups = min(GROUPS, frames)
         dw = x.new_zeros(groups, 27, len(weight))
-        launch(WEIGHT_GRADIENT[ctx.stride], groups, flat(x), flat(dy), flat(dw), frames, groups, *ctx.sizes)
+        launch(weight_gradient, groups, flat(x), flat(dy), flat(dw), frames, groups, *ctx.sizes, ctx.stride)
         return dx, dw.sum(0).t().reshape(weight.shape), None
 
 

@@ -9,8 +9,6 @@ rows above, here and below; 0, 1, 2 the columns of the kernel.
 
 from __future__ import annotations
 
-from typing import Any
-
 from expander.model.compiled import compiled
 from expander.model.lanes import WIDTH, load, spread, store
 
@@ -51,115 +49,95 @@ def settle_moments(y, sums, first, frame, count, C):  # type: ignore[no-untyped-
         sums[place + C] -= total * total / count
 
 
-def _row(stride: int) -> Any:
-    @compiled
-    def row(x, w, k, y, above, here, below, out, W, V, C, c, n, fresh):  # type: ignore[no-untyped-def]
-        """y[row `out`] (+)= the slice of the kernel at `k` over three rows of x; -1: no such row."""
-        w00, w01, w02, w10, w11, w12, w20, w21, w22 = nine(w, k * C + c, C, n)
-        na, nb, ny = n if above >= 0 else 0, n if below >= 0 else 0, 0 if fresh else n
-        pa, ph, pb = max(above, 0) * W * C + c, here * W * C + c, max(below, 0) * W * C + c
-        to = out * V * C + c
-        a0 = h0 = b0 = spread(x, 0.0)
-        a1, h1, b1 = load(x, pa, na), load(x, ph, n), load(x, pb, nb)
-        for i in range(V):
-            j = stride * i * C
-            if stride == 2:
-                a1, h1, b1 = load(x, pa + j, na), load(x, ph + j, n), load(x, pb + j, nb)
-            inside = 1 if stride * i + 1 < W else 0
-            j += C
-            a2, h2, b2 = load(x, pa + j, na * inside), load(x, ph + j, n * inside), load(x, pb + j, nb * inside)
-            total = load(y, to + i * C, ny) + (a0 * w00 + a1 * w01 + a2 * w02)
-            total = total + (h0 * w10 + h1 * w11 + h2 * w12) + (b0 * w20 + b1 * w21 + b2 * w22)
-            store(y, to + i * C, n, total)
-            a0, h0, b0 = (a1, h1, b1) if stride == 1 else (a2, h2, b2)
-            a1, h1, b1 = a2, h2, b2
-
-    return row
+@compiled
+def row(x, w, k, y, above, here, below, out, W, V, C, c, n, fresh, stride):  # type: ignore[no-untyped-def]
+    """y[row `out`] (+)= the slice of the kernel at `k` over three rows of x; -1: no such row."""
+    w00, w01, w02, w10, w11, w12, w20, w21, w22 = nine(w, k * C + c, C, n)
+    na, nb, ny = n if above >= 0 else 0, n if below >= 0 else 0, 0 if fresh else n
+    pa, ph, pb = max(above, 0) * W * C + c, here * W * C + c, max(below, 0) * W * C + c
+    to = out * V * C + c
+    a0 = h0 = b0 = spread(x, 0.0)
+    a1, h1, b1 = load(x, pa, na), load(x, ph, n), load(x, pb, nb)
+    for i in range(V):
+        j = stride * i * C
+        if stride == 2:
+            a1, h1, b1 = load(x, pa + j, na), load(x, ph + j, n), load(x, pb + j, nb)
+        inside = 1 if stride * i + 1 < W else 0
+        j += C
+        a2, h2, b2 = load(x, pa + j, na * inside), load(x, ph + j, n * inside), load(x, pb + j, nb * inside)
+        total = load(y, to + i * C, ny) + (a0 * w00 + a1 * w01 + a2 * w02)
+        total = total + (h0 * w10 + h1 * w11 + h2 * w12) + (b0 * w20 + b1 * w21 + b2 * w22)
+        store(y, to + i * C, n, total)
+        a0, h0, b0 = (a1, h1, b1) if stride == 1 else (a2, h2, b2)
+        a1, h1, b1 = a2, h2, b2
 
 
-def _forward(stride: int) -> Any:
-    row = _row(stride)
+@compiled
+def forward(x, w, y, sums, T, H, W, G, V, C, stride, start, stop):  # type: ignore[no-untyped-def]
+    """y of x and w (27, C); the moments of every frame too, if `sums` has room for them."""
+    for frame in range(start, stop):
+        t = frame % T
+        for g in range(G):
+            out, h = frame * G + g, stride * g
+            for tap in (1, 0, 2):
+                if 0 <= t + tap - 1 < T:
+                    here = (frame + tap - 1) * H + h
+                    above, below = here - 1 if h > 0 else -1, here + 1 if h + 1 < H else -1
+                    for c in range(0, C, WIDTH):
+                        n = min(WIDTH, C - c)
+                        row(x, w, 9 * tap, y, above, here, below, out, W, V, C, c, n, tap == 1, stride)
+            if len(sums) > 0:
+                add_moments(y, sums, out * V, V, frame * G * V, frame, C)
+        if len(sums) > 0:
+            settle_moments(y, sums, frame * G * V, frame, G * V, C)
 
-    @compiled
-    def forward(x, w, y, sums, T, H, W, G, V, C, start, stop):  # type: ignore[no-untyped-def]
-        """y of x and w (27, C); the moments of every frame too, if `sums` has room for them."""
-        for frame in range(start, stop):
+
+@compiled
+def weight_row(x, dy, dw, place, above, here, below, out, W, V, C, c, n, stride):  # type: ignore[no-untyped-def]
+    """dw[nine taps from `place`] += the products of row `out` of dy with three rows of x."""
+    w00, w01, w02, w10, w11, w12, w20, w21, w22 = nine(dw, place, C, n)
+    na, nb = n if above >= 0 else 0, n if below >= 0 else 0
+    pa, ph, pb = max(above, 0) * W * C + c, here * W * C + c, max(below, 0) * W * C + c
+    a0 = h0 = b0 = spread(x, 0.0)
+    a1, h1, b1 = load(x, pa, na), load(x, ph, n), load(x, pb, nb)
+    for i in range(V):
+        j = stride * i * C
+        if stride == 2:
+            a1, h1, b1 = load(x, pa + j, na), load(x, ph + j, n), load(x, pb + j, nb)
+        inside = 1 if stride * i + 1 < W else 0
+        j += C
+        a2, h2, b2 = load(x, pa + j, na * inside), load(x, ph + j, n * inside), load(x, pb + j, nb * inside)
+        d = load(dy, (out * V + i) * C + c, n)
+        w00, w01, w02 = w00 + d * a0, w01 + d * a1, w02 + d * a2
+        w10, w11, w12 = w10 + d * h0, w11 + d * h1, w12 + d * h2
+        w20, w21, w22 = w20 + d * b0, w21 + d * b1, w22 + d * b2
+        a0, h0, b0 = (a1, h1, b1) if stride == 1 else (a2, h2, b2)
+        a1, h1, b1 = a2, h2, b2
+    store(dw, place, n, w00)
+    store(dw, place + C, n, w01)
+    store(dw, place + 2 * C, n, w02)
+    store(dw, place + 3 * C, n, w10)
+    store(dw, place + 4 * C, n, w11)
+    store(dw, place + 5 * C, n, w12)
+    store(dw, place + 6 * C, n, w20)
+    store(dw, place + 7 * C, n, w21)
+    store(dw, place + 8 * C, n, w22)
+
+
+@compiled
+def weight_gradient(x, dy, dw, frames, groups, T, H, W, G, V, C, stride, start, stop):  # type: ignore[no-untyped-def]
+    """dw (groups, 27, C), zeros before: of the frames of each group."""
+    for group in range(start, stop):
+        for frame in range(group * frames // groups, (group + 1) * frames // groups):
             t = frame % T
             for g in range(G):
-                out, h = frame * G + g, stride * g
-                for tap in (1, 0, 2):
-                    if 0 <= t + tap - 1 < T:
-                        here = (frame + tap - 1) * H + h
-                        above, below = here - 1 if h > 0 else -1, here + 1 if h + 1 < H else -1
-                        for c in range(0, C, WIDTH):
-                            n = min(WIDTH, C - c)
-                            row(x, w, 9 * tap, y, above, here, below, out, W, V, C, c, n, tap == 1)
-                if len(sums) > 0:
-                    add_moments(y, sums, out * V, V, frame * G * V, frame, C)
-            if len(sums) > 0:
-                settle_moments(y, sums, frame * G * V, frame, G * V, C)
-
-    return forward
-
-
-def _weight_row(stride: int) -> Any:
-    @compiled
-    def weight_row(x, dy, dw, place, above, here, below, out, W, V, C, c, n):  # type: ignore[no-untyped-def]
-        """dw[nine taps from `place`] += the products of row `out` of dy with three rows of x."""
-        w00, w01, w02, w10, w11, w12, w20, w21, w22 = nine(dw, place, C, n)
-        na, nb = n if above >= 0 else 0, n if below >= 0 else 0
-        pa, ph, pb = max(above, 0) * W * C + c, here * W * C + c, max(below, 0) * W * C + c
-        a0 = h0 = b0 = spread(x, 0.0)
-        a1, h1, b1 = load(x, pa, na), load(x, ph, n), load(x, pb, nb)
-        for i in range(V):
-            j = stride * i * C
-            if stride == 2:
-                a1, h1, b1 = load(x, pa + j, na), load(x, ph + j, n), load(x, pb + j, nb)
-            inside = 1 if stride * i + 1 < W else 0
-            j += C
-            a2, h2, b2 = load(x, pa + j, na * inside), load(x, ph + j, n * inside), load(x, pb + j, nb * inside)
-            d = load(dy, (out * V + i) * C + c, n)
-            w00, w01, w02 = w00 + d * a0, w01 + d * a1, w02 + d * a2
-            w10, w11, w12 = w10 + d * h0, w11 + d * h1, w12 + d * h2
-            w20, w21, w22 = w20 + d * b0, w21 + d * b1, w22 + d * b2
-            a0, h0, b0 = (a1, h1, b1) if stride == 1 else (a2, h2, b2)
-            a1, h1, b1 = a2, h2, b2
-        store(dw, place, n, w00)
-        store(dw, place + C, n, w01)
-        store(dw, place + 2 * C, n, w02)
-        store(dw, place + 3 * C, n, w10)
-        store(dw, place + 4 * C, n, w11)
-        store(dw, place + 5 * C, n, w12)
-        store(dw, place + 6 * C, n, w20)
-        store(dw, place + 7 * C, n, w21)
-        store(dw, place + 8 * C, n, w22)
-
-    return weight_row
-
-
-def _weight_gradient(stride: int) -> Any:
-    weight_row = _weight_row(stride)
-
-    @compiled
-    def weight_gradient(x, dy, dw, frames, groups, T, H, W, G, V, C, start, stop):  # type: ignore[no-untyped-def]
-        """dw (groups, 27, C), zeros before: of the frames of each group."""
-        for group in range(start, stop):
-            for frame in range(group * frames // groups, (group + 1) * frames // groups):
-                t = frame % T
-                for g in range(G):
-                    h = stride * g
-                    for tap in range(max(0, 1 - t), min(3, T + 1 - t)):
-                        here = (frame + tap - 1) * H + h
-                        above, below = here - 1 if h > 0 else -1, here + 1 if h + 1 < H else -1
-                        for c in range(0, C, WIDTH):
-                            n, place = min(WIDTH, C - c), (group * 27 + 9 * tap) * C + c
-                            weight_row(x, dy, dw, place, above, here, below, frame * G + g, W, V, C, c, n)
-
-    return weight_gradient
-
-
-FORWARD = {stride: _forward(stride) for stride in (1, 2)}
-WEIGHT_GRADIENT = {stride: _weight_gradient(stride) for stride in (1, 2)}
+                h = stride * g
+                for tap in range(max(0, 1 - t), min(3, T + 1 - t)):
+                    here = (frame + tap - 1) * H + h
+                    above, below = here - 1 if h > 0 else -1, here + 1 if h + 1 < H else -1
+                    for c in range(0, C, WIDTH):
+                        n, place = min(WIDTH, C - c), (group * 27 + 9 * tap) * C + c
+                        weight_row(x, dy, dw, place, above, here, below, frame * G + g, W, V, C, c, n, stride)
 
 
 @compiled

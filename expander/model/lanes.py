@@ -148,7 +148,9 @@ def exp(_: Any, lanes: Any) -> tuple[Any, Lowered]:
         x = builder.select(builder.fcmp_ordered("<", args[0], low), low, args[0])
         x = builder.select(builder.fcmp_ordered(">", x, high), high, x)
         scaled = builder.fmul(x, _constant(kind, 1 / math.log(2)))
-        power = builder.call(builder.module.declare_intrinsic("llvm.rint", [kind]), [scaled])
+        name, signs = f"llvm.rint.v{WIDTH}f{bits}", ir.FunctionType(kind, [kind])
+        nearest = cgutils.get_or_insert_function(builder.module, signs, name)
+        power = builder.call(nearest, [scaled])
         rest = builder.fmul(builder.fsub(scaled, power), _constant(kind, math.log(2)))
         result = _constant(kind, 1 / math.factorial(terms - 1))
         for term in range(terms - 2, -1, -1):  # Horner, of the Taylor series at 0
