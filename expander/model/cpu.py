@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from expander.model.blocks import STEM_TAPS, Block, Head, Stem
+from expander.model.blocks import STEM_TAPS, Block, Head, SqueezeExcite, Stem
 from expander.model.depthwise import depthwise, temporal
 
 
@@ -33,15 +33,14 @@ def usable(x_NCTHW: Tensor) -> bool:
 
 def forward(stem: Stem, stages: Iterable[nn.Module], head: Head, x_NCTHW: Tensor) -> Tensor:
     """Clips (N, 3, T, H, W) -> logits (N, classes)."""
-    from expander.model.norm import moments, norm_relu
+    from expander.model.norm import conv_norm_relu
 
     x_NTHWC = _stem(stem, x_NCTHW)
     for stage in stages:
         for block in stage.children():
             assert isinstance(block, Block)
             x_NTHWC = _block(block, x_NTHWC)
-    x_NTHWC = _pointwise(head.conv, x_NTHWC)
-    x_NTHWC = norm_relu(x_NTHWC, head.bn, moments(x_NTHWC))
+    x_NTHWC = conv_norm_relu(x_NTHWC, head.conv, head.bn)
     return head.classify(x_NTHWC.mean((1, 2, 3)))
 
 
@@ -64,23 +63,20 @@ def _stem(stem: Stem, x_NCTHW: Tensor) -> Tensor:
 
 def _block(block: Block, x_NTHWC: Tensor) -> Tensor:
     """(N, T, H, W, C) -> (N, T, H / stride, W / stride, out)."""
-    from expander.model.norm import moments, norm_relu, norm_silu
+    from expander.model.norm import conv_norm_relu, norm_silu
 
-    y = _pointwise(block.conv_a, x_NTHWC)
-    y = norm_relu(y, block.bn_a, moments(y))
+    y = conv_norm_relu(x_NTHWC, block.conv_a, block.bn_a)
     y, found = depthwise(y, block.conv_b.weight, block.conv_b.stride[1])
-    se = block.se
-    excite = () if se is None else (se.fc1.weight.flatten(1), se.fc1.bias, se.fc2.weight.flatten(1), se.fc2.bias)
-    y = norm_silu(y, block.bn_b, found, excite)
-    y = _pointwise(block.conv_c, y)
-    if block.shortcut is not None:
-        x_NTHWC = _pointwise(block.shortcut.conv, x_NTHWC)
-        x_NTHWC = norm_relu(x_NTHWC, block.shortcut.bn, moments(x_NTHWC), relu=False)
-    return norm_relu(y, block.bn_c, moments(y), x_NTHWC)
+    y = norm_silu(y, block.bn_b, found, _excite(block.se))
+    if (shortcut := block.shortcut) is not None:
+        x_NTHWC = conv_norm_relu(x_NTHWC, shortcut.conv, shortcut.bn, relu=False)
+    return conv_norm_relu(y, block.conv_c, block.bn_c, x_NTHWC)
 
 
-def _pointwise(conv: nn.Conv3d, x_NTHWC: Tensor) -> Tensor:
-    """A 1x1x1 convolution without bias, of the stride that it has."""
-    if (stride := conv.stride[1]) > 1:
-        x_NTHWC = x_NTHWC[:, :, ::stride, ::stride].contiguous()
-    return F.linear(x_NTHWC, conv.weight.flatten(1))
+def _excite(se: SqueezeExcite | None) -> tuple[Tensor, ...]:
+    """Its parameters as `norm_silu` takes them."""
+    if se is None:
+        return ()
+    assert se.fc1.bias is not None
+    assert se.fc2.bias is not None
+    return se.fc1.weight.flatten(1), se.fc1.bias, se.fc2.weight.flatten(1), se.fc2.bias

@@ -1,8 +1,8 @@
-"""Batch norm with the activation after it, and their gradients, in as few passes as there can be.
+"""1x1x1 convolution, batch norm and activation of clips on a CPU, in as few passes as there can be.
 
-Clips (N, T, H, W, C) contiguous, on a CPU. Statistics come from `moments`, or from the convolution
-that made the clips; small sums per channel are finished in float64. Without gradients the result
-overwrites the input, which must then belong to the caller alone.
+Clips (N, T, H, W, C) contiguous. What a norm needs of its input, the moments, comes from the
+convolution that made it or from `moments`. Without gradients results overwrite inputs of norms, which
+then must belong to the caller alone.
 
 Shapes: N clips, T frames, H height, W width, C channels, F = N * T frames.
 """
@@ -12,231 +12,201 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from expander.model import kernels_norm
+from expander.model import kernels_norm as kernels
 from expander.model.compiled import flat, launch
 
-Vector = NDArray[np.float64]
+BY_NORM, BY_RESULT, NO_RELU = 0, 1, 2  # masks of kernels.settle_norm
+ROWS = 6  # of a norm's table
 
 
 @dataclass(frozen=True, slots=True)
-class Statistics:
-    """What a norm subtracts and multiplies by, (C,) each. batch: whether they depend on the input."""
+class _Sizes:
+    """F, positions of a frame, C."""
 
-    mean: Vector
-    inverse: Vector
-    batch: bool
+    frames: int
+    positions: int
+    channels: int
+
+
+def _sizes(x: Tensor) -> _Sizes:
+    n, t, h, w, c = x.shape
+    return _Sizes(n * t, h * w, c)
 
 
 def moments(x_NTHWC: Tensor) -> Tensor:
     """(F, 2, C): the mean of every frame and its sum of squared deviations from it."""
-    frames, positions, channels = _sizes(x_NTHWC)
-    found = x_NTHWC.new_zeros(frames, 2, channels)
-    launch(kernels_norm.moments, frames, flat(x_NTHWC), flat(found), positions, channels)
+    sizes = _sizes(x_NTHWC)
+    found = x_NTHWC.new_zeros(sizes.frames, 2, sizes.channels)
+    launch(kernels.moments, sizes.frames, flat(x_NTHWC), flat(found), sizes.positions, sizes.channels)
     return found
 
 
-def norm_relu(
-    x_NTHWC: Tensor, norm: nn.BatchNorm3d, found: Tensor, rest: Tensor | None = None, relu: bool = True
+def norm_relu(x_NTHWC: Tensor, norm: nn.BatchNorm3d, found: Tensor) -> Tensor:
+    """relu(norm(x)); found: the moments of x."""
+    if not torch.is_grad_enabled():
+        return _affine(x_NTHWC, _table(norm, x_NTHWC, found, BY_NORM), None, True, x_NTHWC)
+    y: Tensor = _ConvNormRelu.apply(x_NTHWC, None, norm.weight, norm.bias, None, norm, True, found)  # type: ignore[no-untyped-call]
+    return y
+
+
+def conv_norm_relu(
+    x_NTHWC: Tensor, conv: nn.Conv3d, norm: nn.BatchNorm3d, rest: Tensor | None = None, relu: bool = True
 ) -> Tensor:
-    """relu(norm(x) + rest); `found`: the moments of x. relu=False (without rest): the norm alone."""
-    statistics = _statistics(norm, found, x_NTHWC)
-    arguments = x_NTHWC, norm.weight, norm.bias, rest, relu, statistics
-    if torch.is_grad_enabled():
-        y: Tensor = _NormRelu.apply(*arguments)  # type: ignore[no-untyped-call]
-        return y
-    return _norm_relu(*arguments, x_NTHWC)
+    """relu(norm(conv(x)) + rest) of a 1x1x1 convolution without bias; relu=False (no rest): no ReLU."""
+    if (stride := conv.stride[1]) > 1:
+        x_NTHWC = x_NTHWC[:, :, ::stride, ::stride].contiguous()
+    weight = conv.weight.flatten(1)
+    if not torch.is_grad_enabled():
+        y = F.linear(x_NTHWC, weight)
+        table = _table(norm, y, moments(y) if norm.training else None, BY_NORM)
+        return _affine(y, table, rest, relu, y)
+    y = _ConvNormRelu.apply(x_NTHWC, weight, norm.weight, norm.bias, rest, norm, relu, None)  # type: ignore[no-untyped-call]
+    return y
 
 
 def norm_silu(
     x_NTHWC: Tensor, norm: nn.BatchNorm3d, found: Tensor, excite: tuple[Tensor, ...] = ()
 ) -> Tensor:
-    """silu(gate * norm(x)) with the gate of squeeze-excite, or none; `found`: the moments of x.
+    """silu(gate * norm(x)) with the gate of squeeze-excite, or none; found: the moments of x.
 
     excite: weight (hidden, C), bias, weight (C, hidden), bias of its two layers.
     """
-    statistics = _statistics(norm, found, x_NTHWC)
-    means_NC = found[:, 0].view(x_NTHWC.shape[0], x_NTHWC.shape[1], -1).mean(1)
-    arguments = x_NTHWC, norm.weight, norm.bias, means_NC, statistics, *excite
-    if torch.is_grad_enabled():
-        y: Tensor = _NormSilu.apply(*arguments)  # type: ignore[no-untyped-call]
-        return y
-    return _norm_silu(*arguments, y=x_NTHWC)[0]
-
-
-def _sizes(x: Tensor) -> tuple[int, int, int]:
-    """Frames, positions of a frame, channels."""
-    n, t, h, w, c = x.shape
-    return n * t, h * w, c
-
-
-def _array(tensor: Tensor) -> Vector:
-    return tensor.detach().numpy().astype(np.float64)
-
-
-def _statistics(norm: nn.BatchNorm3d, found: Tensor, x: Tensor) -> Statistics:
-    """Of the batch in training, whose running ones move on; else the running ones."""
-    running_mean, running_var = norm.running_mean, norm.running_var
-    assert running_mean is not None
-    assert running_var is not None
-    if not norm.training:
-        return Statistics(_array(running_mean), 1 / np.sqrt(_array(running_var) + norm.eps), False)
-    means, squares = np.moveaxis(_array(found), 1, 0)
-    count, positions = x.numel() // x.shape[-1], x.numel() // x.shape[-1] // len(means)
-    mean = means.mean(0)
-    squared = squares.sum(0) + positions * np.square(means - mean).sum(0)
-    if count == 1:
-        raise ValueError("batch norm in training needs more than one value per channel")
-    momentum = norm.momentum
-    assert momentum is not None
-    for running, value in ((running_mean, mean), (running_var, squared / (count - 1))):
-        memory = running.numpy()
-        memory += momentum * (value - memory)
-    if norm.num_batches_tracked is not None:
-        norm.num_batches_tracked += 1
-    return Statistics(mean, 1 / np.sqrt(squared / count + norm.eps), True)
-
-
-def _scale_shift(weight: Tensor, bias: Tensor, statistics: Statistics) -> tuple[Vector, Vector]:
-    """The norm as one multiply-add."""
-    scale = _array(weight) * statistics.inverse
-    return scale, _array(bias) - statistics.mean * scale
-
-
-def _cast(values: Vector, like: Tensor) -> Any:
-    """A flat array of the kind of numbers of a tensor."""
-    return values.astype(np.float32 if like.dtype == torch.float32 else np.float64).ravel()
-
-
-def _norm_relu(
-    x: Tensor, weight: Tensor, bias: Tensor, rest: Tensor | None, relu: bool, statistics: Statistics, y: Tensor
-) -> Tensor:
-    frames, positions, channels = _sizes(x)
-    scale, shift = (_cast(values, x) for values in _scale_shift(weight, bias, statistics))
-    if rest is None:
-        floor = 0.0 if relu else -np.inf
-        launch(kernels_norm.affine, frames, flat(x), scale, shift, floor, flat(y), positions, channels)
-    else:
-        arrays = flat(x), scale, shift, flat(rest.contiguous()), flat(y)
-        launch(kernels_norm.affine_add, frames, *arrays, positions, channels)
+    if not torch.is_grad_enabled():
+        return _gated_silu(x_NTHWC, norm, found, excite, x_NTHWC)[0]
+    y: Tensor = _NormSilu.apply(x_NTHWC, norm.weight, norm.bias, found, norm, *excite)  # type: ignore[no-untyped-call]
     return y
 
 
-class _NormRelu(torch.autograd.Function):
+def _table(norm: nn.BatchNorm3d, x: Tensor, found: Tensor | None, mask: int) -> Tensor:
+    """What `norm` does to x, (6, C) as the kernels say. In training its running statistics move on."""
+    sizes, running_mean, running_var = _sizes(x), norm.running_mean, norm.running_var
+    assert running_mean is not None
+    assert running_var is not None
+    if norm.training:
+        if sizes.frames * sizes.positions == 1:
+            raise ValueError("batch norm in training needs more than one value per channel")
+        assert norm.num_batches_tracked is not None
+        norm.num_batches_tracked += 1
+    table, momentum = x.new_empty(ROWS, sizes.channels), norm.momentum
+    assert momentum is not None
+    kernels.settle_norm(
+        flat(table[:0] if found is None else found), flat(norm.weight), flat(norm.bias),
+        flat(running_mean), flat(running_var), momentum, norm.eps, norm.training, mask,
+        sizes.positions, sizes.channels, flat(table),
+    )  # fmt: skip
+    return table
+
+
+def _affine(x: Tensor, table: Tensor, rest: Tensor | None, relu: bool, y: Tensor) -> Tensor:
+    sizes = _sizes(x)
+    more = flat(x[:0] if rest is None else rest.contiguous())
+    arrays = flat(x), flat(table), more, 0.0 if relu else -float("inf"), flat(y)
+    launch(kernels.affine, sizes.frames, *arrays, sizes.positions, sizes.channels)
+    return y
+
+
+class _ConvNormRelu(torch.autograd.Function):
+    """Of the result of the convolution and of its input; a norm alone where `weight` is none."""
+
     @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> Tensor:
-        x, weight, bias, rest, relu, statistics = arguments
-        y = _norm_relu(*arguments, torch.empty_like(x))
-        ctx.save_for_backward(x, weight, bias, y if rest is not None else None)
-        ctx.relu, ctx.statistics = relu, statistics
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor | None, gamma: Tensor, beta: Tensor, rest: Tensor | None,
+        norm: nn.BatchNorm3d, relu: bool, found: Tensor | None,
+    ) -> Tensor:  # fmt: skip
+        del gamma, beta  # those of norm
+        u = x if weight is None else F.linear(x, weight)
+        mask = NO_RELU if not relu else BY_NORM if rest is None else BY_RESULT
+        table = _table(norm, u, moments(u) if found is None and norm.training else found, mask)
+        y = _affine(u, table, rest, relu, torch.empty_like(u))
+        ctx.save_for_backward(x, weight, None if weight is None else u, y if rest is not None else None, table)
+        ctx.batch = norm.training
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias, y = ctx.saved_tensors
-        statistics: Statistics = ctx.statistics
-        (frames, positions, channels), dy = _sizes(x), dy.contiguous()
-        scale, shift = _scale_shift(weight, bias, statistics)
-        # What tells where the ReLU let values pass: its result, or x again, or nothing.
-        ones, zeros = np.ones(channels), np.zeros(channels)
-        passed = (ones, zeros) if y is not None else (scale, shift) if ctx.relu else (zeros, ones)
-        mask = flat(x if y is None else y), *(_cast(values, x) for values in passed)
-        sums, centre = x.new_zeros(frames, 2, channels), _cast(statistics.mean, x)
-        arrays = flat(dy), *mask, flat(x), centre, flat(sums)
-        launch(kernels_norm.relu_sums, frames, *arrays, positions, channels)
-        dbias, dweight = _array(sums).sum(0)
-        dweight *= statistics.inverse
-        kx, k1 = _through_statistics(statistics, scale, dweight, dbias, frames * positions)
-        dx, kept = torch.empty_like(x), torch.empty_like(x if y is not None else x[:0])
-        coefficients = (_cast(values, x) for values in (scale, kx, k1))
-        arrays = flat(dy), *mask, flat(x), *coefficients, flat(dx), flat(kept)
-        launch(kernels_norm.relu_gradient, frames, *arrays, positions, channels)
-        gradients = (torch.from_numpy(_cast(values, x)) for values in (dweight, dbias))
-        return dx, *gradients, kept if y is not None else None, None, None
+        x, weight, u, y, table = ctx.saved_tensors
+        u = x if u is None else u
+        sizes, dy = _sizes(u), dy.contiguous()
+        told = flat(u if y is None else y)
+        sums, k = u.new_zeros(sizes.frames, 2, sizes.channels), u.new_empty(4, sizes.channels)
+        ends = sizes.positions, sizes.channels
+        launch(kernels.relu_sums, sizes.frames, flat(dy), told, flat(table), flat(u), flat(sums), *ends)
+        kernels.settle_relu(flat(sums), flat(table), ctx.batch, *ends, flat(k))
+        du, kept = torch.empty_like(u), u[:0] if y is None else torch.empty_like(u)
+        arrays = flat(dy), told, flat(table), flat(u), flat(k), flat(du), flat(kept)
+        launch(kernels.relu_gradient, sizes.frames, *arrays, *ends)
+        dx, dweight = (du, None) if weight is None else _linear_backward(du, x, weight)
+        return dx, dweight, k[0], k[1], None if y is None else kept, None, None, None
 
 
-def _through_statistics(
-    statistics: Statistics, scale: Vector, dweight: Vector, dbias: Vector, count: int
-) -> tuple[Vector, Vector]:
-    """The part of dx that flows through mean and variance, as kx * x + k1."""
-    if not statistics.batch:
-        return np.zeros_like(scale), np.zeros_like(scale)
-    kx = -scale * statistics.inverse * dweight / count
-    return kx, -scale * dbias / count - kx * statistics.mean
+def _linear_backward(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients of the input and of the weight of `F.linear`."""
+    dy_PC = dy.view(-1, dy.shape[-1])
+    return (dy_PC @ weight).view(x.shape), dy_PC.t() @ x.view(-1, x.shape[-1])
 
 
-def _norm_silu(
-    x: Tensor, weight: Tensor, bias: Tensor, means: Tensor, statistics: Statistics, *excite: Tensor, y: Tensor
-) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """The result in y; of squeeze-excite its input, hidden layer and gate, (N, ·) each."""
-    frames, positions, channels = _sizes(x)
-    scale, shift = _scale_shift(weight, bias, statistics)
-    inner: tuple[Tensor, ...] = ()
+def _gated_silu(
+    x: Tensor, norm: nn.BatchNorm3d, found: Tensor, excite: tuple[Tensor, ...], y: Tensor
+) -> tuple[Tensor, ...]:
+    """The result in y, the table, the gates; of squeeze-excite means, its input and hidden layer."""
+    sizes, per = _sizes(x), x.shape[1]
+    table = _table(norm, x, found, BY_NORM)
+    gates, inner = x.new_ones(1, sizes.channels), ()
     if excite:
-        squeezed = torch.from_numpy(_array(means) * scale + shift).to(x.dtype)
+        means, squeezed = x.new_empty(2, x.shape[0], sizes.channels).unbind(0)
+        kernels.squeeze(flat(found), flat(table), per, sizes.channels, flat(means), flat(squeezed))
         hidden = F.linear(squeezed, excite[0], excite[1]).relu_()
-        gate = F.linear(hidden, excite[2], excite[3]).sigmoid_()
-        inner = squeezed, hidden, gate
-        scale, shift = scale * _array(gate), shift * _array(gate)
-    arrays = flat(x), _cast(scale, x), _cast(shift, x), flat(y)
-    launch(kernels_norm.affine_silu, frames, *arrays, _per(x, inner), positions, channels)
-    return y, inner
-
-
-def _per(x: Tensor, inner: tuple[Tensor, ...]) -> int:
-    """Frames for each row of the coefficients: those of a clip where clips differ."""
-    return x.shape[1] if inner else x.shape[0] * x.shape[1]
+        gates = F.linear(hidden, excite[2], excite[3]).sigmoid_()
+        inner = means, squeezed, hidden
+    arrays = flat(x), flat(table), flat(gates), flat(y), per if excite else sizes.frames
+    launch(kernels.gated_silu, sizes.frames, *arrays, sizes.positions, sizes.channels)
+    return y, table, gates, *inner
 
 
 class _NormSilu(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> Tensor:
-        x, weight, bias, means, statistics, *excite = arguments
-        y, inner = _norm_silu(*arguments, y=torch.empty_like(x))
-        ctx.save_for_backward(x, weight, bias, means, *excite, *inner)
-        ctx.statistics = statistics
+    def forward(
+        ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, found: Tensor, norm: nn.BatchNorm3d, *excite: Tensor
+    ) -> Tensor:
+        del gamma
+        y, *rest = _gated_silu(x, norm, found, excite, torch.empty_like(x))
+        ctx.save_for_backward(x, beta, *rest, *excite)
+        ctx.batch = norm.training
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias, means, *rest = ctx.saved_tensors
-        excite, inner, statistics = rest[:4], tuple(rest[4:]), ctx.statistics
-        (frames, positions, channels), dy = _sizes(x), dy.contiguous()
-        scale, shift = _scale_shift(weight, bias, statistics)
-        gate = _array(inner[2]) if inner else np.ones((1, channels))
-        dv, sums, per = torch.empty_like(x), x.new_zeros(frames, 2, channels), _per(x, inner)
-        coefficients = (_cast(values, x) for values in (scale * gate, shift * gate, statistics.mean))
-        arrays = flat(dy), flat(x), *coefficients, flat(dv), flat(sums)
-        launch(kernels_norm.silu_sums, frames, *arrays, per, positions, channels)
-        total, moment = np.moveaxis(_array(sums).reshape(-1, per, 2, channels).sum(1), 1, 0)
-        dexcite: tuple[Tensor, ...] = ()
-        dmean = np.zeros_like(total)
-        if inner:
-            dmean, dexcite = _excite_backward(scale * moment + _array(bias) * total, excite, inner)
-        dbias = (gate * total + dmean).sum(0)
-        off_centre = _array(means) - statistics.mean if inner else 0.0
-        dweight = (gate * moment + dmean * off_centre).sum(0) * statistics.inverse
-        kx, k1 = _through_statistics(statistics, scale, dweight, dbias, frames * positions)
-        rows = scale * gate, kx, scale * dmean / (per * positions) + k1
-        arrays = flat(dv), flat(x), *(_cast(values, x) for values in rows), flat(dv)
-        launch(kernels_norm.combine, frames, *arrays, per, positions, channels)
-        gradients = (torch.from_numpy(_cast(values, x)) for values in (dweight, dbias))
-        return dv, *gradients, None, None, *dexcite
+        x, beta, table, gates, *rest = ctx.saved_tensors
+        sizes, dy, dx = _sizes(x), dy.contiguous(), torch.empty_like(x)
+        per = x.shape[1] if rest else sizes.frames
+        ends = per, sizes.positions, sizes.channels
+        sums, k = x.new_zeros(sizes.frames, 2, sizes.channels), x.new_empty(4, sizes.channels)
+        arrays = flat(dy), flat(x), flat(table), flat(gates), flat(dx), flat(sums)
+        launch(kernels.silu_sums, sizes.frames, *arrays, *ends)
+        dgates, rows = torch.empty_like(gates), torch.empty_like(gates)
+        kernels.gate_gradient(flat(sums), flat(table), flat(beta), per, sizes.channels, flat(dgates))
+        means, dmeans, dexcite = gates, torch.zeros_like(gates), ()
+        if rest:
+            means, (dmeans, *dexcite) = rest[0], _excite_backward(dgates, gates, *rest[1:])
+        arrays = flat(sums), flat(table), flat(gates), flat(means), flat(dmeans)
+        kernels.settle_silu(*arrays, ctx.batch, *ends, flat(k), flat(rows))
+        arrays = flat(x), flat(table), flat(gates), flat(k), flat(rows), flat(dx)
+        launch(kernels.silu_gradient, sizes.frames, *arrays, *ends)
+        return dx, k[0], k[1], None, None, *dexcite
 
 
 def _excite_backward(
-    dgate: Vector, excite: list[Tensor], inner: tuple[Tensor, ...]
-) -> tuple[Vector, tuple[Tensor, ...]]:
-    """The gradients of the input of squeeze-excite (N, C) and of its two layers."""
-    squeezed, hidden, gate = inner
-    d2 = torch.from_numpy(dgate).to(gate.dtype) * gate * (1 - gate)
-    d1 = (d2 @ excite[2]) * (hidden > 0)
-    return _array(d1 @ excite[0]), (d1.t() @ squeezed, d1.sum(0), d2.t() @ hidden, d2.sum(0))
+    dgates: Tensor, gates: Tensor, squeezed: Tensor, hidden: Tensor,
+    weight1: Tensor, _: Tensor, weight2: Tensor, __: Tensor,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """The gradients of the input of squeeze-excite (N, C), and of its two layers."""
+    d2 = dgates * gates * (1 - gates)
+    d1 = (d2 @ weight2) * (hidden > 0)
+    return d1 @ weight1, d1.t() @ squeezed, d1.sum(0), d2.t() @ hidden, d2.sum(0)
