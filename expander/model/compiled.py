@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import getpass
 import hashlib
+import itertools
 import os
 import tempfile
 from collections.abc import Callable
@@ -15,6 +18,9 @@ import torch
 from torch import Tensor
 
 Kernel = Callable[..., None]
+CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+SMALL = 1 << 15  # numbers of the first array, below which a second thread does not pay
+SHARES = 4  # of the work for each thread, so that one that started late gets less
 HERE = Path(__file__).parent
 SOURCES = ("compiled.py", "lanes.py", "kernels_depthwise.py", "kernels_norm.py")
 
@@ -57,4 +63,34 @@ def launch(kernel: Kernel, items: int, *arguments: Any) -> None:
 
     What an item writes depends on no other item, so that the result is the same for any number.
     """
-    kernel(*arguments, 0, items)
+    threads = min(torch.get_num_threads(), items)
+    if threads == 1 or arguments[0].size < SMALL or _parallel() is None:
+        kernel(*arguments, 0, items)
+        return
+    count = min(items, SHARES * threads)
+    bounds = [items * share // count for share in range(count + 1)]
+    shares, errors = iter(list(itertools.pairwise(bounds))), []
+
+    def work(_: object) -> None:
+        try:
+            for start, stop in shares:
+                kernel(*arguments, start, stop)
+        except BaseException as error:  # it cannot leave a thread that is not Python's
+            errors.append(error)
+
+    _parallel()(CALLBACK(work), None, threads, 0)
+    if errors:
+        raise errors[0]
+
+
+@functools.cache
+def _parallel() -> Any:
+    """OpenMP's entry to a parallel region, of the very library whose threads torch uses.
+
+    Threads of our own would compete with torch's, which spin for a while after each of its operators.
+    None where torch uses another library (not on Linux): kernels then run in one thread.
+    """
+    try:
+        return ctypes.CDLL("libgomp.so.1").GOMP_parallel
+    except (OSError, AttributeError):
+        return None
