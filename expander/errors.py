@@ -21,6 +21,12 @@ class DataError(ExpanderError):
     exit_code = 3
 
 
+class TrainingFault(ExpanderError):
+    """A training that came to no good end: its loss is no number (exit 4, as trials that failed)."""
+
+    exit_code = 4
+
+
 class TargetError(ExpanderError):
     """The target cost or budget cannot be met (exit 5)."""
 

@@ -14,8 +14,10 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
     (0, ("errors", "published", "spec", "strict_yaml", "config", "space", "settings", "records")),
-    (1, ("search", "store", "data", "model", "training", "checkpoints", "evaluation")),
-    (2, ("cost", "trial", "measurement", "inference")),
+    (1, ("search", "store", "data", "model", "training", "checkpoints", "evaluation", "team", "augment",
+         "averages", "trainings", "memory", "pacing")),
+    (2, ("cost", "trial", "measurement", "inference", "starting", "stepping", "feeding", "validating",
+         "identity", "fitting")),
     (3, ("backends",)),
     (4, ("engine", "preparation")),
     (5, ("report", "commands", "cli", "__init__")),

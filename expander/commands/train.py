@@ -1,0 +1,7 @@
+"""x"""
+import click
+
+
+@click.command()
+def train() -> None:
+    """x"""
