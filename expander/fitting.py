@@ -57,7 +57,7 @@ def fit(training: Training, folder: TrainingFolder, team: Team, watcher: Watcher
     Raises DataError for data that changed, UsageError for checkpoints of another training,
     EnvironmentFault for lack of memory or disk, TrainingFault for a loss that is no number.
     """
-    torch.set_num_threads(training.threads)
+    torch.set_num_threads(training.backend.cpus_per_trial)
     data = checked_data(training)
     try:
         return Fit(training, folder, data, team, watcher, stop).run()

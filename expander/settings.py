@@ -48,17 +48,17 @@ def load_settings(
 
 def load_training(
     recipe: str, overrides: Sequence[str], given: Mapping[str, Mapping[str, Any]]
-) -> tuple[TrainRecipe, DataConfig]:
-    """A training recipe (a name or a YAML file) and the data settings, with overrides on top.
+) -> tuple[TrainRecipe, DataConfig, BackendConfig]:
+    """A training recipe (a name or a YAML file), data and backend settings, with overrides on top.
 
-    given: by section (`train`, `data`), what other options said; an override wins. Raises UsageError
-    naming the file:line:column or the `--set` at fault.
+    given: by section (`train`, `data`, `backend`), what other options said; an override wins.
+    Raises UsageError naming the file:line:column or the `--set` at fault.
     """
     value, places = _parsed(recipe_file(recipe))
     if value is not None and not isinstance(value, dict):
         raise UsageError(f"{places[()]}: a recipe is lines of `key: value`")
-    values: dict[str, Any] = {"train": value or {}, "data": {}}
-    where: dict[str, Position] = {"train": places, "data": {(): "data"}}
+    values: dict[str, Any] = {"train": value or {}, "data": {}, "backend": {}}
+    where: dict[str, Position] = {"train": places, "data": {(): "data"}, "backend": {(): "backend"}}
     for section, options in given.items():
         for key, option in options.items():
             if option is not None:
@@ -69,6 +69,7 @@ def load_training(
     return (
         build(TrainRecipe, values["train"], where["train"]),
         build(DataConfig, values["data"], where["data"]),
+        build(BackendConfig, values["backend"], where["backend"]),
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, ValidationError
 
-from expander.config import STRICT, DataConfig, TrainRecipe
+from expander.config import STRICT, BackendConfig, DataConfig, TrainRecipe
 from expander.errors import DataError, EnvironmentFault
 from expander.records import from_json, to_json
 from expander.spec import Spec
@@ -44,9 +44,10 @@ class Best:
 class Training:
     """spec: with the classes of the data. init: weights it starts from. videos: in the training list.
 
-    workers: processes that share a batch. threads: of each, for torch. overfit_batches: the only
-    batches trained on and tested, over and over; 0: all videos. log: further forms of the metrics. state:
-    a killed training stays `running`; `stopped` was interrupted; reason: why it ended before its time.
+    workers: processes that share a batch; gpus: whether each has a GPU. backend: where they run, and the
+    threads of each. overfit_batches: the only batches trained on and tested, over and over; 0: all videos.
+    log: further forms of the metrics. state: a killed training stays `running`; `stopped` was
+    interrupted; reason: why it ended before its time.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -59,7 +60,8 @@ class Training:
     seed: int = 0
     init: str = ""
     workers: int = 1
-    threads: int = 1
+    gpus: bool = False
+    backend: BackendConfig = field(default_factory=BackendConfig)
     overfit_batches: int = 0
     log: Literal["", "csv", "tensorboard"] = ""
     command: tuple[str, ...] = ()

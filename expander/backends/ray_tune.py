@@ -19,7 +19,14 @@ from typing import Any
 
 from expander.backends.base import Report, last_lines
 from expander.config import BackendConfig
-from expander.errors import DataError, EnvironmentFault, ExpanderError, TargetError, UsageError
+from expander.errors import (
+    DataError,
+    EnvironmentFault,
+    ExpanderError,
+    TargetError,
+    TrainingFault,
+    UsageError,
+)
 from expander.records import TrialFailure, TrialOrder, TrialResult, from_json, to_json
 from expander.trial import run_trial
 
@@ -38,7 +45,10 @@ SCRATCH = "expander-ray-"
 """Ray's files of a run lie in /tmp/expander-ray-<pid>-*: Unix socket paths are limited to 107 bytes, so
 not below a TMPDIR that may be long."""
 
-FAULTS = {kind.exit_code: kind for kind in (UsageError, DataError, TargetError, EnvironmentFault)}
+FAULTS = {
+    kind.exit_code: kind
+    for kind in (UsageError, DataError, TrainingFault, TargetError, EnvironmentFault)
+}
 Kinds = {"result": TrialResult, "failure": TrialFailure}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from expander.commands.progress import duration
 from expander.cost import cost
 from expander.records import Problem
 from expander.report.tables import macs_text
@@ -34,17 +35,9 @@ def foretell(what: str, problem: Problem, state: State, pace: Pace) -> None:
     """One line: steps, trials, time and disk from `state` to the end."""
     ahead = forecast(problem, state, cost, pace)
     click.echo(
-        f"{what}: {ahead.steps} steps, {ahead.trials} trials, {_duration(ahead.seconds)}, "
+        f"{what}: {ahead.steps} steps, {ahead.trials} trials, {duration(ahead.seconds)}, "
         f"{pace.parallel} at a time; {ahead.disk / 1e6:.1f} MB of weights"
     )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"about {seconds:.0f} s"
-    if seconds < 5400:
-        return f"about {seconds / 60:.0f} min"
-    return f"about {seconds / 3600:.1f} h"
 
 
 def _has_gpu() -> bool:
