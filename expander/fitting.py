@@ -166,9 +166,9 @@ class Fit:
         scores = validate(self._shown, self.training, self.data, self.frames, self.team)
         self.validated = epoch
         found = Best(epoch, self.step, scores.video_top1, scores.loss)
-        better = found.beats(self.training.best)
-        self.worse = 0 if better else self.worse + 1
-        if better:
+        best = self.training.best
+        self.worse = 0 if best is None or found.video_top1 > best.video_top1 else self.worse + 1
+        if found.beats(best):
             self.training = replace(self.training, best=found)
             self._keep(self.folder.best)
         measured = {"val_loss": scores.loss, "video_top1": scores.video_top1}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,9 @@ def fit_together(training: Training, folder: TrainingFolder, watcher: Watcher) -
     EnvironmentFault when Ray does not start or breaks off."""
     order = {"training": to_json(training), "folder": str(folder.folder.resolve())}
     config = replace(training.backend, gpus_per_trial=1.0 if training.gpus else 0.0)
-    with RayBackend(config) as backend, _followed(folder, watcher):
+    with RayBackend(config) as backend, _followed(folder, watcher), warnings.catch_warnings():
+        # Ray Train reads settings of Ray Data that Ray itself calls deprecated.
+        warnings.simplefilter("ignore")
         try:
             _trainer(order, training, str(backend.scratch / "train")).fit()
         except Exception as error:
@@ -65,7 +68,9 @@ def _trainer(order: dict[str, str], training: Training, storage: str) -> Any:
         _worker,
         train_loop_config=order,
         torch_config=TorchConfig(backend="nccl" if training.gpus else "gloo"),
-        scaling_config=ScalingConfig(training.workers, use_gpu=training.gpus, resources_per_worker=each),
+        scaling_config=ScalingConfig(
+            num_workers=training.workers, use_gpu=training.gpus, resources_per_worker=each
+        ),
         run_config=RunConfig(
             name="train",
             storage_path=storage,

@@ -45,6 +45,9 @@ SCRATCH = "expander-ray-"
 """Ray's files of a run lie in /tmp/expander-ray-<pid>-*: Unix socket paths are limited to 107 bytes, so
 not below a TMPDIR that may be long."""
 
+TOKEN = secrets.token_hex(32)
+"""Of the private Ray. One a process: Ray reads it once, however often it is started."""
+
 FAULTS = {
     kind.exit_code: kind
     for kind in (UsageError, DataError, TrainingFault, TargetError, EnvironmentFault)
@@ -88,7 +91,7 @@ class RayBackend:
     def _start(self) -> None:
         local = self.config.address == "local"
         if local:
-            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+            os.environ["RAY_AUTH_TOKEN"] = TOKEN
         import ray
 
         options: dict[str, Any] = {"address": self.config.address, "log_to_driver": False}
