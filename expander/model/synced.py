@@ -7,10 +7,11 @@ of clips.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from expander.model.blocks import BatchNorm
 
@@ -44,8 +45,24 @@ class SyncedBatchNorm(BatchNorm):
         self.running_var.lerp_(var_C, share)
 
 
+class _Sum(torch.autograd.Function):
+    """The sum of a tensor over the processes; so every process's loss has a share in its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:  # noqa: ARG004
+        total = value.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:  # noqa: ARG004
+        total = grads[0].contiguous().clone()
+        dist.all_reduce(total)
+        return total
+
+
 def _total(value: Tensor) -> Tensor:
-    total: Tensor = all_reduce(value)  # type: ignore[no-untyped-call]
+    total: Tensor = _Sum.apply(value)  # type: ignore[no-untyped-call]
     return total
 
 
