@@ -162,15 +162,9 @@ def _plain(value: object) -> object:
 
 
 def _provenance(start: RunStarted, command: list[str]) -> dict[str, object]:
-    versions = {"python": platform.python_version()}
-    for name in ("expander", *LIBRARIES):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
     return {
         "command": command,
-        "versions": versions,
+        "versions": versions(),
         "commit": _commit(),
         "platform": platform.platform(),
         "cores": cores(),
@@ -178,6 +172,17 @@ def _provenance(start: RunStarted, command: list[str]) -> dict[str, object]:
         "classes": start.classes,
         "base_spec": Spec(start.problem.space.base).id,
     }
+
+
+def versions() -> dict[str, str]:
+    """Of Python, expander and the libraries that decide on results."""
+    found = {"python": platform.python_version()}
+    for name in ("expander", *LIBRARIES):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
 
 
 def _commit() -> str:

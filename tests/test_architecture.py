@@ -16,32 +16,34 @@ LAYERS = [
     (0, ("errors", "published", "spec", "strict_yaml", "config", "space", "settings", "records",
          "amounts")),
     (1, ("search", "store", "data", "model", "training", "checkpoints", "evaluation", "metrics", "scores",
-         "reuse")),
-    (2, ("cost", "trial", "measurement", "multiview", "summary", "inference", "latency", "course")),
+         "reuse", "team", "augment", "averages", "trainings", "memory", "pacing")),
+    (2, ("cost", "trial", "measurement", "multiview", "summary", "inference", "latency", "course",
+         "starting", "stepping", "feeding", "validating", "identity", "fitting", "rehearsal")),
     (3, ("backends",)),
     (4, ("engine", "preparation")),
     (5, ("report", "commands", "cli", "__init__")),
 ]
 HOMES = {
-    "ray": {"backends/ray_listener.py", "backends/ray_tune.py"},
+    "ray": {"backends/ray_listener.py", "backends/ray_train.py", "backends/ray_tune.py"},
     "fvcore": {"cost.py"},
     "decord": {"data/readers.py"},
     "av": {"data/demux.py", "data/readers.py", "data/synthetic.py"},
-    "matplotlib": {"report/confusion.py", "report/figures.py"},
+    "matplotlib": {"report/confusion.py", "report/curves.py", "report/figures.py"},
     "safetensors": {"model/checkpoint.py", "model/weights.py"},
     "onnxruntime": {"model/export.py"},
     "onnxscript": {"model/export.py"},
     "click": {"cli.py", "commands"},
     "tqdm": {"commands"},
     "pydantic": {"amounts.py", "config.py", "model/weights.py", "records.py", "space.py", "store.py",
-          "strict_yaml.py"},
+          "strict_yaml.py", "trainings.py"},
     "yaml": {"preparation.py", "space.py", "strict_yaml.py"},
+    "tensorboardX": {"commands/metrics_log.py"},
 }
 NO_TORCH = ("spec.py", "strict_yaml.py", "config.py", "space.py", "settings.py", "records.py", "store.py",
             "engine.py", "search", "report", "data/sampling.py", "data/annotations.py", "data/readers.py",
             "data/demux.py", "data/isolated.py", "data/verdicts.py", "data/decode.py", "data/synthetic.py",
             "data/scenes.py", "data/protocols.py", "data/held_out.py", "metrics.py", "scores.py",
-            "reuse.py")  # fmt: skip
+            "reuse.py", "trainings.py")  # fmt: skip
 
 
 def _relative(module: Path) -> str:

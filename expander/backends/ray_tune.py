@@ -42,6 +42,9 @@ SCRATCH = "expander-ray-"
 """Ray's files of a run lie in /tmp/expander-ray-<pid>-*: Unix socket paths are limited to 107 bytes, so
 not below a TMPDIR that may be long."""
 
+TOKEN = secrets.token_hex(32)
+"""Of the private Ray. One a process: Ray reads it once, however often it is started."""
+
 
 def _trainable(config: dict[str, Any]) -> None:
     """Runs in a Ray worker: an order in, one report out."""
@@ -83,8 +86,9 @@ class RayBackend:
         _sweep()
         return self
 
-    def _start(self, folder: Path) -> None:
-        self.again = f"expander search --run {folder.name} --resume"
+    def start(self, folder: Path, command: str = "search") -> Path:
+        """Starts Ray for the run of a folder; where its files may go. Raises EnvironmentFault."""
+        self.again = f"expander {command} --run {folder.name} --resume"
         if self.local:
             self.scratch = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-", dir="/tmp"))
         else:  # where the other nodes see it too
@@ -95,10 +99,11 @@ class RayBackend:
             raise
         except Exception as error:
             raise EnvironmentFault(f"Ray does not start: {last_lines(str(error), 1)}") from None
+        return self.scratch
 
     def _init(self, scratch: Path) -> None:
         if self.local:
-            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+            os.environ["RAY_AUTH_TOKEN"] = TOKEN
         import ray
 
         options: dict[str, Any] = {"address": self.config.address, "log_to_driver": False}
@@ -163,7 +168,7 @@ class RayBackend:
     def run(self, orders: Sequence[TrialOrder], report: Report) -> None:
         """See backends.base.Backend."""
         if self.scratch is None:
-            self._start(Path(orders[0].folder))
+            self.start(Path(orders[0].folder))
         from expander.backends.ray_listener import Listener
 
         def recorded(outcome: TrialResult | TrialFailure) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from expander.amounts import amount_text
+from expander.commands.progress import duration
 from expander.records import Problem
 from expander.report.tables import macs_text
 from expander.search.accounting import Spent
@@ -49,15 +50,6 @@ def spent_text(spent: Spent) -> str:
     gpu = f", {spent.gpu_seconds / 3600:.2g} GPU hours" if spent.gpu_seconds else ""
     return (f"spent: {spent.trials} trials{more}, {duration(spent.seconds)} of trials{gpu}, "
             f"{spent.clips} clips, {macs_text(spent.macs)} multiply-adds forward")  # fmt: skip
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 90:
-        return f"about {seconds:.0f} s"
-    if seconds < 5400:
-        return f"about {seconds / 60:.0f} min"
-    return f"about {seconds / 3600:.1f} h"
 
 
 def _has_gpu() -> bool:

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from expander.amounts import amount_text
-from expander.commands.foretelling import duration, foretell
+from expander.commands.foretelling import foretell
+from expander.commands.progress import duration
 from expander.cost import cost
 from expander.records import (
     Candidate,
