@@ -90,8 +90,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def begin(run: Run, start: RunStarted, command: list[str]) -> None:
-    """Makes the run folder with config.yaml, provenance.json and the first event of the journal."""
+def begin(run: Run, start: RunStarted, command: list[str], pace: Pace) -> None:
+    """Writes config.yaml, provenance.json (with the pace that the forecast was made from) and the first event."""
     config = {
         "target_gflops": start.problem.target_macs / 1e9,
         "seed": start.problem.seed,
@@ -102,7 +102,7 @@ def begin(run: Run, start: RunStarted, command: list[str]) -> None:
         "backend": asdict(start.backend),
     }
     write_atomic(run.folder / "config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
-    facts = json.dumps(_provenance(start, command), indent=1) + "\n"
+    facts = json.dumps({**_provenance(start, command), "pace": asdict(pace)}, indent=1) + "\n"
     write_atomic(run.folder / "provenance.json", facts.encode())
     run.append(start)
 

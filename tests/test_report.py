@@ -9,8 +9,8 @@ import pytest
 from conftest import ASSETS
 
 from expander.report.figures import save_trajectory
-from expander.report.live import status_of
-from expander.report.tables import candidates, macs_text, steps, trajectory_text
+from expander.report.live import status_of, status_text
+from expander.report.tables import decisions, frontier, macs_text, steps, trajectory_text, trials
 from expander.store import Run
 
 
@@ -31,7 +31,7 @@ def test_one_row_a_step_with_the_documented_columns(recorded: Run) -> None:
 
 
 def test_losing_failed_and_rejected_candidates_are_in_the_table(recorded: Run) -> None:
-    table = candidates(recorded)
+    table = decisions(recorded)
     expansions = table[table["kind"] == "expansion"]
     assert (expansions.groupby("step")["chosen"].sum() == 1).all()
     failed = table[table["reason"].str.contains("nan")]
@@ -43,8 +43,12 @@ def test_a_journal_cut_at_any_event_still_gives_tables_figure_and_status(recorde
     lines = recorded.journal.read_text().splitlines(keepends=True)
     for count in range(1, len(lines) + 1):
         recorded.journal.write_text("".join(lines[:count]))
-        assert status_of(recorded)["step"] >= 0
+        now = status_of(recorded)
+        assert now["step"] >= 0
+        assert now["spec"] in status_text(now)
         assert isinstance(trajectory_text(recorded), str)
+        assert len(trials(recorded)) >= len(steps(recorded))
+        assert len(frontier(recorded)) <= len(decisions(recorded))
         if not steps(recorded).empty:
             save_trajectory(recorded, recorded.folder / "report" / "trajectory.png")
 

@@ -75,7 +75,7 @@ def _fresh(options: dict[str, Any]) -> None:
 
     run.create()
     with run.locked():
-        begin(run, start, command_line())
+        begin(run, start, command_line(), pace)
         _go(run, start, settings.backend, pace)
 
 
