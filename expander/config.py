@@ -110,12 +110,14 @@ class Selection:
 class BackendConfig:
     """Where trials run.
 
-    cpus_per_trial: its torch threads too. gpus_per_trial: none says one where there are any.
-    address: of a Ray cluster; `local` starts one here. max_failures: retries of a crashed trial.
+    log: trackers told of every trial, by Ray Tune's callbacks. cpus_per_trial: its torch threads too.
+    gpus_per_trial: none says one where there are any. address: of a Ray cluster; `local` starts one
+    here. max_failures: retries of a crashed trial.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
     kind: Literal["ray", "inline"] = "ray"
+    log: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
     cpus_per_trial: int = 1
     gpus_per_trial: float | None = None
     address: str = "local"

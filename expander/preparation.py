@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from expander.backends.tracking import require
 from expander.config import BackendConfig
 from expander.cost import cost
 from expander.data.synthetic import SetConfig
@@ -79,7 +80,13 @@ def _parallel(backend: BackendConfig) -> int:
 
 
 def check_backend(backend: BackendConfig) -> None:
-    """Raises UsageError for a trial that asks for more than this machine has, if it runs here."""
+    """Raises UsageError for a trial that asks for more than this machine has, if it runs here.
+
+    Raises EnvironmentFault for a tracker that is not installed.
+    """
+    if backend.log and backend.kind == "inline":
+        raise UsageError("--log goes through Ray Tune: leave out --backend inline")
+    require(backend.log)
     if backend.address == "local" and backend.cpus_per_trial > cores():
         asked = f"backend.cpus_per_trial={backend.cpus_per_trial}"
         raise UsageError(f"{asked}: this machine has {cores()}; lower it, or set backend.address")
@@ -91,7 +98,7 @@ def cores() -> int:
 
 
 def begin(run: Run, start: RunStarted, command: list[str], pace: Pace) -> None:
-    """Writes config.yaml, provenance.json (with the pace that the forecast was made from) and the first event."""
+    """Writes config.yaml, provenance.json (the pace of the forecast in it) and the first event."""
     config = {
         "target_gflops": start.problem.target_macs / 1e9,
         "seed": start.problem.seed,

@@ -21,7 +21,7 @@ LAYERS = [
     (5, ("report", "commands", "cli", "__init__")),
 ]
 HOMES = {
-    "ray": {"backends/ray_tune.py"},
+    "ray": {"backends/ray_tune.py", "backends/tracking.py"},
     "fvcore": {"cost.py"},
     "decord": {"data/readers.py"},
     "av": {"data/synthetic.py", "data/readers.py", "data/demux.py"},

@@ -1,4 +1,4 @@
-"""RayBackend: trials as Ray Tune trials, one Tuner per step. The only file that imports ray.
+"""RayBackend: trials as Ray Tune trials, one Tuner per step. Only this file and tracking.py import ray.
 
 The truth stays outside Ray, in the journal: an outcome reaches the engine as soon as its trial
 reports, and what a crash left undone is simply launched again.
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from expander.backends.base import Report, last_lines
+from expander.backends.tracking import callbacks, told
 from expander.config import BackendConfig
 from expander.errors import DataError, EnvironmentFault, ExpanderError, TargetError, UsageError
 from expander.records import TrialFailure, TrialOrder, TrialResult, from_json, to_json
@@ -46,12 +47,15 @@ def _trainable(config: dict[str, Any]) -> None:
     """Runs in a Ray worker: an order in, one report out."""
     from ray import tune
 
+    order = from_json(TrialOrder, config["order"])
     try:
-        outcome = run_trial(from_json(TrialOrder, config["order"]))
+        outcome = run_trial(order)
     except ExpanderError as error:
         tune.report({"fault": f"{error} (on {os.uname().nodename})", "code": error.exit_code})
         return
     kind = "result" if isinstance(outcome, TrialResult) else "failure"
+    for row in told(order, outcome) if config["log"] else ():
+        tune.report(row)
     tune.report({"kind": kind, "outcome": to_json(outcome)})
 
 
@@ -122,13 +126,15 @@ class RayBackend:
         )
         tuner = tune.Tuner(
             trainable,
-            param_space={"order": tune.grid_search(texts)},
-            tune_config=tune.TuneConfig(trial_dirname_creator=_trial_name, reuse_actors=True),
+            param_space={"order": tune.grid_search(texts), "log": bool(self.config.log)},
+            tune_config=tune.TuneConfig(
+                trial_name_creator=_trial_name, trial_dirname_creator=_trial_name, reuse_actors=True
+            ),
             run_config=tune.RunConfig(
                 storage_path=str(self.scratch / "tune"),
                 name=f"step{orders[0].trial.step:02d}",
                 verbose=0,
-                callbacks=[listener],
+                callbacks=[listener, *callbacks(self.config.log, Path(orders[0].folder))],
                 stop=_stopper(listener),
                 failure_config=tune.FailureConfig(max_failures=self.config.max_failures),
             ),

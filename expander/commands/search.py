@@ -36,6 +36,8 @@ FRESH_ONLY = ("target", "space", *videos.OPTIONS, "max_steps", "seed", "override
 @click.option("--max-steps", type=click.IntRange(min=1), help="Stop after so many expansions.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and crops.  [default: 0]")
 @click.option("--backend", type=click.Choice(["ray", "inline"]), help="Where trials run.  [default: ray]")
+@click.option("--log", "trackers", multiple=True, type=click.Choice(["tensorboard", "mlflow", "wandb"]),
+              help="Tell a tracker of every trial, by Ray Tune's callbacks. Repeatable.")  # fmt: skip
 @click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE",
               help="Any setting, e.g. proxy.steps=400, selection.seeds=3. Repeatable.")  # fmt: skip
 def search(**options: Any) -> None:
@@ -82,7 +84,8 @@ def _fresh(options: dict[str, Any]) -> None:
 def _settings(space: str, options: dict[str, Any]) -> Settings:
     from expander.settings import load_settings
 
-    given = {"data": videos.given(options), "backend": {"kind": options["backend"]}}
+    backend = {"kind": options["backend"], "log": list(options["trackers"]) or None}
+    given = {"data": videos.given(options), "backend": backend}
     return load_settings(space, options["overrides"], given)
 
 
@@ -130,7 +133,7 @@ def _resume(options: dict[str, Any]) -> None:
     from expander.data.sources import open_data
     from expander.engine import started, state_of
     from expander.errors import DataError
-    from expander.preparation import measured_pace
+    from expander.preparation import check_backend, measured_pace
 
     clash = [name for name in FRESH_ONLY if options[name] not in (None, ())]
     if options["name"] is None or clash or options["dry_run"]:
@@ -149,6 +152,9 @@ def _resume(options: dict[str, Any]) -> None:
         backend = start.backend
         if options["backend"]:
             backend = replace(backend, kind=options["backend"])
+        if options["trackers"]:
+            backend = replace(backend, log=options["trackers"])
+        check_backend(backend)
         _go(run, start, backend, pace)
 
 

@@ -67,7 +67,7 @@ def _search(past: History, id: str) -> dict[str, Any]:
         "headline": headline(past),
         "figures": _figures(past, id, last),
         "steps": _table(steps(past), STEPS, STEP_ORDER),
-        "decisions": _table(decisions(past), DECISIONS, DECISION_ORDER),
+        "decisions": _table(_behind(decisions(past)), DECISIONS, DECISION_ORDER),
         "baselines": cells(baselines(past)),
         "forecast": _forecast(past),
         "failures": list(failures(past)),
@@ -107,6 +107,11 @@ def _table(
 ) -> dict[str, Any]:
     """A table for the page: its columns with their meanings, and its cells as people read them."""
     return {**cells(table, order), "meanings": {column.name: column.meaning for column in columns}}
+
+
+def _behind(table: pd.DataFrame) -> pd.DataFrame:
+    """Without the winners' distance to themselves."""
+    return table.assign(**{name: table[name].mask(table["chosen"]) for name in ("behind", "low", "high")})
 
 
 def _forecast(past: History) -> list[tuple[str, str, str]]:

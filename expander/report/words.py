@@ -15,9 +15,9 @@ COSTS = ("cost", "macs_per_video")
 
 
 STEP_ORDER = (
-    "step", "axis", "cost", "ratio", "accuracy", "accuracy_low", "accuracy_high", "runner_up", "lead", "low",
-    "high", "tie", "frames", "stride", "crop", "widths", "inner_widths", "depths", "params", "activations",
-    "seeds", "seconds",
+    "step", "kind", "axis", "cost", "ratio", "accuracy", "accuracy_low", "accuracy_high", "runner_up",
+    "lead", "low", "high", "tie", "frames", "stride", "crop", "widths", "inner_widths", "depths", "params",
+    "activations", "seeds", "seconds",
 )  # fmt: skip
 DECISION_ORDER = (
     "step", "axis", "chosen", "accuracy", "score", "behind", "low", "high", "tie", "cost", "ratio", "params",
