@@ -17,8 +17,13 @@ def csv_text(table: pd.DataFrame) -> str:
     """CSV with a header. Text that a spreadsheet would run as a formula gets an apostrophe before it."""
     safe = table.copy()
     for name in _texts(table):
-        safe[name] = [f"'{value}" if value.startswith(FORMULA) else value for value in table[name]]
+        safe[name] = [_harmless(value) for value in table[name]]
     return safe.to_csv(index=False, lineterminator="\n")
+
+
+def _harmless(value: str) -> str:
+    """With an apostrophe before a formula; a carriage return would be read as the end of the row."""
+    return ("'" if value.startswith(FORMULA) else "") + value.replace("\r", " ")
 
 
 def json_text(table: pd.DataFrame) -> str:

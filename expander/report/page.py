@@ -88,7 +88,7 @@ def _both(id: str, meaning: str, draw: Callable[[float], Figure | None]) -> dict
             "narrow": Markup(svg(drawn[1], f"{id}n", meaning))}  # fmt: skip
 
 
-def _figures(past: History, id: str, last: Spec | None) -> dict[str, dict[str, Any]]:
+def _figures(past: History, id: str, last: Spec | None) -> dict[str, dict[str, Any] | None]:
     drawn: Iterable[tuple[str, str, Callable[[float], Figure | None]]] = (
         ("trajectory", "Accuracy against cost: the chosen path and every candidate",
          lambda width: figures.trajectory(past, width)),
@@ -98,8 +98,7 @@ def _figures(past: History, id: str, last: Spec | None) -> dict[str, dict[str, A
         ("layers", "Where the final network's cost is",
          lambda width: charts.layer_costs(last, width) if last else None),
     )  # fmt: skip
-    made = ((name, _both(f"{id}{name}", meaning, draw)) for name, meaning, draw in drawn)
-    return {name: figure for name, figure in made if figure is not None}
+    return {name: _both(f"{id}{name}", meaning, draw) for name, meaning, draw in drawn}
 
 
 def _table(
