@@ -158,8 +158,7 @@ def class_accuracy(test: Mapping[str, Any], width: float = 5.2) -> Figure | None
         axes.set_yticks(range(len(rows)), [_short(name) for name, _, _ in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlim(-2, 102)
-        between = f" ({left_out} classes between left out)" if left_out else ""
-        axes.set_xlabel(f"accuracy, % of the class's videos{between}")
+        axes.set_xlabel("accuracy, %" + (f" ({left_out} classes left out)" if left_out else ""))
     return figure
 
 
