@@ -201,10 +201,12 @@ class BackendConfig:
     address: of a Ray cluster; `local` starts one here. max_failures: retries of a crashed trial.
     storage: folder for the trials' files that every node sees at the same path (none: the run's
     own). checkpoint_seconds: between two checkpoints of a trial, which shorter trials do without.
+    log: trackers told of every trial, by Ray Tune's callbacks.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
     kind: Literal["ray", "inline"] = "ray"
+    log: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
     cpus_per_trial: int = 1
     gpus_per_trial: float | None = None
     address: str = "local"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from expander.amounts import MEASURED, NO_CEILINGS, Ceilings, CostKind, amount_text
+from expander.backends.tracking import require
 from expander.config import BackendConfig, DataConfig
 from expander.cost import cost
 from expander.data.synthetic import SetConfig
@@ -125,7 +126,13 @@ def _parallel(backend: BackendConfig) -> int:
 
 
 def check_backend(backend: BackendConfig) -> None:
-    """Raises UsageError for a trial that asks for more than this machine has, if it runs here."""
+    """Raises UsageError for a trial that asks for more than this machine has, if it runs here.
+
+    Raises EnvironmentFault for a tracker that is not installed.
+    """
+    if backend.log and backend.kind == "inline":
+        raise UsageError("--log goes through Ray Tune: leave out --backend inline")
+    require(backend.log)
     if backend.address == "local" and backend.cpus_per_trial > cores():
         asked = f"backend.cpus_per_trial={backend.cpus_per_trial}"
         raise UsageError(f"{asked}: this machine has {cores()}; lower it, or set backend.address")
@@ -136,8 +143,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def begin(run: Run, start: RunStarted, command: list[str]) -> None:
-    """Makes the run folder with config.yaml, provenance.json and the first event of the journal."""
+def begin(run: Run, start: RunStarted, command: list[str], pace: Pace) -> None:
+    """Writes config.yaml, provenance.json (the pace of the forecast in it) and the first event."""
     config = {
         "cost": start.problem.cost,
         "target": start.problem.target,
@@ -151,7 +158,7 @@ def begin(run: Run, start: RunStarted, command: list[str]) -> None:
         "budget": asdict(start.budget),
     }
     write_atomic(run.folder / "config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
-    facts = json.dumps(_provenance(start, command), indent=1) + "\n"
+    facts = json.dumps({**_provenance(start, command), "pace": asdict(pace)}, indent=1) + "\n"
     write_atomic(run.folder / "provenance.json", facts.encode())
     run.append(start)
 

@@ -1,4 +1,4 @@
-"""RayBackend: trials as Ray Tune trials, one Tuner per step. With ray_listener all that imports ray.
+"""RayBackend: trials as Ray Tune trials, one Tuner per step.
 
 The truth stays outside Ray, in the journal: an outcome reaches the engine as soon as its trial
 reports, and what a crash left undone is simply launched again.
@@ -22,6 +22,7 @@ from typing import Any
 
 from expander.backends.base import Report, last_lines
 from expander.backends.processes import Watch, end_with_parent, kill
+from expander.backends.tracking import callbacks, told
 from expander.config import BackendConfig
 from expander.errors import EnvironmentFault, ExpanderError
 from expander.records import TrialFailure, TrialOrder, TrialResult, from_json, to_json
@@ -51,8 +52,9 @@ def _trainable(config: dict[str, Any]) -> None:
     from ray import tune
 
     end_with_parent()
+    order = from_json(TrialOrder, config["order"])
     try:
-        outcome = _run(from_json(TrialOrder, config["order"]))
+        outcome = _run(order)
     except ExpanderError as error:
         tune.report({"fault": f"{error} (on node {os.uname().nodename})", "code": error.exit_code})
         return
@@ -60,6 +62,8 @@ def _trainable(config: dict[str, Any]) -> None:
         tune.report({"stopped": True})
         return
     kind = "result" if isinstance(outcome, TrialResult) else "failure"
+    for row in told(order, outcome) if config["log"] else ():
+        tune.report(row)
     tune.report({"kind": kind, "outcome": to_json(outcome)})
 
 
@@ -199,13 +203,15 @@ class RayBackend:
         )
         return tune.Tuner(
             trainable,
-            param_space={"order": tune.grid_search(texts)},
-            tune_config=tune.TuneConfig(trial_dirname_creator=trial_name, reuse_actors=True),
+            param_space={"order": tune.grid_search(texts), "log": bool(self.config.log)},
+            tune_config=tune.TuneConfig(
+                trial_name_creator=trial_name, trial_dirname_creator=trial_name, reuse_actors=True
+            ),
             run_config=tune.RunConfig(
                 storage_path=str(self.scratch / "tune") if self.scratch else None,
                 name=f"step{orders[0].trial.step:02d}-{secrets.token_hex(4)}",
                 verbose=0,
-                callbacks=[listener],
+                callbacks=[listener, *callbacks(self.config.log, Path(orders[0].folder))],
                 stop=Over(listener, self._lacking),
                 failure_config=tune.FailureConfig(max_failures=self.config.max_failures),
             ),

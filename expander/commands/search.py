@@ -42,6 +42,8 @@ FRESH_ONLY = (*costing.OPTIONS, "space", *videos.OPTIONS, "max_steps", "seed", "
 @click.option("--max-gpu-hours", type=float, help="Stop after so many hours of GPUs, of the whole run.")
 @click.option("--reuse", multiple=True, metavar="RUN",
               help="Take over results of this run instead of training the same again. Repeatable.")
+@click.option("--log", "trackers", multiple=True, type=click.Choice(["tensorboard", "mlflow", "wandb"]),
+              help="Tell a tracker of every trial, by Ray Tune's callbacks. Repeatable.")  # fmt: skip
 @click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE",
               help="Any setting, e.g. proxy.steps=400, selection.seeds=3. Repeatable.")  # fmt: skip
 def search(**options: Any) -> None:
@@ -84,7 +86,7 @@ def _fresh(options: dict[str, Any]) -> None:
     known = known_results(options["reuse"])
     run.create(settings.backend.storage)
     with run.locked():
-        begin(run, start, command_line())
+        begin(run, start, command_line(), pace)
         go(run, start, pace, known)
 
 
@@ -94,6 +96,7 @@ def _settings(space: str, options: dict[str, Any]) -> Settings:
     storage = options["storage_path"]
     backend = {
         "kind": options["backend"],
+        "log": list(options["trackers"]) or None,
         "address": options["ray_address"],
         "cpus_per_trial": options["cpus_per_trial"],
         "gpus_per_trial": options["gpus_per_trial"],
