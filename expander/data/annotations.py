@@ -156,12 +156,26 @@ def _spelled(paths: list[str]) -> list[str]:
 
 
 def _leaves(split: Split, root: Path) -> list[bool]:
-    """Whether a path ends outside of the root: by `..`, by being absolute, or through a linked folder."""
+    """Whether a path ends outside of the root: by `..`, by being absolute, or through a link."""
     top = os.path.realpath(root) + os.sep
-    folders = [path[: path.rfind("/") + 1] for path in split.rows.table["path"]]
-    real = {folder: os.path.realpath(root / folder) + os.sep for folder in set(folders)}
-    inside = {folder: place.startswith(top) for folder, place in real.items()}
-    return [not inside[folder] for folder in folders]
+    paths = split.rows.table["path"].tolist()
+    folders = [path[: path.rfind("/") + 1] for path in paths]
+    inside, links = {}, set[str]()
+    for folder in set(folders):
+        inside[folder] = (os.path.realpath(root / folder) + os.sep).startswith(top)
+        links |= _links(root, folder)
+    return [
+        not inside[folder] or (path in links and not os.path.realpath(root / path).startswith(top))
+        for folder, path in zip(folders, paths, strict=True)
+    ]
+
+
+def _links(root: Path, folder: str) -> set[str]:
+    """The symbolic links in a folder, found by listing it: asking for each of a million files takes long."""
+    try:
+        return {folder + entry.name for entry in os.scandir(root / folder) if entry.is_symlink()}
+    except OSError:  # not there, or not to be listed: its videos are found missing later
+        return set()
 
 
 def _fingerprint(lists: tuple[VideoList, VideoList], root: Path, names: tuple[str, ...]) -> str:
