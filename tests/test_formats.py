@@ -192,7 +192,7 @@ def user_folder(root: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_users_folder_is_checked_and_searched(tmp_path: Path, expander: Run) -> None:
+def test_a_users_folder_is_checked_searched_and_tested(tmp_path: Path, expander: Run) -> None:
     user_folder(tmp_path / "my videos")
     checked = expander("data", "check", "my videos")
     assert checked.returncode == 0, checked.stderr
@@ -204,7 +204,15 @@ def test_a_users_folder_is_checked_and_searched(tmp_path: Path, expander: Run) -
     assert found.returncode == 0, found.stderr
     assert "data (folders): 12 training and 6 validation videos of 3 classes" in found.stdout
     assert (tmp_path / "runs" / "mine" / "specs" / "final.yaml").exists()
+    scored = expander("test", "mine:final", "--views", "30")
+    assert scored.returncode == 0, scored.stderr
+    found = json.loads((tmp_path / "runs" / "mine" / "tests" / "final-expander-10x3.json").read_text())
+    assert (found["n"], found["n_failed"], found["classes"]) == (6, 0, ["long jump", "run & hide", "sit"])
+    assert found["metrics"]["top5"]["value"] == 1
     (tmp_path / "my videos" / "train" / "sit" / "my video 0.mp4").write_bytes(b"<html>not found</html>")
+    broken = expander("data", "check", "my videos")
+    assert broken.returncode == 3
+    assert "my video 0.mp4: cannot be opened: Invalid data found when processing input" in broken.stdout
     again = expander("data", "check", "my videos", "--json")
     assert again.returncode == 3
     assert json.loads(again.stdout)["bad"] == 1

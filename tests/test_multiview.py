@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -18,14 +19,20 @@ from test_weights import randomised
 from torch import Tensor, nn
 
 from expander.cost import count
+from expander.data.annotations import VideoList
 from expander.data.decode import Decoder, VideoError
+from expander.data.demux import Verdict
+from expander.data.held_out import HeldOut
 from expander.data.protocols import PROTOCOLS, Protocol, Views, view_crop
+from expander.data.verdicts import Verdicts, key_of
 from expander.data.views import Look, ViewedVideo, look, look_ahead
 from expander.model.convert import to_ours
 from expander.model.names import LIBRARIES
 from expander.model.network import X3D
 from expander.multiview import Average, Scorer, macs_per_view, probabilities
+from expander.space import load_spec
 from expander.spec import Base, Spec
+from expander.summary import reference, summary
 
 SMALL = Spec(Base(4, 6, 64, 8, (1, 1, 1, 1), 32, 5))  # at its test size of 74 pixels: 2 x 2 positions
 
@@ -244,3 +251,31 @@ def test_videos_come_in_order_and_bad_ones_as_their_reason(
     assert "no such file" in str(found[3])
     assert torch.equal(found[0].frames, found[4].frames)  # type: ignore[union-attr]
     assert len(found[2].frames) <= 3  # type: ignore[union-attr]
+
+
+def test_a_video_that_hangs_its_decoder_fails_and_the_others_are_scored(tmp_path: Path, video: Path) -> None:
+    pipe, verdicts = tmp_path / "pipe.mp4", tmp_path / "verdicts.jsonl"
+    os.mkfifo(pipe)  # opened for reading, it waits for ever for a writer
+    Verdicts(verdicts).add(key_of(pipe), Verdict("decord"))  # or its length of 0 gives it away
+    listed = HeldOut(VideoList((video, pipe, video), (0, 1, 2)), ("a", "pipe", "b"))
+    how = Look(SMALL, Views(1, 1))
+    scorer = Scorer(network(), how, decoder=lambda: Decoder(verdicts=verdicts, timeout=2))
+    outcome = scorer.run(listed)
+    assert outcome.failed == (("pipe", "decoding it took over 2 s"),)
+    assert np.isfinite(outcome.scores).all(1).tolist() == [True, False, True]
+    found = summary(scorer, listed, outcome, tuple("vwxyz"))
+    assert (found["n"], found["n_failed"]) == (2, 1)
+    assert found["failed"] == [{"path": "pipe", "reason": "decoding it took over 2 s"}]
+
+
+def test_the_published_accuracy_of_the_same_network_and_views_stands_beside() -> None:
+    s, m = load_spec("x3d_s"), load_spec("x3d_m")
+    assert reference(s, Views(10, 1), "mmaction2") == {
+        "model": "x3d_s", "source": "mmaction2", "views": 10, "data": "Kinetics-400", "top1": 0.727
+    }  # fmt: skip
+    published = {(spec, protocol): reference(spec, Views(10, 3), protocol) for spec in (s, m)
+                 for protocol in ("expander", "slowfast", "pytorchvideo")}  # fmt: skip
+    assert [row["top1"] for row in published.values() if row] == [0.732, 0.735, 0.7333, 0.756, 0.762, 0.7594]
+    assert reference(s, Views(5, 1), "slowfast") is None
+    assert reference(s.with_classes(10), Views(10, 1), "slowfast") is None
+    assert reference(SMALL, Views(10, 1), "slowfast") is None

@@ -126,12 +126,14 @@ class Decoder:
                 found = self.process.examine(path)
             except Broken as error:
                 found = Verdict("bad", str(error))
+                if not error.lasting:
+                    return found
             self.verdicts.add(key, found)
         return self.verdicts.known[key]
 
     def _quarantined(self, path: Path, error: Exception) -> VideoError:
         """What hung or crashed its decoder is not tried a second time, by this run or another."""
-        if isinstance(error, Broken):
+        if isinstance(error, Broken) and error.lasting:
             self.verdicts.add(self._key(path), Verdict("bad", str(error)))
         return VideoError(f"{path}: {error}")
 
