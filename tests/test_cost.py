@@ -205,7 +205,8 @@ def test_layers_are_each_named_once_and_sum_to_the_total() -> None:
     for spec in random_specs(50, seed=6):
         found = list(layers(spec))
         assert len({(layer.stage, layer.operator) for layer in found}) == len(found)
-        total = Cost(*(sum(getattr(layer, name) for layer in found) for name in ("macs", "params", "activations")))
+        names = ("macs", "params", "activations")
+        total = Cost(*(sum(getattr(layer, name) for layer in found) for name in names))
         assert total == cost(spec)
 
 
