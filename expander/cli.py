@@ -10,8 +10,10 @@ from typing import Any, NoReturn
 import click
 
 from expander import __version__
+from expander.commands.baseline import baseline
+from expander.commands.contract import contract
 from expander.commands.data import data
-from expander.commands.inspect import contract, cost, trace
+from expander.commands.inspect import cost, trace
 from expander.commands.results import report, status
 from expander.commands.search import search
 from expander.commands.weights import predict, weights
@@ -36,7 +38,7 @@ def cli() -> None:
     """Grow a video network, one axis at a time, to a budget of multiply-adds."""
 
 
-for command in (search, contract, trace, cost, status, report, predict, weights, data):
+for command in (search, contract, baseline, trace, cost, status, report, predict, weights, data):
     cli.add_command(command)
 
 

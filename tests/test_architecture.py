@@ -17,7 +17,7 @@ LAYERS = [
     (1, ("search", "store", "data", "model", "training", "checkpoints", "evaluation")),
     (2, ("cost", "latency", "trial", "measurement", "inference")),
     (3, ("backends",)),
-    (4, ("engine", "preparation")),
+    (4, ("engine", "preparation", "tries")),
     (5, ("report", "commands", "cli", "__init__")),
 ]
 HOMES = {
@@ -32,7 +32,7 @@ HOMES = {
     "click": {"cli.py", "commands"},
     "tqdm": {"commands"},
     "pydantic": {"strict_yaml.py", "records.py", "config.py", "amounts.py", "space.py", "store.py",
-                 "model/weights.py"},
+                 "model/weights.py", "tries.py"},
     "yaml": {"strict_yaml.py", "space.py", "preparation.py"},
 }
 NO_TORCH = ("spec.py", "strict_yaml.py", "config.py", "space.py", "settings.py", "records.py", "store.py",

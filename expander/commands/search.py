@@ -152,7 +152,8 @@ def _resume(options: dict[str, Any]) -> None:
         _go(run, start, backend, pace)
 
 
-def _backend(config: BackendConfig) -> Backend:
+def backend_of(config: BackendConfig) -> Backend:
+    """Where trials run, as set."""
     if config.kind == "inline":
         from expander.backends.inline import InlineBackend
 
@@ -176,7 +177,7 @@ def _go(run: Run, start: RunStarted, backend: BackendConfig, pace: Pace) -> None
     cost_of = prices(start.problem, run.folder, start.backend.cpus_per_trial)
     narrator = Narrator(start.problem, pace, cost_of)
     try:
-        with narrator, _backend(backend) as entered:
+        with narrator, backend_of(backend) as entered:
             state = run_search(run, entered, narrator)
     except (KeyboardInterrupt, SystemExit):
         again = f"expander search --run {run.folder.name} --resume"
