@@ -78,7 +78,7 @@ def play(
     return (), tuple(sorted((*evidence.standings(), *out), key=lambda standing: bool(standing.failed)))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=16)
 def _evidence(
     left: tuple[Candidate, ...],
     results: tuple[Outcome, ...],
