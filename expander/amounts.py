@@ -72,5 +72,7 @@ def amount_text(kind: CostKind, amount: float) -> str:
     """As people read it: 605.3 M multiply-adds, 12.3 ms."""
     if kind in MEASURED:
         return f"{amount:.4g} {UNITS[kind]}"
+    if kind != "flops" and amount < 1e6:
+        return f"{amount:,.0f} {UNITS[kind]}"
     number = f"{amount / 1e9:.3f} G" if amount >= 1e9 else f"{amount / 1e6:.4g} M"
     return f"{number} {UNITS[kind]}"

@@ -10,8 +10,10 @@ from typing import Any, NoReturn
 import click
 
 from expander import __version__
+from expander.commands.baseline import baseline
+from expander.commands.contract import contract
 from expander.commands.data import data
-from expander.commands.inspect import contract, cost, trace
+from expander.commands.inspect import cost, trace
 from expander.commands.results import report, status
 from expander.commands.search import search
 from expander.commands.test import test
@@ -39,7 +41,7 @@ def cli() -> None:
 
 
 for command in (
-    search, train, test, report, status, contract, trace, cost, predict, weights, data
+    search, train, test, report, status, contract, baseline, trace, cost, predict, weights, data
 ):  # fmt: skip
     cli.add_command(command)
 

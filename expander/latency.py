@@ -151,7 +151,8 @@ class MeasuredCosts:
         for line in self.file.read_text().split("\n")[:-1]:
             try:
                 row = json.loads(line)
-                known[row.pop("key")] = Measurement(**row)
+                key = row.pop("key")
+                known[key] = Measurement(**row)
             except (ValueError, KeyError, TypeError):
                 raise DataError(f"{self.file}: not a measurement: {line[:60]!r}; delete that line") from None
         return known

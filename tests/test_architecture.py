@@ -20,7 +20,7 @@ LAYERS = [
     (2, ("cost", "trial", "measurement", "multiview", "summary", "inference", "latency", "course",
          "starting", "stepping", "feeding", "validating", "identity", "fitting", "rehearsal")),
     (3, ("backends",)),
-    (4, ("engine", "preparation")),
+    (4, ("engine", "preparation", "tries")),
     (5, ("report", "commands", "cli", "__init__")),
 ]
 HOMES = {
@@ -37,7 +37,7 @@ HOMES = {
     "click": {"cli.py", "commands"},
     "tqdm": {"commands"},
     "pydantic": {"amounts.py", "config.py", "model/weights.py", "records.py", "report/results.py",
-          "space.py", "store.py", "strict_yaml.py", "trainings.py"},
+          "space.py", "store.py", "strict_yaml.py", "trainings.py", "tries.py"},
     "yaml": {"preparation.py", "space.py", "strict_yaml.py"},
     "tensorboardX": {"commands/metrics_log.py"},
     "jinja2": {"report/page.py"},

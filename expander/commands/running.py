@@ -95,7 +95,7 @@ def go(run: Run, start: RunStarted, pace: Pace, known: dict[str, Known]) -> None
     try:
         with Interruption(stop, start.budget.hours) as interruption:
             try:
-                with narrator, _backend(start.backend) as entered:
+                with narrator, backend_of(start.backend) as entered:
                     state = run_search(run, entered, narrator, stop, start.budget, known)
             except KeyboardInterrupt:
                 state = state_of(run)
@@ -108,7 +108,8 @@ def go(run: Run, start: RunStarted, pace: Pace, known: dict[str, Known]) -> None
     show(run, state, stop.reason, start.budget)
 
 
-def _backend(config: BackendConfig) -> Backend:
+def backend_of(config: BackendConfig) -> Backend:
+    """Where trials run, as set."""
     if config.kind == "inline":
         from expander.backends.inline import InlineBackend
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from expander.amounts import KINDS, NO_CEILINGS, Ceilings, Cost, CostKind, amount_text
 from expander.records import Candidate, Rejection, SourceLimits
@@ -28,11 +29,19 @@ def largest_within(
     The caller warrants that the cost at `low` is within; the cost never falls as a factor grows
     (of one that is measured, hardly: then it is a jump, if not the only one).
     """
-    if cost_of(spec.with_factor(axis, high)).of(kind) <= most:
+    known: dict[tuple[Any, ...], bool] = {}  # many factors round to the same sizes
+
+    def within(factor: float) -> bool:
+        grown = spec.with_factor(axis, factor)
+        if (sizes := grown.sizes) not in known:
+            known[sizes] = cost_of(grown).of(kind) <= most
+        return known[sizes]
+
+    if within(high):
         return high, high
     while high - low > 1e-6 * high:
         middle = (low + high) / 2
-        if cost_of(spec.with_factor(axis, middle)).of(kind) <= most:
+        if within(middle):
             low = middle
         else:
             high = middle

@@ -22,16 +22,12 @@ CHUNK = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A candidate that finished. correct: (seeds, videos), 1 where the video was right."""
+    """A candidate that finished: its accuracy and loss, mean over so many seeds."""
 
     candidate: Candidate
-    correct: Floats
+    accuracy: float
     loss: float
-
-    @property
-    def accuracy(self) -> float:
-        """Share of videos right, mean over seeds."""
-        return float(self.correct.mean())
+    seeds: int
 
 
 def correctness(results: Sequence[TrialResult]) -> Floats:
@@ -98,7 +94,7 @@ class Evidence:
                 low=low[i],
                 high=high[i],
                 tied=i != winner and low[i] <= 0 <= high[i],
-                seeds=len(self.arms[i].correct),
+                seeds=self.arms[i].seeds,
             )
 
 
@@ -121,13 +117,13 @@ def weigh(
     outcomes: by axis, in the same order of seeds for all. current: results of the spec they grew
     from (empty: plain accuracy is the score). Deterministic in its arguments.
     """
-    arms, failed = _split(candidates, outcomes)
+    arms, matrices, failed = _split(candidates, outcomes)
     if not arms:
         return Evidence((), failed, (), np.empty((0, 0)), rule)
-    now = _paired(current, len(arms[0].correct)) if current and rule.score == "gain" else None
+    now = _paired(current, arms[0].seeds) if current and rule.score == "gain" else None
     scores = tuple(arm.accuracy if now is None else (arm.accuracy - float(now.mean())) / _doublings(arm)
                    for arm in arms)  # fmt: skip
-    draws = _score_draws(arms, now, rule, seed)
+    draws = _score_draws(arms, matrices, now, rule, seed)
     return Evidence(tuple(arms), failed, scores, draws, rule)
 
 
@@ -164,8 +160,9 @@ def _paired(current: Sequence[TrialResult], seeds: int) -> Floats:
 
 def _split(
     candidates: Sequence[Candidate], outcomes: Mapping[str, Sequence[Outcome]]
-) -> tuple[list[Arm], tuple[Standing, ...]]:
-    arms, failed = [], []
+) -> tuple[list[Arm], list[Floats], tuple[Standing, ...]]:
+    arms: list[Arm] = []
+    matrices, failed = [], []
     for candidate in candidates:
         results = [o for o in outcomes[candidate.axis] if isinstance(o, TrialResult)]
         reasons = [o.reason for o in outcomes[candidate.axis] if isinstance(o, TrialFailure)]
@@ -173,8 +170,9 @@ def _split(
             failed.append(Standing(candidate.axis, 0, 0, 0, 0, 0, 0, False, reasons[0]))
         else:
             loss = sum(r.loss for r in results) / len(results)
-            arms.append(Arm(candidate, correctness(results), loss))
-    return arms, tuple(failed)
+            matrices.append(correctness(results))
+            arms.append(Arm(candidate, float(matrices[-1].mean()), loss, len(results)))
+    return arms, matrices, tuple(failed)
 
 
 def _order(arm: Arm) -> tuple[float, int, int, int]:
@@ -210,9 +208,12 @@ def _weights(rng: np.random.Generator, resamples: int, items: int) -> Floats:
 
 
 def _score_draws(
-    arms: Sequence[Arm], now: Floats | None, rule: Selection, seed: tuple[int, ...]
+    arms: Sequence[Arm],
+    matrices: Sequence[Floats],
+    now: Floats | None,
+    rule: Selection,
+    seed: tuple[int, ...],
 ) -> Floats:
-    matrices = [arm.correct for arm in arms]
     if now is None:
         return _resample(matrices, rule, seed)
     drawn = _resample([*matrices, now], rule, seed)
