@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -203,6 +204,9 @@ class _Child:
 
 def main() -> None:
     """The child's loop; ends when its parent does."""
+    # What is sent to a whole group of processes is for the parent: it would look like a crash over a file.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     # Whatever a library prints goes to the log; the answers have the pipe for themselves.
     out = os.dup(1)
     os.dup2(2, 1)
