@@ -1,4 +1,4 @@
-"""Kills a search at random moments, resumes it, and tells what it did: `python killing.py KILLS SEED OPTIONS…`.
+"""Kills a search at random moments and resumes it: `python killing.py KILLS SEED OPTIONS…`.
 
 The searches are forks of this process, which has imported all they need but used none of it, so a start
 costs no imports. Runs in the current folder: runs/whole undisturbed, runs/cut0, cut1, … killed.
@@ -6,6 +6,7 @@ costs no imports. Runs in the current folder: runs/whole undisturbed, runs/cut0,
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import random
@@ -15,12 +16,12 @@ import sys
 import time
 from pathlib import Path
 
-import expander.backends.inline
-import expander.commands.results
-import expander.report.figures
 from expander.cli import main
 
 SOON = 10.0
+
+for name in ("backends.inline", "commands.results", "report.figures", "measurement"):
+    importlib.import_module(f"expander.{name}")
 
 
 def start(arguments: list[str]) -> int:
@@ -100,7 +101,8 @@ def go(kills: int, seed: int, options: list[str]) -> dict[str, object]:
             run += done < kills
         else:
             raise SystemExit(f"exit status {status}: {Path('search.log').read_text()[-2000:]}")
-    return {"kills": done, "finished": finished, "orphans": sorted(orphans), "seconds": time.monotonic() - begun}
+    seconds = time.monotonic() - begun
+    return {"kills": done, "finished": finished, "orphans": sorted(orphans), "seconds": seconds}
 
 
 if __name__ == "__main__":
