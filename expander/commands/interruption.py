@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from expander.engine import Stop
 
-GRACE = 8.0
+GRACE = 6.0
 """Seconds that trials have for their checkpoints before the search ends all the same."""
+
+HARD = 15.0
+"""Seconds after which the process ends even from within a call that heeds no signal, as some of Ray's."""
 
 TIME_OVER = "the hours are over"
 
@@ -25,6 +29,7 @@ class Interruption:
 
     def __init__(self, stop: Stop, hours: float | None) -> None:
         self.stop, self.hours, self.code = stop, hours, 0
+        self.hard: threading.Timer | None = None
 
     def __enter__(self) -> Interruption:
         wanted = {signal.SIGINT: self._signal, signal.SIGTERM: self._signal, signal.SIGALRM: self._alarm}
@@ -35,6 +40,8 @@ class Interruption:
 
     def __exit__(self, *_: object) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        if self.hard is not None:
+            self.hard.cancel()
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
@@ -43,6 +50,9 @@ class Interruption:
         if again:
             raise KeyboardInterrupt
         self.stop.ask("interrupted")
+        self.hard = threading.Timer(HARD, os._exit, (self.code,))
+        self.hard.daemon = True
+        self.hard.start()
         # Not by print: the signal may have come in the middle of one.
         os.write(2, b"\nstopping after the checkpoints of the trials; once more to stop at once\n")
         signal.setitimer(signal.ITIMER_REAL, GRACE)
