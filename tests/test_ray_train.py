@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fitting_cases import folder_of, training_of
+from fitting_cases import folder_of, timeless, training_of
 
 from expander.backends.ray_train import fit_together
+from expander.errors import TrainingFault
 from expander.fitting import fit
 from expander.pacing import Pace
 from expander.team import Team
@@ -81,3 +85,49 @@ def test_with_synced_batch_norm_two_processes_give_the_curve_of_one_undivided_ba
     apart = losses(alone(training_of(videos, accumulate=2, **recipe), tmp_path / "apart"))
     assert synced == pytest.approx(one, rel=1e-3)
     assert apart != pytest.approx(one, rel=1e-3)
+
+
+def train_workers() -> list[int]:
+    """Process ids of the Ray Train workers that this process has started, directly or not."""
+    parents, titles = {}, {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                pid = int(entry.name)
+                parents[pid] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                titles[pid] = (entry / "cmdline").read_text()
+
+    def ours(pid: int) -> bool:
+        return pid == os.getpid() or (pid in parents and ours(parents[pid]))
+
+    return [pid for pid, title in titles.items() if "RayTrainWorker" in title and ours(pid)]
+
+
+class Killer(Listener):
+    """Kills one of the processes at the first row from a step on."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self.step_of_kill, self.killed = step, 0
+
+    def row(self, row: Row, training: Training) -> None:
+        super().row(row, training)
+        if row["step"] >= self.step_of_kill and not self.killed:
+            self.killed = train_workers()[0]
+            os.kill(self.killed, signal.SIGKILL)
+
+
+def test_a_killed_process_is_replaced_and_the_result_stays(videos: Path, tmp_path: Path) -> None:
+    training = training_of(videos, workers=2, epochs=40, validate_every=20, checkpoint_minutes=0.0)
+    killer = Killer(step=30)
+    cut = together(training, tmp_path / "cut", killer)
+    assert killer.killed
+    whole = together(training, tmp_path / "whole")
+    assert timeless(cut) == timeless(whole)
+    assert cut.last.read_bytes() == whole.last.read_bytes()
+
+
+def test_an_error_for_people_comes_back_as_itself(videos: Path, tmp_path: Path) -> None:
+    training = training_of(videos, workers=2, lr=1e30)
+    with pytest.raises(TrainingFault, match=r"^\S+: the loss is .* at step \d+; a lower learning rate may"):
+        fit_together(training, folder_of(tmp_path / "a", training), Listener())

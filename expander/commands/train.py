@@ -14,6 +14,7 @@ from expander.commands import videos
 from expander.errors import UsageError
 
 if TYPE_CHECKING:
+    from expander.commands.training_progress import Reporter
     from expander.data.annotations import VideoData
     from expander.trainings import Training, TrainingFolder
 
@@ -125,24 +126,40 @@ def _resume(options: dict[str, Any]) -> None:
 def _go(training: Training, folder: TrainingFolder, data: VideoData) -> None:
     """Trains to the end and shows what came of it."""
     from expander.commands.progress import Counter
-    from expander.commands.training_progress import Reporter, interruptible
+    from expander.commands.training_progress import Reporter
     from expander.data.sources import fill_cache
-    from expander.fitting import fit
-    from expander.team import Team
 
     click.echo(f"training: {folder.folder}")
     with Counter("decoding the videos (once)", "video") as counter:
         fill_cache(data, training.data, counter)
-    with Reporter(training, folder) as reporter, interruptible(folder) as interruption:
-        if training.workers > 1 or training.gpus:
-            from expander.backends.ray_train import fit_together
-
-            training = fit_together(training, folder, reporter)
-        else:
-            training = fit(training, folder, Team(), reporter, interruption.asked)
-    if training.state == "stopped":
-        interruption.leave()
+    with Reporter(training, folder) as reporter:
+        run = _together if training.workers > 1 else _alone
+        training = run(training, folder, reporter)
     _conclude(training, folder)
+
+
+def _alone(training: Training, folder: TrainingFolder, reporter: Reporter) -> Training:
+    from expander.commands.training_progress import how_to_go_on, interruptible
+    from expander.fitting import fit
+    from expander.team import Team
+
+    with interruptible() as interruption:
+        training = fit(training, folder, Team(), reporter, interruption.asked)
+    if training.state == "stopped":
+        click.echo(how_to_go_on(folder), err=True)
+        raise SystemExit(interruption.code)
+    return training
+
+
+def _together(training: Training, folder: TrainingFolder, reporter: Reporter) -> Training:
+    from expander.backends.ray_train import fit_together
+    from expander.commands.training_progress import how_to_go_on
+
+    try:
+        return fit_together(training, folder, reporter)
+    except (KeyboardInterrupt, SystemExit):
+        click.echo(how_to_go_on(folder), err=True)
+        raise
 
 
 def _conclude(training: Training, folder: TrainingFolder) -> None:

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
@@ -120,25 +120,23 @@ def _gpu_memory() -> str:
 class Interruption:
     """Whether the training was asked to stop, and with which exit code it then leaves."""
 
-    def __init__(self, folder: TrainingFolder) -> None:
-        self.folder = folder
+    def __init__(self) -> None:
         self.code = 0
 
     def asked(self) -> bool:
         """Whether a signal came."""
         return self.code != 0
 
-    def leave(self) -> NoReturn:
-        """Says how to go on. Raises SystemExit."""
-        again = f"expander train --run {self.folder.folder.name} --resume"
-        click.echo(f"stopped; nothing is lost, go on with: {again}", err=True)
-        raise SystemExit(self.code)
+
+def how_to_go_on(folder: TrainingFolder) -> str:
+    """The last line of a training that was interrupted."""
+    return f"stopped; go on with: expander train --run {folder.folder.name} --resume"
 
 
 @contextlib.contextmanager
-def interruptible(folder: TrainingFolder) -> Iterator[Interruption]:
+def interruptible() -> Iterator[Interruption]:
     """The first SIGINT or SIGTERM ends the training after its step, with a checkpoint; the second at once."""
-    interruption = Interruption(folder)
+    interruption = Interruption()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def note(number: int, _: object) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from expander.commands import videos
-from expander.errors import UsageError
+from expander.errors import EnvironmentFault, UsageError
 
 if TYPE_CHECKING:
     from expander.config import BackendConfig, TrainRecipe
@@ -56,7 +56,15 @@ def _processes(options: dict[str, Any], recipe: TrainRecipe) -> tuple[int, bool]
         parts = f"{workers} processes x {recipe.accumulate} parts (train.accumulate)"
         shared = f"a batch of {recipe.batch} clips cannot be shared evenly by {parts}"
         raise UsageError(f"{shared}; change --batch")
-    return workers, options["gpus"] is not None and workers > 1
+    if options["gpus"] == 1 and not _has_gpu():
+        raise EnvironmentFault("--gpus 1: torch sees no GPU on this machine")
+    return workers, options["gpus"] is not None
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _threads(options: dict[str, Any], backend: BackendConfig, workers: int) -> BackendConfig:
