@@ -29,7 +29,7 @@ def run_of(folder: Path, lines: list[str]) -> Run:
     return Run(folder)
 
 
-def test_every_candidate_of_the_open_step_has_its_state_and_progress(tmp_path: Path, lines: list[str]) -> None:
+def test_every_candidate_of_a_step_has_its_state_and_progress(tmp_path: Path, lines: list[str]) -> None:
     # The base is decided, step 1 is planned, its first two trials are done; steps: 200 in the recipe.
     run = run_of(tmp_path, lines[:7])
     metrics = tmp_path / "trials" / "s01-spatial-seed000-aef508aa" / "metrics.jsonl"
@@ -37,7 +37,8 @@ def test_every_candidate_of_the_open_step_has_its_state_and_progress(tmp_path: P
     metrics.write_text('{"step": 20, "loss": 1}\n{"step": 50, "loss": 1}\n{"st')
     now = status_of(run)
     rows = {row["axis"]: row for row in now["candidates"]}
-    assert [rows[axis]["state"] for axis in ("temporal", "spatial", "depth")] == ["finished", "running", "waiting"]
+    states = [rows[axis]["state"] for axis in ("temporal", "spatial", "depth")]
+    assert states == ["finished", "running", "waiting"]
     assert rows["spatial"]["progress"] == 0.25
     assert rows["temporal"]["accuracy"] == 0.37
     assert now["forecast"]["seconds"] is None  # no pace was recorded

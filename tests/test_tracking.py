@@ -30,7 +30,8 @@ def scalars(file: Path) -> dict[str, list[tuple[int, float]]]:
 def test_tensorboard_gets_every_trial_with_its_training_and_its_result(
     expander: Run, micro: list[str], tmp_path: Path
 ) -> None:
-    done = expander(*micro, "--max-steps", "1", "--set", "proxy.steps=4", "--run", "r", "--log", "tensorboard")
+    small = ["--max-steps", "1", "--set", "proxy.steps=4"]
+    done = expander(*micro, *small, "--run", "r", "--log", "tensorboard")
     assert done.returncode == 0, done.stderr
     trials = {path.name for path in (tmp_path / "runs/r/trials").iterdir()}
     logged = {path.name: path for path in (tmp_path / "runs/r/tensorboard").iterdir()}
