@@ -38,6 +38,11 @@ def test_an_installed_package_finds_its_search_spaces_and_its_command(tmp_path: 
     call = [command, "cost", "x3d_s"]
     cost = subprocess.run(call, check=True, capture_output=True, text=True, cwd=tmp_path)
     assert "1,962,892,112" in cost.stdout
+    (tmp_path / "run").mkdir()
+    shutil.copy(ROOT / "tests" / "assets" / "journal-v1.jsonl", tmp_path / "run" / "journal.jsonl")
+    call = [command, "report", "run", "--format", "html", "--out", "page.html"]
+    subprocess.run(call, check=True, cwd=tmp_path)
+    assert "prefers-color-scheme" in (tmp_path / "page.html").read_text()
 
 
 def _environment(folder: Path) -> Path:

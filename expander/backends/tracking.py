@@ -23,11 +23,11 @@ Callback = Any
 def _tensorboard(run: Path) -> Callback:
     """Event files in RUN/tensorboard/<trial>/."""
     from ray.tune.logger import TBXLoggerCallback
-    from tensorboardX import SummaryWriter
 
     callback = TBXLoggerCallback()
+    writer = callback._summary_writer_cls
     # Tune's own place is a scratch folder that ends with the run.
-    callback._summary_writer_cls = lambda place, **options: SummaryWriter(
+    callback._summary_writer_cls = lambda place, **options: writer(
         str(run / "tensorboard" / Path(place).name), **options
     )
     callback._try_log_hparams = lambda *_: None  # the whole order of a trial is no hyperparameter

@@ -6,35 +6,40 @@ the test size, the centre crop (bilinear, align_corners False, no antialiasing).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from expander.config import DataConfig
-from expander.data import synthetic
 from expander.data.annotations import VideoData
 from expander.data.decode import Decoder, VideoError
 from expander.data.sampling import view_indices
-from expander.data.sources import cache_folder, open_data
-from expander.errors import ExpanderError
-from expander.report.history import History
+from expander.report.ink import encoded
+from expander.report.results import json_file
 from expander.spec import Spec
 
 Frames = npt.NDArray[np.uint8]
 VIDEOS = 3
 """Videos shown, of different classes."""
 
+KEPT = "clips.json"
+"""Frames kept in a run folder for where its videos are not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """A clip: pixels (T, crop, crop, 3) of a video of a class."""
+    """A clip of a video of a class: `frames` pictures of `crop` pixels side by side, as a data URI."""
 
     label: str
     video: str
-    pixels: Frames
+    frames: int
+    crop: int
+    uri: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +51,11 @@ class Film:
     missing: str = ""
 
 
-def films(past: History, specs: list[Spec]) -> list[Film]:
-    """What each spec sees of the same few validation videos; nothing is made or downloaded for it."""
-    try:
-        data = _videos(past)
-    except (ExpanderError, OSError) as error:
-        return [Film(spec, missing=str(error)) for spec in specs]
+def films(data: VideoData | str, specs: Sequence[Spec], folder: Path) -> list[Film]:
+    """What each spec sees of the same few validation videos; without videos, what the run folder keeps."""
     if isinstance(data, str):
-        return [Film(spec, missing=data) for spec in specs]
+        kept = json_file(folder / KEPT)
+        return [_kept(spec, kept.get(spec.id), data) for spec in specs]
     decoder = Decoder()
     try:
         return [_film(spec, data, decoder) for spec in specs]
@@ -61,22 +63,18 @@ def films(past: History, specs: list[Spec]) -> list[Film]:
         decoder.close()
 
 
-def _videos(past: History) -> VideoData | str:
-    """The run's data set, or why it is not there."""
-    if past.start is None:
-        return "the journal is empty"
-    config: DataConfig = past.start.data
-    if config.folder is None and config.train_ann is None and not _embedded_exists():
-        return "the embedded videos are not on this machine; expander data make makes them"
-    data = open_data(config)
-    if data.fingerprint != past.start.data_fingerprint:
-        return "the data set has changed since the run"
-    return data
+def keep(shown: Sequence[Film]) -> str:
+    """The content of a run folder's clips.json for these films."""
+    return json.dumps({film.spec.id: [asdict(strip) for strip in film.strips] for film in shown}, indent=1)
 
 
-def _embedded_exists() -> bool:
-    made = synthetic.SetConfig()
-    return any(cache_folder().glob(f"embedded-v{synthetic.VERSION}-{made.fingerprint}-seed*"))
+def _kept(spec: Spec, rows: object, missing: str) -> Film:
+    try:
+        strips = tuple(Strip(**row) for row in rows) if isinstance(rows, list) else ()
+    except TypeError:
+        strips = ()
+    fine = tuple(strip for strip in strips if strip.uri.startswith("data:image/"))
+    return Film(spec, fine, "" if fine else missing)
 
 
 def _film(spec: Spec, data: VideoData, decoder: Decoder) -> Film:
@@ -87,7 +85,8 @@ def _film(spec: Spec, data: VideoData, decoder: Decoder) -> Film:
             continue
         seen.add(label)
         try:
-            strips.append(_strip(spec, data.classes[label], path, decoder))
+            pixels = clip(spec, path, decoder)
+            strips.append(Strip(data.classes[label], path.name, spec.frames, spec.crop, _uri(pixels)))
         except VideoError as error:
             reason = str(error)
         if len(strips) == VIDEOS:
@@ -95,9 +94,15 @@ def _film(spec: Spec, data: VideoData, decoder: Decoder) -> Film:
     return Film(spec, tuple(strips), "" if strips else reason)
 
 
-def _strip(spec: Spec, name: str, path: Path, decoder: Decoder) -> Strip:
+def clip(spec: Spec, path: Path, decoder: Decoder) -> Frames:
+    """(T, crop, crop, 3): the middle view of a video. Raises VideoError."""
     frames = decoder.read(path, lambda length: view_indices(0, 1, spec.frames, spec.stride, length))
-    return Strip(name, path.name, centre_crop(frames, spec.test_size, spec.crop))
+    return centre_crop(frames, spec.test_size, spec.crop)
+
+
+def _uri(pixels_THWC: Frames) -> str:
+    kind, content = encoded(montage(pixels_THWC))
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def centre_crop(frames_THWC: Frames, short_side: int, crop: int) -> Frames:
@@ -126,12 +131,10 @@ def _blend(values: Any, first: Any, second: Any, weight: Any, axis: int) -> Any:
     return values.take(first, axis) * (1 - share) + values.take(second, axis) * share
 
 
-def montage(strip: Strip, gap: int = 2) -> Frames:
+def montage(pixels_THWC: Frames, gap: int = 2) -> Frames:
     """(crop, T * crop + gaps, 3): the frames side by side, white between them."""
-    count, crop, _, _ = strip.pixels.shape
+    count, crop, _, _ = pixels_THWC.shape
     sheet = np.full((crop, count * (crop + gap) - gap, 3), 255, np.uint8)
-    for number, frame in enumerate(strip.pixels):
+    for number, frame in enumerate(pixels_THWC):
         sheet[:, number * (crop + gap) : number * (crop + gap) + crop] = frame
     return sheet
-
-

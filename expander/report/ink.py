@@ -80,6 +80,10 @@ SETTINGS: Any = {
 }
 
 
+PIXELS = 108
+"""Of a page, for an inch of a figure, where there is room."""
+
+
 @contextmanager
 def drawing() -> Iterator[None]:
     """In it, figures look as above; a name in a script that the font lacks is no reason for a warning."""
@@ -117,7 +121,9 @@ def svg(figure: Figure, name: str, meaning: str) -> str:
         text = text.replace(f": {colour}", f": {variable}")
     text = re.sub(r"(\d+\.\d\d)\d+", r"\1", text)
     label = meaning.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-    return text.replace("<svg ", f'<svg class="{name}" role="img" aria-label="{label}" ', 1)
+    most = f"max-width: {figure.get_size_inches()[0] * PIXELS:.0f}px"
+    head = f'<svg class="{name}" role="img" aria-label="{label}" style="{most}" '
+    return text.replace("<svg ", head, 1)
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,17 +13,17 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from expander import __version__
-from expander.report import charts, figures
-from expander.report.columns import DECISIONS, STEPS, TESTS, TRAININGS, Column
-from expander.report.film import films, montage
+from expander.report import charts, figures, words
+from expander.report.columns import BASELINES, DECISIONS, STEPS, TESTS, TRAININGS, Column
+from expander.report.film import Film, films
 from expander.report.headline import headline
 from expander.report.history import History, history
-from expander.report.ink import encoded, svg
+from expander.report.ink import svg
 from expander.report.live import failures
 from expander.report.pace import duration, foretold, took
 from expander.report.results import baselines, json_file, name_of, test_files, tests, trainings
 from expander.report.tables import decisions, steps, trials
-from expander.report.words import DECISION_ORDER, STEP_ORDER, cells
+from expander.report.videos import quarantined, videos_of
 from expander.space import dump_spec
 from expander.spec import Spec
 from expander.store import Run
@@ -47,10 +45,10 @@ def page(folders: list[Path]) -> str:
         frontier=_both("frontier", "Best accuracy for every cost, of each run",
                        lambda width: figures.frontiers(list(searches), width)) if len(searches) > 1 else None,
         searches=[_search(past, f"r{number}") for number, past in enumerate(searches)],
-        trainings=_table(trainings(*folders), TRAININGS),
+        trainings=_table(trainings(*folders), TRAININGS, words.TRAINING_ORDER),
         training_figures=[(name_of(folder), figure) for number, folder in enumerate(folders)
                           if (figure := _training(folder, f"t{number}"))],
-        tests=_table(tests(*folders), TESTS),
+        tests=_table(tests(*folders), TESTS, words.TEST_ORDER),
         tested=[_tested(name, found, f"x{n}-{m}") for n, folder in enumerate(folders)
                 for m, (name, found) in enumerate(test_files(folder))],
     )  # fmt: skip
@@ -61,18 +59,20 @@ def _search(past: History, id: str) -> dict[str, Any]:
     path = [step.chosen.winner for step in past.path if step.chosen]
     last = path[-1].spec if path else None
     specs = list(dict.fromkeys([path[0].spec, path[-1].spec])) if path else []
+    data = videos_of(past)
     return {
         "id": id,
         "name": past.name,
         "headline": headline(past),
         "figures": _figures(past, id, last),
-        "steps": _table(steps(past), STEPS, STEP_ORDER),
-        "decisions": _table(_behind(decisions(past)), DECISIONS, DECISION_ORDER),
-        "baselines": cells(baselines(past)),
+        "steps": _table(steps(past), STEPS, words.STEP_ORDER),
+        "decisions": _table(_behind(decisions(past)), DECISIONS, words.DECISION_ORDER),
+        "baselines": _table(baselines(past), BASELINES, words.BASELINE_ORDER),
         "forecast": _forecast(past),
         "failures": list(failures(past)),
         "videos": _videos(past),
-        "films": [_film(film) for film in films(past, specs)],
+        "quarantined": data if isinstance(data, str) else quarantined(data),
+        "films": [_film(film) for film in films(data, specs, past.run.folder)],
         "spec_yaml": dump_spec(last, f"the last chosen spec of the run {past.name}") if last else "",
         "commands": _commands(past),
         "provenance": _provenance(past),
@@ -105,7 +105,7 @@ def _table(
     table: pd.DataFrame, columns: tuple[Column, ...], order: tuple[str, ...] | None = None
 ) -> dict[str, Any]:
     """A table for the page: its columns with their meanings, and its cells as people read them."""
-    return {**cells(table, order), "meanings": {column.name: column.meaning for column in columns}}
+    return {**words.cells(table, order), "meanings": {column.name: column.meaning for column in columns}}
 
 
 def _behind(table: pd.DataFrame) -> pd.DataFrame:
@@ -131,18 +131,11 @@ def _videos(past: History) -> list[tuple[str, int]]:
     return list(zip(table["trial"], table["bad_videos"].astype(int), strict=True))
 
 
-def _film(film: Any) -> dict[str, Any]:
-    strips = []
-    for strip in film.strips:
-        kind, content = encoded(montage(strip))
-        uri = f"data:{kind};base64,{base64.b64encode(content).decode()}"
-        frames, crop = strip.pixels.shape[:2]
-        strips.append({"label": strip.label, "video": strip.video, "uri": Markup(html.escape(uri)),
-                       "width": frames * (crop + 2) - 2, "height": crop, "frames": frames})  # fmt: skip
+def _film(film: Film) -> dict[str, Any]:
     spec = film.spec
     clip = "1 frame" if spec.frames == 1 else f"{spec.frames} frames, every {spec.stride}th of the video"
-    return {"spec": f"{clip}, {spec.crop} x {spec.crop} pixels", "strips": strips,
-            "missing": film.missing, "crop": spec.crop}  # fmt: skip
+    return {"spec": f"{clip}, {spec.crop} x {spec.crop} pixels", "strips": film.strips,
+            "missing": film.missing}  # fmt: skip
 
 
 def _commands(past: History) -> list[str]:
