@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
@@ -271,21 +270,6 @@ class TrialOrder:
     threads: int
     gpus: float = 0.0
     checkpoint_seconds: float = 60.0
-
-
-def pack_bits(bits: Iterable[bool]) -> str:
-    """Booleans as hex, the first one in the highest bit of the first digit, padded with zeros."""
-    text = "".join("1" if bit else "0" for bit in bits)
-    digits = -(-len(text) // 4)
-    return f"{int(text.ljust(4 * digits, '0'), 2):0{digits}x}" if text else ""
-
-
-def unpack_bits(packed: str, count: int) -> list[bool]:
-    """The first `count` booleans of `pack_bits`. Raises ValueError for another length."""
-    if len(packed) != -(-count // 4):
-        raise ValueError(f"{len(packed)} hex digits cannot hold {count} bits")
-    digits = f"{int(packed or '0', 16):0{4 * len(packed)}b}"
-    return [bit == "1" for bit in digits[:count]]
 
 
 @cache

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "expander"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
-    (0, ("errors", "published", "spec", "strict_yaml", "config", "space", "settings", "records",
+    (0, ("errors", "published", "spec", "strict_yaml", "config", "space", "settings", "records", "bits",
          "amounts")),
     (1, ("search", "store", "data", "model", "training", "checkpoints", "evaluation", "metrics", "scores",
          "reuse", "team", "augment", "averages", "trainings", "memory", "pacing")),
