@@ -20,6 +20,7 @@ from films import film, numbers, trimmed
 from expander.data.decode import Decoder, VideoError
 from expander.data.demux import Verdict, examine
 from expander.data.isolated import DecodingProcess
+from expander.data.readers import AvReader
 from expander.data.verdicts import Verdicts, key_of
 
 
@@ -56,6 +57,19 @@ def test_an_edit_list_is_applied(tmp_path: Path) -> None:
     assert (examine(path).route, examine(path).reason) == ("pyav", "an edit list cuts frames off")
     assert shown(path) == list(range(17, 60))
     assert numbers(Decoder().read(path, lambda _: np.array([30, 2]))) == [47, 19]
+
+
+def test_pyav_gives_the_same_frames_kept_in_memory_or_decoded_a_second_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = film(tmp_path / "x.ts", 40, options={"bf": "2"})
+    kept = AvReader(path)
+    monkeypatch.setattr("expander.data.readers.KEPT_BYTES", 0)
+    again = AvReader(path)
+    assert (kept.kept is None, again.kept is None) == (False, True)
+    for unique in ([0], [3, 7], [8, 30], [2, 39]):  # on, and back
+        wanted = np.array(unique)
+        assert numbers(kept.gather(wanted)) == numbers(again.gather(wanted)) == unique
 
 
 @pytest.mark.parametrize(("name", "reason"), [("x.ts", "MPEG-TS"), ("av1.mp4", "AV1")])
