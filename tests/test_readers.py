@@ -200,12 +200,13 @@ def test_a_decoder_that_crashes_is_a_bad_video_and_the_next_one_is_read(tmp_path
             frames.read(path, crash_then)
 
 
-def test_an_interruption_from_the_keyboard_is_not_taken_for_a_crash(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_is_not_taken_for_a_crash(tmp_path: Path, number: int) -> None:
     path, frames = film(tmp_path / "x.mp4", 3), Decoder()
 
     def interrupt_then(length: int) -> np.ndarray:
         assert frames.process.child is not None
-        frames.process.child.send_signal(signal.SIGINT)  # a terminal sends it to parent and child
+        frames.process.child.send_signal(number)  # a terminal sends it to parent and child
         return np.arange(length)
 
     assert numbers(frames.read(path, interrupt_then)) == [0, 1, 2]

@@ -217,8 +217,9 @@ class _Child:
 
 def main() -> None:
     """The child's loop; ends when its parent does, and by itself if it hangs and nobody ends it."""
-    # Ctrl-C is meant for the parent: dying of it would look like a crash over the file.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What is sent to a whole group of processes is for the parent: it would look like a crash over a file.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     limit = int(sys.argv[1])
     # Whatever a library prints goes to the log; the answers have the pipe for themselves.
     out = os.dup(1)
