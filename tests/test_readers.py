@@ -148,11 +148,11 @@ def test_a_file_that_hangs_its_decoder_costs_one_process_and_is_not_tried_again(
     good = film(tmp_path / "good.mp4", 3)
     verdicts = tmp_path / "verdicts.jsonl"
     Verdicts(verdicts).add(key_of(pipe), Verdict("decord"))  # or its length of 0 gives it away
-    frames = Decoder(verdicts=verdicts, timeout=1.5)
+    frames = Decoder(verdicts=verdicts, timeout=4)
     frames.read(good, np.arange)
     child = frames.process.child
     assert child is not None
-    with pytest.raises(VideoError, match=r"pipe\.mp4: decoding it took over 1\.5 s"):
+    with pytest.raises(VideoError, match=r"pipe\.mp4: decoding it took over 4 s"):
         frames.read(pipe, np.arange)
     assert child.poll() == -signal.SIGKILL
     assert numbers(frames.read(good, np.arange)) == [0, 1, 2]
@@ -164,7 +164,7 @@ def test_a_file_that_hangs_its_decoder_costs_one_process_and_is_not_tried_again(
 
 def test_a_decoder_that_stops_in_the_middle_is_killed(tmp_path: Path) -> None:
     path = film(tmp_path / "x.mp4", 3)
-    process = DecodingProcess(timeout=1.5)
+    process = DecodingProcess(timeout=4)
     video = process.open(path)
     assert process.child is not None
     stopped = process.child.pid
@@ -217,7 +217,7 @@ def test_a_hanging_decoder_ends_by_itself_when_its_parent_is_gone(
 ) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     monkeypatch.setattr("expander.data.isolated.GRACE", 1)
-    process = DecodingProcess(timeout=0.5)
+    process = DecodingProcess(timeout=3)
     process.open(film(tmp_path / "x.mp4", 3))
     assert process.child is not None
     request = json.dumps({"open": str(tmp_path / "pipe.mp4"), "verdict": {"route": "decord", "reason": ""}})
