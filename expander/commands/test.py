@@ -103,14 +103,14 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
 
 
 def _weights(spec: str, checkpoint: str | None) -> tuple[Loaded, Path]:
-    from expander.commands.references import find_spec, find_weights, is_run
+    from expander.commands.references import find_spec, find_weights
     from expander.model.foreign import load_foreign
     from expander.model.weights import load_weights
 
     wanted = find_spec(spec)
-    if checkpoint is None and not is_run(spec):
-        raise UsageError(f"CHECKPOINT is missing: the weights of {spec}; only a run brings its own")
     path = find_weights(checkpoint or spec)
+    if checkpoint is None and path.suffix != ".safetensors":
+        raise UsageError(f"CHECKPOINT is missing: the weights of {spec}; only a run brings its own")
     if path.suffix == ".safetensors":
         return load_weights(path, wanted), path
     return load_foreign(path, wanted), path

@@ -33,6 +33,8 @@ READERS: dict[str, Callable[[Path], Reader]] = {
     "pyav": AvReader,
     "pictures": PicturesReader,
 }
+START_SECONDS = 120
+"""For the process to start and import its libraries."""
 LOG_BYTES = 10_000_000
 """A log larger than this is begun anew."""
 
@@ -111,7 +113,8 @@ class DecodingProcess:
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         if self.child is None:
-            self.child = _start(self.timeout, self.log)
+            self._begin()
+        assert self.child is not None
         self.deadline = time.monotonic() + self.timeout
         text = json.dumps(request).encode()
         try:
@@ -120,13 +123,27 @@ class DecodingProcess:
             self.child.stdin.flush()
         except OSError:
             raise self._died() from None
+        found = self._hear()
+        if "unreadable" in found:
+            raise Unreadable(found["unreadable"])
+        return found
+
+    def _begin(self) -> None:
+        """Starts the process and waits until it is ready: a busy machine may take long over that."""
+        self.child = _start(self.timeout, self.log)
+        self.deadline = time.monotonic() + START_SECONDS
+        try:
+            self._hear()
+        except Broken:
+            place = f"; {self.log} may say why" if self.log else ""
+            raise Broken(f"the decoding process did not start{place}", lasting=False) from None
+
+    def _hear(self) -> dict[str, Any]:
         size = bytearray(4)
         self._receive(memoryview(size))
         answer = bytearray(struct.unpack("<I", size)[0])
         self._receive(memoryview(answer))
         found: dict[str, Any] = json.loads(answer)
-        if "unreadable" in found:
-            raise Unreadable(found["unreadable"])
         return found
 
     def _receive(self, room: memoryview) -> None:
@@ -225,6 +242,7 @@ def main() -> None:
     out = os.dup(1)
     os.dup2(2, 1)
     child = _Child()
+    _answer(out, {})  # ready
     while head := sys.stdin.buffer.read(4):
         signal.alarm(limit)  # its default action works even where the interpreter is stuck
         request = json.loads(sys.stdin.buffer.read(struct.unpack("<I", head)[0]))
