@@ -8,8 +8,8 @@ from typing import Any
 
 from expander.config import BackendConfig, DataConfig, Selection
 from expander.errors import UsageError
-from expander.space import SearchSpace, space_file
-from expander.strict_yaml import Position, build, did_you_mean, parse
+from expander.space import SearchSpace, space_file, split_selection
+from expander.strict_yaml import Position, build, did_you_mean, parse, read_yaml
 
 SECTIONS = {"selection": Selection, "data": DataConfig, "backend": BackendConfig}
 SPACE_SECTIONS = ("proxy", "axes", "base", "step_factor")
@@ -33,22 +33,19 @@ def load_settings(
     given: by section, what other options said; an override wins. Raises UsageError naming the
     file:line:column or the `--set` at fault.
     """
-    file = space_file(space)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise UsageError(f"{file}: cannot be read: {reason}") from None
-    value, places = parse(text, str(file))
+    whole, positions = read_yaml(space_file(space))
+    value, chosen, below = split_selection(whole, positions)
     values: dict[str, Any] = {"space": value}
-    where: dict[str, Position] = {"space": places}
+    where: dict[str, Position] = {"space": positions}
     for name in SECTIONS:
         values[name] = {k: v for k, v in given.get(name, {}).items() if v is not None}
         where[name] = {(): name}
+    if below:
+        values["selection"], where["selection"] = chosen, below
     for override in overrides:
         _override(override, values, where)
     built: dict[str, Any] = {name: build(kind, values[name], where[name]) for name, kind in SECTIONS.items()}
-    return Settings(space=build(SearchSpace, value, places), **built)
+    return Settings(space=build(SearchSpace, value, positions), **built)
 
 
 def _override(text: str, values: dict[str, Any], where: dict[str, Position]) -> None:
