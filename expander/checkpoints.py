@@ -32,7 +32,7 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def save(self, step: int, state: Mapping[str, Any]) -> None:
+    def save(self, step: int, state: Mapping[str, Any], keep: int = KEPT) -> None:
         """Writes the state after `step` optimiser steps; durable on return. Raises EnvironmentFault."""
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
@@ -41,23 +41,20 @@ class Checkpoints:
         write_atomic(file, content)
         facts = {"step": step, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         write_atomic(file.with_suffix(".json"), json.dumps(facts).encode())
-        for old in self._manifests()[KEPT:]:
+        for old in self._manifests()[keep:]:
             _delete(old)
 
     def newest(self) -> dict[str, Any] | None:
         """The newest state that is undamaged; None when there is none. Damaged ones are warned of."""
-        return next(self._valid(), None)
+        return next(self.valid(), None)
 
     def clear(self) -> None:
         """Deletes all of them: the training is finished."""
         for manifest in self._manifests():
             _delete(manifest)
 
-    def _manifests(self) -> list[Path]:
-        """The newest first."""
-        return sorted(self.folder.glob("step-*.json"), reverse=True)
-
-    def _valid(self) -> Iterator[dict[str, Any]]:
+    def valid(self) -> Iterator[dict[str, Any]]:
+        """All undamaged states, the newest first. Damaged ones are warned of."""
         for manifest in self._manifests():
             try:
                 facts = json.loads(manifest.read_bytes())
@@ -67,6 +64,10 @@ class Checkpoints:
                 yield torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
             except (OSError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
                 log.warning("%s: damaged checkpoint, an older one is used: %s", manifest, error)
+
+    def _manifests(self) -> list[Path]:
+        """The newest first."""
+        return sorted(self.folder.glob("step-*.json"), reverse=True)
 
 
 def _delete(manifest: Path) -> None:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from expander.config import Recipe
+from expander.config import DataConfig, Recipe
+from expander.data.annotations import VideoData
+from expander.data.dataset import TrainingClips
+from expander.data.sources import decoder
+from expander.errors import DataError
 from expander.model.network import X3D
 from expander.records import Candidate
 from expander.search.forecast import Pace
@@ -16,12 +22,26 @@ from expander.training import optimizer, train_step
 CLIPS = 32
 """Most clips of a measured step: enough to be typical, few enough to be quick."""
 
-FIXED = 2.0
-"""Seconds of a trial outside its clips: a worker that starts, weights that are written."""
+FIXED = 0.5
+"""Seconds of a trial outside its clips: its decoder starts, its weights are written."""
+
+LOADED = 8
+"""Videos whose clips are loaded to time it, again and again: the first time decodes into the cache."""
 
 
-def seconds_per_clip(spec: Spec, recipe: Recipe, threads: int, rounds: int = 3) -> float:
-    """Of a training step on random clips of `spec`, after one step to warm up; the fastest of `rounds`."""
+def seconds_per_clip(
+    spec: Spec, recipe: Recipe, threads: int, parallel: int = 1, rounds: int = 3
+) -> float:
+    """Of a training step on random clips of `spec`, after one step to warm up; the fastest of `rounds`.
+
+    parallel: trainings at the same time, which share the cores and the way to the memory.
+    """
+    with ThreadPoolExecutor(parallel) as pool:
+        found = list(pool.map(lambda _: _steps(spec, recipe, threads, rounds), range(parallel)))
+    return sum(found) / parallel
+
+
+def _steps(spec: Spec, recipe: Recipe, threads: int, rounds: int) -> float:
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = X3D(spec, recipe.dropout, recipe.he_head).to(device).train()
@@ -35,15 +55,53 @@ def seconds_per_clip(spec: Spec, recipe: Recipe, threads: int, rounds: int = 3) 
         begun = time.perf_counter()
         float(train_step(network, sgd, clips_NCTHW, labels))
         times.append(time.perf_counter() - begun)
-    return min(times[1:]) / clips
+    return min(times[1:]) / clips  # the others were disturbed
+
+
+def loading_seconds(
+    specs: Sequence[Spec], recipe: Recipe, threads: int, data: VideoData, config: DataConfig
+) -> tuple[float, ...]:
+    """Seconds per training clip that the loader takes for each spec, its processes working side by side.
+
+    Unreadable videos are the trials' business: with too many of them it says 0.
+    """
+    torch.set_num_threads(threads)
+    frames = decoder(config, data.fingerprint)
+    count = min(LOADED, len(data.train))
+    found = []
+    try:
+        for spec in specs:
+            clips = TrainingClips(data.train, spec, recipe.flip, frames)
+            times = []
+            for _ in range(3):
+                begun = time.perf_counter()
+                for video in range(count):
+                    clips[video, 0, 0]
+                times.append(time.perf_counter() - begun)
+            found.append(min(times[1:]) / count / max(1, config.workers))
+    except DataError:
+        return (0.0,) * len(specs)
+    finally:
+        frames.close()
+    return tuple(found)
 
 
 def measure_pace(
-    base: Candidate, costliest: Candidate, recipe: Recipe, threads: int, videos: int, parallel: int
+    base: Candidate,
+    costliest: Candidate,
+    recipe: Recipe,
+    threads: int,
+    videos: int,
+    parallel: int,
+    loading: Sequence[float] = (0.0, 0.0),
 ) -> Pace:
-    """A line through the measured steps of two specs: seconds a clip and a multiply-add."""
-    slow = seconds_per_clip(costliest.spec, recipe, threads)
-    quick = seconds_per_clip(base.spec, recipe, threads)
+    """A line through the measured steps of two specs: seconds a clip and a multiply-add.
+
+    loading: seconds to load a clip of each of the two.
+    """
+    at_once = 1 if torch.cuda.is_available() else parallel
+    slow = seconds_per_clip(costliest.spec, recipe, threads, at_once) + loading[1]
+    quick = seconds_per_clip(base.spec, recipe, threads, at_once) + loading[0]
     per_mac = max(0.0, (slow - quick) / max(1, costliest.cost.macs - base.cost.macs))
     per_mac = per_mac or slow / costliest.cost.macs
     per_clip = max(0.0, quick - per_mac * base.cost.macs)

@@ -11,11 +11,13 @@ import sys
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from expander.amounts import MEASURED, NO_CEILINGS, Ceilings, CostKind, amount_text
-from expander.config import BackendConfig
+from expander.backends.tracking import require
+from expander.config import BackendConfig, DataConfig
 from expander.cost import cost
 from expander.data.synthetic import SetConfig
 from expander.errors import TargetError, UsageError
@@ -29,6 +31,12 @@ from expander.settings import Settings
 from expander.spec import Spec
 from expander.store import Run, write_atomic
 
+if TYPE_CHECKING:
+    from expander.data.annotations import VideoData
+
+WORKERS = 6.0
+"""Seconds until the Ray workers of a round of trials have started and imported torch."""
+
 LIBRARIES = ("torch", "ray", "decord", "av", "fvcore", "numpy", "pandas", "pydantic", "safetensors")
 
 
@@ -39,7 +47,7 @@ def embedded_limits() -> tuple[int, SourceLimits]:
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class Goal:
     """What a search may cost: the kind that doubles, its target, limits on the others."""
 
     kind: CostKind
@@ -49,16 +57,16 @@ class Budget:
 
 def problem_of(
     settings: Settings,
-    budget: Budget,
+    goal: Goal,
     classes: int,
     limits: SourceLimits,
     seed: int = 0,
     max_steps: int | None = None,
 ) -> Problem:
-    """The problem of a search. Raises TargetError when no search of the space can meet the budget."""
+    """The problem of a search. Raises TargetError when no search of the space can meet the goal."""
     space = replace(settings.space, base=settings.space.start.with_classes(classes).base)
-    problem = Problem(space, budget.target, limits, settings.selection, seed, max_steps,
-                      budget.kind, budget.ceilings)  # fmt: skip
+    problem = Problem(space, goal.target, limits, settings.selection, seed, max_steps,
+                      goal.kind, goal.ceilings)  # fmt: skip
     check_reach(problem, prices(problem, None, settings.backend.cpus_per_trial))
     return problem
 
@@ -81,9 +89,16 @@ def check_reach(problem: Problem, cost_of: CostOf) -> None:
                           f"reaches from {amount_text(kind, low)} {up_to}")  # fmt: skip
 
 
-def measured_pace(problem: Problem, backend: BackendConfig, videos: int, cost_of: CostOf = cost) -> Pace:
-    """Seconds of a trial, from training steps measured on this machine."""
-    from expander.measurement import measure_pace
+def measured_pace(
+    problem: Problem,
+    backend: BackendConfig,
+    videos: int,
+    cost_of: CostOf = cost,
+    data: VideoData | None = None,
+    config: DataConfig | None = None,
+) -> Pace:
+    """Seconds of a trial, from training steps measured on this machine, and clips loaded if there are any."""
+    from expander.measurement import loading_seconds, measure_pace
     from expander.records import Candidate
 
     start = problem.space.start
@@ -92,7 +107,12 @@ def measured_pace(problem: Problem, backend: BackendConfig, videos: int, cost_of
     costliest = max((base, *candidates), key=lambda c: c.cost.macs)
     threads = backend.cpus_per_trial
     parallel = 1 if backend.kind == "inline" else _parallel(backend)
-    return measure_pace(base, costliest, problem.space.proxy, threads, videos, parallel)
+    loading: tuple[float, ...] = (0.0, 0.0)
+    if data is not None and config is not None:
+        specs = (base.spec, costliest.spec)
+        loading = loading_seconds(specs, problem.space.proxy, threads, data, config)
+    pace = measure_pace(base, costliest, problem.space.proxy, threads, videos, parallel, loading)
+    return replace(pace, per_round=0.0 if backend.kind == "inline" else WORKERS)
 
 
 def _parallel(backend: BackendConfig) -> int:
@@ -106,7 +126,13 @@ def _parallel(backend: BackendConfig) -> int:
 
 
 def check_backend(backend: BackendConfig) -> None:
-    """Raises UsageError for a trial that asks for more than this machine has, if it runs here."""
+    """Raises UsageError for a trial that asks for more than this machine has, if it runs here.
+
+    Raises EnvironmentFault for a tracker that is not installed.
+    """
+    if backend.log and backend.kind == "inline":
+        raise UsageError("--log goes through Ray Tune: leave out --backend inline")
+    require(backend.log)
     if backend.address == "local" and backend.cpus_per_trial > cores():
         asked = f"backend.cpus_per_trial={backend.cpus_per_trial}"
         raise UsageError(f"{asked}: this machine has {cores()}; lower it, or set backend.address")
@@ -117,8 +143,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def begin(run: Run, start: RunStarted, command: list[str]) -> None:
-    """Makes the run folder with config.yaml, provenance.json and the first event of the journal."""
+def begin(run: Run, start: RunStarted, command: list[str], pace: Pace) -> None:
+    """Writes config.yaml, provenance.json (the pace of the forecast in it) and the first event."""
     config = {
         "cost": start.problem.cost,
         "target": start.problem.target,
@@ -129,9 +155,10 @@ def begin(run: Run, start: RunStarted, command: list[str]) -> None:
         "selection": asdict(start.problem.selection),
         "data": asdict(start.data),
         "backend": asdict(start.backend),
+        "budget": asdict(start.budget),
     }
     write_atomic(run.folder / "config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
-    facts = json.dumps(_provenance(start, command), indent=1) + "\n"
+    facts = json.dumps({**_provenance(start, command), "pace": asdict(pace)}, indent=1) + "\n"
     write_atomic(run.folder / "provenance.json", facts.encode())
     run.append(start)
 
@@ -142,15 +169,9 @@ def _plain(value: object) -> object:
 
 
 def _provenance(start: RunStarted, command: list[str]) -> dict[str, object]:
-    versions = {"python": platform.python_version()}
-    for name in ("expander", *LIBRARIES):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
     return {
         "command": command,
-        "versions": versions,
+        "versions": versions(),
         "commit": _commit(),
         "platform": platform.platform(),
         "cores": cores(),
@@ -158,6 +179,17 @@ def _provenance(start: RunStarted, command: list[str]) -> dict[str, object]:
         "classes": start.classes,
         "base_spec": Spec(start.problem.space.base).id,
     }
+
+
+def versions() -> dict[str, str]:
+    """Of Python, expander and the libraries that decide on results."""
+    found = {"python": platform.python_version()}
+    for name in ("expander", *LIBRARIES):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
 
 
 def _commit() -> str:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AliasChoices, ConfigDict, Field, TypeAdapter
 
 from expander.amounts import NO_CEILINGS, Ceilings, Cost, CostKind
-from expander.config import STRICT, BackendConfig, DataConfig, Recipe, Selection
+from expander.config import STRICT, BackendConfig, Budget, DataConfig, Recipe, Selection
 from expander.space import SearchSpace
 from expander.spec import Spec
 
@@ -100,7 +99,8 @@ def make_trial(step: int, axis: str, spec: Spec, seed: int, until: int | None = 
 class TrialResult:
     """correct: one bit per validation video, in list order, as hex. loss, accuracy: over all of them.
 
-    seconds: wall time of the trial. clips: trained. bad_videos: unreadable and replaced.
+    seconds: wall time of the trial. clips: trained in it; of a rung, those since the last rung.
+    bad_videos: unreadable and replaced. gpus: that it held. attempts: 1, or more after a crash.
     """
 
     trial: str
@@ -112,6 +112,8 @@ class TrialResult:
     clips: int
     seconds: float
     bad_videos: int = 0
+    gpus: float = 0.0
+    attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,8 @@ class TrialFailure:
 
     trial: str
     reason: str
+    seconds: float = 0.0
+    gpus: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +177,7 @@ class RunStarted:
     backend: BackendConfig
     data_fingerprint: str
     classes: tuple[str, ...]
+    budget: Budget = field(default_factory=Budget)
     event: Literal["run_started"] = "run_started"
     step: int = 0
 
@@ -190,10 +195,11 @@ class StepPlanned:
 
 @dataclass(frozen=True, slots=True)
 class TrialFinished:
-    """A trial gave a result."""
+    """A trial gave a result. reused_from: RUN:TRIAL whose result it is; empty: it was trained."""
 
     step: int
     result: TrialResult
+    reused_from: str = ""
     event: Literal["trial_finished"] = "trial_finished"
 
 
@@ -250,7 +256,10 @@ Decision = StepPlanned | StepChosen | Contracted | RunFinished
 
 @dataclass(frozen=True, slots=True)
 class TrialOrder:
-    """What a worker needs to run a trial: plain values, no open files, no tensors."""
+    """What a worker needs to run a trial: plain values, no open files, no tensors.
+
+    folder: its files go to trials/<id> below it, which all workers see. gpus: that the worker holds.
+    """
 
     trial: Trial
     recipe: Recipe
@@ -259,21 +268,8 @@ class TrialOrder:
     data_fingerprint: str
     folder: str
     threads: int
-
-
-def pack_bits(bits: Iterable[bool]) -> str:
-    """Booleans as hex, the first one in the highest bit of the first digit, padded with zeros."""
-    text = "".join("1" if bit else "0" for bit in bits)
-    digits = -(-len(text) // 4)
-    return f"{int(text.ljust(4 * digits, '0'), 2):0{digits}x}" if text else ""
-
-
-def unpack_bits(packed: str, count: int) -> list[bool]:
-    """The first `count` booleans of `pack_bits`. Raises ValueError for another length."""
-    if len(packed) != -(-count // 4):
-        raise ValueError(f"{len(packed)} hex digits cannot hold {count} bits")
-    digits = f"{int(packed or '0', 16):0{4 * len(packed)}b}"
-    return [bit == "1" for bit in digits[:count]]
+    gpus: float = 0.0
+    checkpoint_seconds: float = 60.0
 
 
 @cache

@@ -59,10 +59,10 @@ class SearchSpace:
         return Spec(self.base)
 
 
-def _folder() -> Path:
-    """search_spaces/: beside the package in a checkout, inside it once installed."""
-    installed = Path(__file__).parent / "search_spaces"
-    return installed if installed.is_dir() else Path(__file__).parent.parent / "search_spaces"
+def _folder(name: str = "search_spaces") -> Path:
+    """search_spaces/ or recipes/: beside the package in a checkout, inside it once installed."""
+    installed = Path(__file__).parent / name
+    return installed if installed.is_dir() else Path(__file__).parent.parent / name
 
 
 def _find(name: str, folder: Path, what: str) -> Path:
@@ -78,6 +78,11 @@ def _find(name: str, folder: Path, what: str) -> Path:
 def space_file(name: str) -> Path:
     """The YAML file of a space: a name (`x3d`) or a path. Raises UsageError for an unknown name."""
     return _find(name, _folder(), "search space")
+
+
+def recipe_file(name: str) -> Path:
+    """The YAML file of a training recipe: a name (`x3d`) or a path. Raises UsageError for an unknown name."""
+    return _find(name, _folder("recipes"), "recipe")
 
 
 def load_space(name: str) -> SearchSpace:

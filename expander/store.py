@@ -23,6 +23,9 @@ from expander.records import SCHEMA, Event, from_json, to_json
 
 log = logging.getLogger(__name__)
 
+STOP = "stop"
+"""A file of this name among a run's trials asks them to write a checkpoint and stop."""
+
 
 def write_atomic(path: Path, content: bytes) -> None:
     """`content` under `path`, whole or not at all. Raises EnvironmentFault naming the path."""
@@ -56,13 +59,23 @@ class Run:
         """Whether a search was started here."""
         return self.journal.exists()
 
-    def create(self) -> None:
-        """Makes the folder. Raises EnvironmentFault when it cannot be written."""
+    def create(self, storage: str | None = None) -> None:
+        """Makes the folder; `trials` in it is a link to one in `storage`, where that is given.
+
+        Raises EnvironmentFault when it cannot be written.
+        """
+        trials = self.folder / "trials"
         try:
-            (self.folder / "trials").mkdir(parents=True, exist_ok=True)
-            (self.folder / "specs").mkdir(exist_ok=True)
+            (self.folder / "specs").mkdir(parents=True, exist_ok=True)
+            if storage is None:
+                trials.mkdir(exist_ok=True)
+            elif not trials.is_symlink():
+                elsewhere = Path(storage).resolve() / self.folder.name / "trials"
+                elsewhere.mkdir(parents=True)
+                trials.symlink_to(elsewhere)
         except OSError as error:
-            raise EnvironmentFault(f"{self.folder}: cannot be made: {error.strerror}") from None
+            place = self.folder if storage is None else error.filename
+            raise EnvironmentFault(f"{place}: cannot be made: {error.strerror}") from None
         if not os.access(self.folder, os.W_OK):
             raise EnvironmentFault(f"{self.folder}: is not writable")
 

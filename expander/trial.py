@@ -1,107 +1,156 @@
 """run_trial: what a worker executes. Plain data in, plain data out, files in its own folder.
 
-A trial's folder gets metrics.jsonl (step, loss, lr; last the validation) and weights.safetensors.
+A trial's folder gets metrics.jsonl (step, loss, lr; and the validations), attempts.jsonl (who tried,
+from which step), checkpoints while it is under way, and weights.safetensors. The rungs of a trial
+share its folder: each goes on from the checkpoint at the end of the one before.
 """
 
 from __future__ import annotations
 
-import json
+import os
 import time
-from pathlib import Path
-from typing import Any
 
 import torch
+from torch import nn
 
+from expander.bits import pack_bits
+from expander.course import Course, Stopped
 from expander.data.annotations import VideoData
 from expander.data.dataset import Batch, TrainingClips, ViewClips, loader, training_order
 from expander.data.decode import Decoder
 from expander.data.sources import decoder, open_data
-from expander.errors import DataError
+from expander.errors import DataError, EnvironmentFault
 from expander.evaluation import VideoScores, score_videos
 from expander.model.network import X3D
 from expander.model.weights import save_weights
-from expander.records import TrialFailure, TrialOrder, TrialResult, pack_bits
+from expander.records import TrialFailure, TrialOrder, TrialResult
 from expander.training import Diverged, optimizer, train
+
+__all__ = ["Stopped", "gpus_here", "run_trial"]
+
+
+def gpus_here() -> float:
+    """GPUs that a trial takes in this process: one, where there is any."""
+    return float(torch.cuda.is_available())
 
 
 def run_trial(order: TrialOrder) -> TrialResult | TrialFailure:
-    """Trains and validates one candidate. A diverged training is a TrialFailure.
+    """Trains and validates one candidate, from its newest checkpoint on if an earlier attempt left one.
 
-    Raises DataError when the data differ from the run's, or too many videos are unreadable.
+    A diverged training, and one that does not fit into memory, is a TrialFailure. Raises DataError
+    when the data differ from the run's or too many videos are unreadable, EnvironmentFault when its
+    files cannot be written, Stopped when the run was asked to stop.
     """
     started = time.monotonic()
     torch.set_num_threads(order.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return _run(order)
+    except Diverged as error:
+        reason = str(error)
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        reason = f"out of memory on {os.uname().nodename} ({_first(error)}); a smaller proxy.batch helps"
+    except OSError as error:
+        place = error.filename or order.folder
+        raise EnvironmentFault(f"{place}: cannot be written or read: {error.strerror}") from None
+    return TrialFailure(order.trial.id, reason, time.monotonic() - started, order.gpus)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    told = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in told)
+
+
+def _first(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _run(order: TrialOrder) -> TrialResult:
     data = open_data(order.data)
     if data.fingerprint != order.data_fingerprint:
         raise DataError("the data set differs from the one this run was started on")
-    folder = Path(order.folder) / "trials" / order.trial.id
-    folder.mkdir(parents=True, exist_ok=True)
+    frames = decoder(order.data, data.fingerprint)
     try:
-        return _run(order, data, folder, device, started)
-    except Diverged as error:
-        return TrialFailure(order.trial.id, str(error))
+        course = Course(order)
+        if course.asked_to_stop:
+            raise Stopped
+        return _attempt(order, course, data, frames)
+    finally:
+        frames.close()
 
 
-def _run(
-    order: TrialOrder, data: VideoData, folder: Path, device: torch.device, started: float
-) -> TrialResult:
+def _attempt(order: TrialOrder, course: Course, data: VideoData, frames: Decoder) -> TrialResult:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     # The same seed gives every candidate of a step the same videos, clips, crops and flips.
     torch.manual_seed(order.trial.seed)
     spec = order.trial.spec.with_classes(len(order.classes))
     network = X3D(spec, order.recipe.dropout, order.recipe.he_head).to(device)
-    with (folder / "metrics.jsonl").open("w") as metrics:
-        frames = decoder(order.data, data.fingerprint)
-        train_loss, bad = _train(network, order, data, frames, device, metrics)
-        scores = _validate(network, order, data, frames, device)
-        row = {"val_loss": scores.loss, "video_top1": scores.video_top1}
-        metrics.write(json.dumps(row) + "\n")
-    save_weights(folder / "weights.safetensors", network, spec, order.classes)
+    sgd = optimizer(network, order.recipe)
+    _train(network, sgd, order, course, data, frames)
+    scores = _validate(network, sgd, order, course, data, frames)
+    course.validated(scores)
+    save_weights(course.folder / "weights.safetensors", network, spec, order.classes)
     return TrialResult(
         trial=order.trial.id,
         accuracy=scores.video_top1,
         loss=scores.loss,
-        train_loss=train_loss,
+        train_loss=course.train_loss,
         videos=len(data.val),
         correct=pack_bits(scores.correct.tolist()),
-        clips=order.recipe.steps * order.recipe.batch,
-        seconds=time.monotonic() - started,
-        bad_videos=bad + len(scores.bad),
+        clips=(course.end - course.first) * order.recipe.batch,
+        seconds=course.seconds,
+        bad_videos=len(course.bad) + len(scores.bad),
+        gpus=order.gpus,
+        attempts=course.attempts,
     )
 
 
 def _train(
-    network: X3D, order: TrialOrder, data: VideoData, frames: Decoder, device: torch.device, metrics: Any
-) -> tuple[float, int]:
-    """The last training loss, and how many unreadable videos were replaced."""
+    network: nn.Module,
+    sgd: torch.optim.SGD,
+    order: TrialOrder,
+    course: Course,
+    data: VideoData,
+    frames: Decoder,
+) -> None:
+    """To the end of the course, from where it stands."""
     recipe, settings = order.recipe, order.data
     clips = TrainingClips(data.train, order.trial.spec, recipe.flip, frames)
-    items = training_order(len(data.train), recipe.steps * recipe.batch, order.trial.seed)
-    bad: set[str] = set()
-
-    def log(step: int, loss: float, lr: float) -> None:
-        row = {"step": step, "loss": loss, "lr": lr, "bad_videos": len(bad)}
-        metrics.write(json.dumps(row) + "\n")
-        metrics.flush()
+    items = list(training_order(len(data.train), recipe.steps * recipe.batch, order.trial.seed))
+    ahead = items[course.step * recipe.batch : course.end * recipe.batch]
 
     def watched(batch: Batch) -> Batch:
-        bad.update(batch.bad)
-        if len(bad) > settings.max_bad_fraction * len(data.train):
-            share = f"{len(bad)} of {len(data.train)} training videos cannot be read"
-            raise DataError(f"{share}, more than data.max_bad_fraction; {sorted(bad)[0]}")
+        course.bad.update(batch.bad)
+        if len(course.bad) > settings.max_bad_fraction * len(data.train):
+            share = f"{len(course.bad)} of {len(data.train)} training videos cannot be read"
+            raise DataError(f"{share}, more than data.max_bad_fraction; {min(course.bad)}")
         return batch
 
-    batches = map(watched, loader(clips, items, recipe.batch, settings.workers))
-    return train(network, optimizer(network, recipe), batches, recipe, device, log), len(bad)
+    # Before the random state is restored: a loader draws from it when it begins.
+    batches = map(watched, loader(clips, ahead, recipe.batch, settings.workers))
+    course.begin(network, sgd)
+
+    def log(step: int, loss: float, lr: float) -> None:
+        course.log(step, loss, lr, network, sgd)
+
+    train(network, sgd, batches, recipe, next(network.parameters()).device, log, course.step)
 
 
 def _validate(
-    network: X3D, order: TrialOrder, data: VideoData, frames: Decoder, device: torch.device
+    network: X3D,
+    sgd: torch.optim.SGD,
+    order: TrialOrder,
+    course: Course,
+    data: VideoData,
+    frames: Decoder,
 ) -> VideoScores:
     recipe, settings = order.recipe, order.data
     clips = ViewClips(data.val, order.trial.spec, recipe.views, frames)
-    batches = loader(clips, range(len(clips)), recipe.batch, settings.workers)
-    scores = score_videos(network, batches, recipe.views, device)
+    batches = course.until_stop(
+        loader(clips, range(len(clips)), recipe.batch, settings.workers), network, sgd
+    )
+    scores = score_videos(network, batches, recipe.views, next(network.parameters()).device)
     if len(scores.bad) > settings.max_bad_fraction * len(data.val):
         share = f"{len(scores.bad)} of {len(data.val)} validation videos cannot be read"
         raise DataError(f"{share}, more than data.max_bad_fraction; {scores.bad[0]}")

@@ -54,13 +54,16 @@ def micro(videos: Path) -> list[str]:
 
 
 def decisions(journal: Path) -> list[str]:
-    """The journal without what may differ between two runs of the same search: times."""
+    """The journal without what may differ between two runs of the same search: times and places."""
     lines = []
     for line in journal.read_text().splitlines():
         event = json.loads(line)
         del event["time"]
-        event.get("result", {}).pop("seconds", None)
-        event.pop("backend", None)
+        for name in ("seconds", "attempts"):
+            event.get("result", {}).pop(name, None)
+            event.get("failure", {}).pop(name, None)
+        for name in ("backend", "budget", "reused_from"):
+            event.pop(name, None)
         lines.append(json.dumps(event, sort_keys=True))
     # Trials of a step end in any order; the decisions between them are in order.
     return sorted(lines, key=lambda text: (json.loads(text)["step"], "trial_" not in text, text))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from expander.bits import pack_bits
 from expander.config import BackendConfig, DataConfig, Recipe, Selection
 from expander.cost import cost
 from expander.records import (
@@ -27,7 +28,6 @@ from expander.records import (
     TrialFinished,
     TrialResult,
     from_json,
-    pack_bits,
     to_json,
 )
 from expander.search.controller import State, ask, replay, tell, trials

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from expander.model.blocks import Block
-from expander.model.depthwise import depthwise_3x3x3
 from expander.model.network import X3D
 from expander.spec import Base, Spec
 
@@ -130,26 +128,6 @@ def test_the_cpu_layout_keeps_the_same_running_statistics() -> None:
         net(clips(3, 32, 32))
     for (name, mine), other in zip(fast.named_buffers(), plain.buffers(), strict=True):
         assert torch.allclose(mine, other), name
-
-
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("frames", [1, 2, 5])
-@pytest.mark.parametrize("size", [(6, 6), (5, 7)])
-def test_depthwise_equals_conv3d(frames: int, stride: int, size: tuple[int, int]) -> None:
-    torch.manual_seed(0)
-    x_NCTHW = torch.randn(2, 3, frames, *size, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(3, 1, 3, 3, 3, dtype=torch.float64, requires_grad=True)
-    plain = F.conv3d(x_NCTHW, weight, None, (1, stride, stride), 1, 1, 3)
-    y_FCHW = depthwise_3x3x3(x_NCTHW.permute(2, 0, 1, 3, 4).flatten(0, 1), weight, stride, 2)
-    fast = y_FCHW.view(frames, 2, *y_FCHW.shape[1:]).permute(1, 2, 0, 3, 4)
-    assert torch.allclose(fast, plain)
-    upstream = torch.randn_like(plain)
-    for mine, other in zip(
-        torch.autograd.grad(fast, (x_NCTHW, weight), upstream),
-        torch.autograd.grad(plain, (x_NCTHW, weight), upstream),
-        strict=True,
-    ):
-        assert torch.allclose(mine, other)
 
 
 def test_the_same_step_twice_is_the_same_to_the_bit() -> None:

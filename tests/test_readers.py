@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
+import struct
 import subprocess
 import sys
 from fractions import Fraction
@@ -170,7 +172,44 @@ def test_a_decoder_that_crashes_is_a_bad_video_and_the_next_one_is_read(tmp_path
 
     with pytest.raises(VideoError, match="crashed"):
         frames.read(path, kill_then)
-    assert shown(other) == [0, 1, 2, 3]
+    assert numbers(frames.read(other, np.arange)) == [0, 1, 2, 3]
+    # Somebody killed it: that says nothing of the video.
+    assert numbers(frames.read(path, np.arange)) == [0, 1, 2]
+
+    def crash_then(length: int) -> np.ndarray:
+        assert frames.process.child is not None
+        frames.process.child.send_signal(signal.SIGSEGV)
+        return np.arange(length)
+
+    for _ in range(2):
+        with pytest.raises(VideoError, match="crashed over it"):
+            frames.read(path, crash_then)
+
+
+def test_an_interruption_from_the_keyboard_is_not_taken_for_a_crash(tmp_path: Path) -> None:
+    path, frames = film(tmp_path / "x.mp4", 3), Decoder()
+
+    def interrupt_then(length: int) -> np.ndarray:
+        assert frames.process.child is not None
+        frames.process.child.send_signal(signal.SIGINT)  # a terminal sends it to parent and child
+        return np.arange(length)
+
+    assert numbers(frames.read(path, interrupt_then)) == [0, 1, 2]
+
+
+def test_a_hanging_decoder_ends_by_itself_when_its_parent_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    monkeypatch.setattr("expander.data.isolated.GRACE", 1)
+    process = DecodingProcess(timeout=0.5)
+    process.open(film(tmp_path / "x.mp4", 3))
+    assert process.child is not None
+    request = json.dumps({"open": str(tmp_path / "pipe.mp4"), "verdict": {"route": "decord", "reason": ""}})
+    assert process.child.stdin is not None
+    process.child.stdin.write(struct.pack("<I", len(request)) + request.encode())
+    process.child.stdin.flush()  # and nobody waits for the answer
+    assert process.child.wait(20) == -signal.SIGALRM
 
 
 def test_no_process_is_left_when_its_parent_is_killed(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from test_controller import (
     search,
 )
 
+from expander.bits import pack_bits
 from expander.config import Recipe, Selection
 from expander.cost import cost
 from expander.records import (
@@ -36,7 +37,6 @@ from expander.records import (
     TrialFinished,
     TrialResult,
     from_json,
-    pack_bits,
     rung_of,
     to_json,
 )

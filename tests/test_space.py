@@ -226,7 +226,7 @@ def test_overrides_leave_the_next_settings_alone() -> None:
     ("override", "end"),
     [
         ("prxy.steps=7", "unknown section 'prxy'; did you mean 'proxy'?"),
-        ("zzz.steps=7", "unknown section 'zzz'; known: selection, data, backend, proxy, axes"),
+        ("zzz.steps=7", "unknown section 'zzz'; known: selection, data, backend, budget, proxy, axes"),
         ("proxy.steps", "write it as section.key=value"),
         ("=7", "write it as section.key=value"),
         ("", "write it as section.key=value"),

@@ -20,7 +20,8 @@ class Backend(Protocol):
     def run(self, orders: Sequence[TrialOrder], report: Report) -> None:
         """Runs all trials; calls `report` once for each, from the calling thread, in any order.
 
-        A trial that raises becomes a TrialFailure; a DataError ends the run.
+        A trial that raises becomes a TrialFailure; a DataError ends the run. Once the run was asked to
+        stop, trials write a checkpoint and are not reported.
         """
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 
 from expander.backends.base import Report, last_lines
 from expander.errors import ExpanderError
 from expander.records import TrialFailure, TrialOrder
-from expander.trial import run_trial
+from expander.trial import Stopped, gpus_here, run_trial
 
 
 class InlineBackend:
@@ -24,7 +25,9 @@ class InlineBackend:
         """See backends.base.Backend."""
         for order in orders:
             try:
-                outcome = run_trial(order)
+                outcome = run_trial(replace(order, gpus=gpus_here()))
+            except Stopped:
+                return
             except ExpanderError:
                 raise
             except Exception:

@@ -1,4 +1,4 @@
-"""RayBackend: trials as Ray Tune trials, one Tuner per step. The only file that imports ray.
+"""RayBackend: trials as Ray Tune trials, one Tuner per step.
 
 The truth stays outside Ray, in the journal: an outcome reaches the engine as soon as its trial
 reports, and what a crash left undone is simply launched again.
@@ -12,16 +12,21 @@ import os
 import secrets
 import shutil
 import signal
+import sys
 import tempfile
+import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from expander.backends.base import Report, last_lines
+from expander.backends.processes import Watch, end_with_parent, kill
+from expander.backends.tracking import callbacks, told
 from expander.config import BackendConfig
-from expander.errors import DataError, EnvironmentFault, ExpanderError, TargetError, UsageError
+from expander.errors import EnvironmentFault, ExpanderError
 from expander.records import TrialFailure, TrialOrder, TrialResult, from_json, to_json
-from expander.trial import run_trial
+from expander.trial import Stopped, run_trial
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -38,112 +43,179 @@ SCRATCH = "expander-ray-"
 """Ray's files of a run lie in /tmp/expander-ray-<pid>-*: Unix socket paths are limited to 107 bytes, so
 not below a TMPDIR that may be long."""
 
-FAULTS = {kind.exit_code: kind for kind in (UsageError, DataError, TargetError, EnvironmentFault)}
-Kinds = {"result": TrialResult, "failure": TrialFailure}
+TOKEN = secrets.token_hex(32)
+"""Of the private Ray. One a process: Ray reads it once, however often it is started."""
 
 
 def _trainable(config: dict[str, Any]) -> None:
     """Runs in a Ray worker: an order in, one report out."""
     from ray import tune
 
+    end_with_parent()
+    order = from_json(TrialOrder, config["order"])
     try:
-        outcome = run_trial(from_json(TrialOrder, config["order"]))
+        outcome = _run(order)
     except ExpanderError as error:
-        tune.report({"fault": f"{error} (on {os.uname().nodename})", "code": error.exit_code})
+        tune.report({"fault": f"{error} (on node {os.uname().nodename})", "code": error.exit_code})
+        return
+    except Stopped:
+        tune.report({"stopped": True})
         return
     kind = "result" if isinstance(outcome, TrialResult) else "failure"
+    for row in told(order, outcome) if config["log"] else ():
+        tune.report(row)
     tune.report({"kind": kind, "outcome": to_json(outcome)})
 
 
+def _run(order: TrialOrder) -> TrialResult | TrialFailure:
+    trials = Path(order.folder) / "trials"
+    if not trials.is_dir():
+        raise EnvironmentFault(f"{trials}: not there; --storage-path must be a folder that all nodes share")
+    return run_trial(order)
+
+
 class RayBackend:
-    """A private Ray on this machine, or a cluster when an address is given."""
+    """A private Ray on this machine, or a cluster by its address; it starts with the first trial."""
 
     def __init__(self, config: BackendConfig) -> None:
         self.config = config
+        self.local = config.address == "local"
+        self.scratch: Path | None = None
+        self.watch: Watch | None = None
+        self.recording = threading.Lock()
 
     def __enter__(self) -> RayBackend:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
         _sweep()
-        self.scratch = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-", dir="/tmp"))
-        try:
-            self._start()
-        except Exception as error:
-            shutil.rmtree(self.scratch, ignore_errors=True)
-            if isinstance(error, ExpanderError):
-                raise
-            raise EnvironmentFault(f"Ray does not start: {last_lines(str(error), 1)}") from None
         return self
 
-    def _start(self) -> None:
-        local = self.config.address == "local"
-        if local:
-            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    def start(self, folder: Path, command: str = "search") -> Path:
+        """Starts Ray for the run of a folder; where its files may go. Raises EnvironmentFault."""
+        self.again = f"expander {command} --run {folder.name} --resume"
+        if self.local:
+            self.scratch = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-", dir="/tmp"))
+        else:  # where the other nodes see it too
+            self.scratch = folder / "ray"
+        try:
+            self._init(self.scratch)
+        except ExpanderError:
+            raise
+        except Exception as error:
+            raise EnvironmentFault(f"Ray does not start: {last_lines(str(error), 1)}") from None
+        return self.scratch
+
+    def _init(self, scratch: Path) -> None:
+        if self.local:
+            os.environ["RAY_AUTH_TOKEN"] = TOKEN
         import ray
 
         options: dict[str, Any] = {"address": self.config.address, "log_to_driver": False}
-        if local:
+        if self.local:
             options |= {
                 "num_cpus": len(os.sched_getaffinity(0)),
                 "include_dashboard": False,
                 "object_store_memory": OBJECT_STORE,
-                "_temp_dir": str(self.scratch / "ray"),
+                "_temp_dir": str(scratch / "ray"),
             }
         handler = signal.getsignal(signal.SIGTERM)
         ray.init(logging_level=logging.ERROR, **options)
         # Ray puts its own in place, which dies with a C++ stack trace.
         with contextlib.suppress(ValueError):  # only the main thread has handlers
             signal.signal(signal.SIGTERM, handler)
-        resources = ray.cluster_resources()
+        address = ray.get_runtime_context().gcs_address
+        self.watch = Watch(("raylet", "gcs_server") if self.local else (), address, self._lost)
         wanted = self.config.gpus_per_trial
-        self.gpus = wanted if wanted is not None else min(1.0, resources.get("GPU", 0.0))
-        self._require("CPU", self.config.cpus_per_trial, resources, "backend.cpus_per_trial")
-        self._require("GPU", self.gpus, resources, "backend.gpus_per_trial")
+        self.gpus = wanted if wanted is not None else min(1.0, ray.cluster_resources().get("GPU", 0.0))
+        if lacking := self._lacking():
+            raise EnvironmentFault(f"no node of Ray can run a trial: {lacking}")
 
-    def _require(self, kind: str, wanted: float, resources: dict[str, float], key: str) -> None:
-        # Tune would wait for ever for what no node has.
-        if wanted > (has := resources.get(kind, 0.0)):
-            raise EnvironmentFault(f"a trial asks for {wanted:g} {kind}s, Ray has {has:g}; lower {key}")
-
-    def __exit__(self, *_: object) -> None:
+    def _lacking(self) -> str:
+        """Why no node can run a trial; empty when one can. Tune would wait for ever."""
         import ray
 
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        for kind, wanted in (("GPU", self.gpus), ("CPU", self.config.cpus_per_trial)):
+            most = max((node.get(kind, 0.0) for node in nodes), default=0.0)
+            if wanted > most:
+                key = f"backend.{kind.lower()}s_per_trial"
+                return f"it asks for {wanted:g} {kind}s, the largest node has {most:g}; lower {key}"
+        return ""
+
+    def _lost(self, what: str) -> None:
+        """Ends this process: calls into Ray hang or abort once a part of it is gone."""
+        self.recording.acquire(timeout=5)  # an event that is being written is finished
+        message = f"error: Ray broke off: {what} is gone; nothing finished is lost, go on with: {self.again}"
+        sys.stderr.write(f"{message}\n")
+        sys.stderr.flush()
+        if self.watch is not None:
+            kill(self.watch.below)
+        self._clean()
+        os._exit(EnvironmentFault.exit_code)
+
+    def _clean(self) -> None:
+        if self.scratch is not None:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def __exit__(self, *_: object) -> None:
+        if self.scratch is None:
+            return
+        import ray
+
+        if self.watch is not None:
+            self.watch.close()
+            if not all(process.alive for process in self.watch.needed):
+                self._lost("a part of it")
         ray.shutdown()
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        self._clean()
 
     def run(self, orders: Sequence[TrialOrder], report: Report) -> None:
         """See backends.base.Backend."""
-        from ray import tune
+        if self.scratch is None:
+            self.start(Path(orders[0].folder))
+        from expander.backends.ray_listener import Listener
 
-        listener = _listener(report)
-        texts = [to_json(order) for order in orders]
-        trainable = tune.with_resources(
-            _trainable, {"cpu": self.config.cpus_per_trial, "gpu": self.gpus}
-        )
-        tuner = tune.Tuner(
-            trainable,
-            param_space={"order": tune.grid_search(texts)},
-            tune_config=tune.TuneConfig(trial_dirname_creator=_trial_name, reuse_actors=True),
-            run_config=tune.RunConfig(
-                storage_path=str(self.scratch / "tune"),
-                name=f"step{orders[0].trial.step:02d}",
-                verbose=0,
-                callbacks=[listener],
-                stop=_stopper(listener),
-                failure_config=tune.FailureConfig(max_failures=self.config.max_failures),
-            ),
-        )
+        def recorded(outcome: TrialResult | TrialFailure) -> None:
+            with self.recording:
+                report(outcome)
+
+        listener = Listener(recorded)
         try:
-            tuner.fit()
+            self._tuner(orders, listener).fit()
         except Exception as error:
             if listener.fault is None:
                 reason = last_lines(str(error), 1)
-                raise EnvironmentFault(f"Ray broke off: {reason}; --resume goes on") from None
+                raise EnvironmentFault(f"Ray broke off: {reason}; go on with: {self.again}") from None
         if listener.fault is not None:
             raise listener.fault
         for order in orders:
-            if order.trial.id not in listener.seen:
+            if order.trial.id not in listener.seen and not listener.stopped:
                 report(TrialFailure(order.trial.id, "no result from its Ray worker"))
+
+    def _tuner(self, orders: Sequence[TrialOrder], listener: Any) -> Any:
+        from ray import tune
+
+        from expander.backends.ray_listener import Over, trial_name
+
+        texts = [to_json(replace(order, gpus=self.gpus)) for order in orders]
+        trainable = tune.with_resources(
+            _trainable, {"cpu": self.config.cpus_per_trial, "gpu": self.gpus}
+        )
+        return tune.Tuner(
+            trainable,
+            param_space={"order": tune.grid_search(texts), "log": bool(self.config.log)},
+            tune_config=tune.TuneConfig(
+                trial_name_creator=trial_name, trial_dirname_creator=trial_name, reuse_actors=True
+            ),
+            run_config=tune.RunConfig(
+                storage_path=str(self.scratch / "tune") if self.scratch else None,
+                name=f"step{orders[0].trial.step:02d}-{secrets.token_hex(4)}",
+                verbose=0,
+                callbacks=[listener, *callbacks(self.config.log, Path(orders[0].folder))],
+                stop=Over(listener, self._lacking),
+                failure_config=tune.FailureConfig(max_failures=self.config.max_failures),
+            ),
+        )
 
 
 def _sweep() -> None:
@@ -152,59 +224,3 @@ def _sweep() -> None:
         pid = folder.name.removeprefix(SCRATCH).split("-")[0]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists():
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _trial_name(trial: Any) -> str:
-    order: TrialOrder = from_json(TrialOrder, trial.config["order"])
-    return order.trial.id
-
-
-def _listener(report: Report) -> Any:
-    """A Tune callback that passes outcomes on the moment they arrive in this process."""
-    from ray.tune import Callback
-
-    class Listener(Callback):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self.seen: set[str] = set()
-            self.fault: ExpanderError | None = None
-
-        def on_trial_result(self, *_: Any, trial: Any, result: Any, **__: Any) -> None:
-            if "outcome" in result:
-                self.pass_on(_trial_name(trial), from_json(Kinds[result["kind"]], result["outcome"]))
-            elif "fault" in result:
-                self.fault = self.fault or FAULTS.get(result["code"], ExpanderError)(result["fault"])
-
-        def on_trial_error(self, *_: Any, trial: Any, **__: Any) -> None:
-            name = _trial_name(trial)
-            self.pass_on(name, TrialFailure(name, _cause(trial)))
-
-        def pass_on(self, name: str, outcome: TrialResult | TrialFailure) -> None:
-            if name in self.seen or self.fault is not None:
-                return
-            self.seen.add(name)
-            try:
-                report(outcome)
-            except ExpanderError as error:  # kept from Tune, which would wrap it in a traceback
-                self.fault = error
-
-    return Listener()
-
-
-def _stopper(listener: Any) -> Any:
-    """Ends the step as soon as the listener has a fault: the run stops, its trials need not go on."""
-    from ray.tune import Stopper
-
-    class OnFault(Stopper):  # type: ignore[misc]
-        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
-            return False
-
-        def stop_all(self) -> bool:
-            return listener.fault is not None
-
-    return OnFault()
-
-
-def _cause(trial: Any) -> str:
-    path = trial.error_file
-    text = Path(path).read_text(errors="replace") if path and Path(path).is_file() else "unknown"
-    return last_lines(text)

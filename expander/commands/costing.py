@@ -11,7 +11,7 @@ import click
 from expander.errors import UsageError
 
 if TYPE_CHECKING:
-    from expander.preparation import Budget
+    from expander.preparation import Goal
 
 F = TypeVar("F", bound=Callable[..., Any])
 KINDS = ("flops", "params", "activations", "latency", "memory")
@@ -20,7 +20,7 @@ LIMITS = {"flops": "max_gflops", "params": "max_params", "activations": "max_act
 OPTIONS = ("target", "cost", "amount", *LIMITS.values())
 
 
-def budget_options(command: F) -> F:
+def goal_options(command: F) -> F:
     """Adds the options below to a command."""
     options = [
         click.option("--target-gflops", "target", type=float,
@@ -41,10 +41,10 @@ def budget_options(command: F) -> F:
     return command
 
 
-def budget_of(options: dict[str, Any]) -> Budget:
-    """The budget that was asked for. Raises UsageError naming the option at fault."""
+def goal_of(options: dict[str, Any]) -> Goal:
+    """What was asked for. Raises UsageError naming the option at fault."""
     from expander.amounts import Ceilings
-    from expander.preparation import Budget
+    from expander.preparation import Goal
 
     most = {kind: options[name] for kind, name in LIMITS.items()}
     for kind, name in LIMITS.items():
@@ -52,7 +52,7 @@ def budget_of(options: dict[str, Any]) -> Budget:
             _positive(f"--{name.replace('_', '-')}", most[kind])
     if most["flops"] is not None:
         most["flops"] *= 1e9
-    return Budget(options["cost"] or "flops", target_of(options), Ceilings(**most))
+    return Goal(options["cost"] or "flops", target_of(options), Ceilings(**most))
 
 
 def target_of(options: dict[str, Any]) -> float:

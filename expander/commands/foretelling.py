@@ -5,7 +5,10 @@ from __future__ import annotations
 import click
 
 from expander.amounts import amount_text
+from expander.commands.progress import duration
 from expander.records import Problem
+from expander.report.tables import macs_text
+from expander.search.accounting import Spent
 from expander.search.controller import State
 from expander.search.expansion import CostOf
 from expander.search.forecast import Pace, forecast
@@ -16,7 +19,7 @@ SLOW_HOURS = 3.0
 ADVICE = (
     "This machine has no GPU, and this space is meant for GPUs. On a CPU, take the small space: "
     "expander search --space tiny --target-gflops 0.001; or use a cluster: "
-    "--set backend.address=ray://HEAD:10001; or shorten the trials: --set proxy.steps=100."
+    "--ray-address HEAD:6379; or shorten the trials: --set proxy.steps=100."
 )
 
 
@@ -35,17 +38,18 @@ def foretell(what: str, problem: Problem, state: State, pace: Pace, cost_of: Cos
     """One line: steps, trials, time and disk from `state` to the end."""
     ahead = forecast(problem, state, cost_of, pace)
     click.echo(
-        f"{what}: {ahead.steps} steps, {ahead.trials} trials, {_duration(ahead.seconds)}, "
+        f"{what}: {ahead.steps} steps, {ahead.trials} trials, {duration(ahead.seconds)}, "
         f"{pace.parallel} at a time; {ahead.disk / 1e6:.1f} MB of weights"
     )
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"about {seconds:.0f} s"
-    if seconds < 5400:
-        return f"about {seconds / 60:.0f} min"
-    return f"about {seconds / 3600:.1f} h"
+def spent_text(spent: Spent) -> str:
+    """One line: trials, their time, clips and multiply-adds."""
+    some = [f"{spent.reused} reused"] * bool(spent.reused) + [f"{spent.failed} failed"] * bool(spent.failed)
+    more = f" ({', '.join(some)})" if some else ""
+    gpu = f", {spent.gpu_seconds / 3600:.2g} GPU hours" if spent.gpu_seconds else ""
+    return (f"spent: {spent.trials} trials{more}, {duration(spent.seconds)} of trials{gpu}, "
+            f"{spent.clips} clips, {macs_text(spent.macs)} multiply-adds forward")  # fmt: skip
 
 
 def _has_gpu() -> bool:

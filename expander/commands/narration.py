@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 import click
 
 from expander.amounts import amount_text
 from expander.commands.foretelling import foretell
+from expander.commands.progress import duration
 from expander.cost import cost
 from expander.records import (
     Candidate,
@@ -24,16 +26,20 @@ from expander.records import (
 from expander.report.tables import macs_text
 from expander.search.controller import State, trials
 from expander.search.expansion import CostOf
-from expander.search.forecast import Pace
+from expander.search.forecast import Pace, forecast
 
 
 class Narrator:
     """Listens to a search. On a terminal: one tqdm line a step; elsewhere plain lines."""
 
-    def __init__(self, problem: Problem, pace: Pace, cost_of: CostOf) -> None:
+    def __init__(self, problem: Problem, pace: Pace, cost_of: CostOf, state: State) -> None:
         self.problem, self.pace, self.cost_of = problem, pace, cost_of
         self.bar: Any = None
         self.seen = self.predicted = 0.0
+        self.foretold = forecast(problem, state, cost_of, pace).seconds
+        self.began = self.step_began = time.monotonic()
+        self.step_foretold = 0.0
+        self.trained = self.reused = 0
 
     def __enter__(self) -> Narrator:
         return self
@@ -47,10 +53,12 @@ class Narrator:
             case StepPlanned():
                 self._plan(event)
             case TrialFinished():
-                self._pace(event, state)
+                self._count(event, state)
                 result = event.result
-                self._done(f"{_axis(result.trial)}{_rung(result.trial)} {result.accuracy:.1%}", state)
+                source = f" (reused from {event.reused_from})" if event.reused_from else ""
+                self._done(f"{_axis(result.trial)}{_rung(result.trial)} {result.accuracy:.1%}{source}", state)
             case TrialFailed():
+                self.trained += 1
                 self._done(f"{_axis(event.failure.trial)} failed: {event.failure.reason}", state)
             case StepChosen():
                 self._chosen(event, state)
@@ -61,7 +69,10 @@ class Narrator:
     def _plan(self, event: StepPlanned) -> None:
         for rejection in event.rejected:
             click.echo(f"step {event.step}: {rejection.axis} cannot move: {rejection.reason}")
-        count = len(trials(self.problem, event))
+        macs = [float(cost(trial.spec).macs) for trial in trials(self.problem, event)]
+        count = len(macs)
+        self.step_began, self.step_foretold = time.monotonic(), self._corrected().of_round(self.problem, macs)
+        click.echo(f"step {event.step}: {count} trials, {duration(self.step_foretold)}")
         if sys.stderr.isatty():
             from tqdm import tqdm
 
@@ -76,25 +87,32 @@ class Narrator:
             count = max(done, len(trials(self.problem, state.planned)))
             click.echo(f"step {state.planned.step}: {done}/{count} {text}", err=True)
 
-    def _pace(self, event: TrialFinished, state: State) -> None:
+    def _count(self, event: TrialFinished, state: State) -> None:
         """What trials took against what was foretold corrects what is still to come."""
-        if state.planned is None or self.problem.selection.rungs:  # a part of a trial has no forecast
+        if event.reused_from:
+            self.reused += 1
             return
-        axis = _axis(event.result.trial)
+        self.trained += 1
+        if state.planned is None:
+            return
+        axis, result = _axis(event.result.trial), event.result
         spec = next(c.spec for c in state.planned.candidates if c.axis == axis)
-        self.seen += event.result.seconds
-        self.predicted += self.pace.seconds(self.problem, cost(spec).macs)
+        self.seen += result.seconds
+        self.predicted += self.pace.seconds(self.problem, cost(spec).macs, result.clips)
+
+    def _corrected(self) -> Pace:
+        return self.pace.scaled(self.seen / self.predicted) if self.predicted else self.pace
 
     def _chosen(self, event: StepChosen, state: State) -> None:
         self._close()
         winner = event.winner
         how = "" if len(event.standings) < 2 or not event.standings[1].tied else " (a tie)"
         click.echo(f"step {event.step}: {winner.axis}{how} -> {winner.spec}, "
-                   f"{self._cost(winner)}, accuracy {event.accuracy:.1%}")  # fmt: skip
+                   f"{self._cost(winner)}, accuracy {event.accuracy:.1%}"
+                   f"{_against(self.step_foretold, time.monotonic() - self.step_began)}")  # fmt: skip
         below = winner.cost.of(self.problem.cost) < self.problem.target
         if state.contracted is None and below and self.predicted:
-            pace = self.pace.scaled(self.seen / self.predicted)
-            foretell("ahead", self.problem, state, pace, self.cost_of)
+            foretell("ahead", self.problem, state, self._corrected(), self.cost_of)
 
     def _cost(self, candidate: Candidate) -> str:
         kind = self.problem.cost
@@ -102,10 +120,25 @@ class Narrator:
             return macs_text(candidate.cost.macs)
         return amount_text(kind, candidate.cost.of(kind))
 
+    def conclude(self, finished: bool) -> None:
+        """The last lines: how good the first forecast was, and what did not have to be trained."""
+        taken = time.monotonic() - self.began
+        if finished and self.trained and not self.reused:
+            click.echo(f"forecast: {duration(self.foretold)} at first{_against(self.foretold, taken)}")
+        if self.reused:
+            rest = f"{self.trained} were trained" if self.trained else "nothing was trained"
+            click.echo(f"reused {self.reused} results; {rest}")
+
     def _close(self) -> None:
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+
+
+def _against(foretold: float, taken: float) -> str:
+    """How long it took, and by how much the forecast was wrong."""
+    error = f" ({taken / foretold - 1:+.0%} on the forecast)" if foretold else ""
+    return f"; took {taken:.0f} s{error}"
 
 
 def _axis(trial: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,23 +10,21 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from expander.commands import costing, videos
-from expander.errors import TargetError, UsageError
+from expander.commands.running import BUDGET, go, known_results, resume
+from expander.errors import UsageError
 
 if TYPE_CHECKING:
-    from expander.backends.base import Backend
-    from expander.config import BackendConfig
-    from expander.preparation import Budget
+    from expander.preparation import Goal
     from expander.records import RunStarted
-    from expander.search.controller import State
     from expander.search.forecast import Pace
     from expander.settings import Settings
-    from expander.store import Run
 
-FRESH_ONLY = (*costing.OPTIONS, "space", *videos.OPTIONS, "max_steps", "seed", "overrides")
+FRESH_ONLY = (*costing.OPTIONS, "space", *videos.OPTIONS, "max_steps", "seed", "cpus_per_trial",
+              "storage_path", "overrides")  # fmt: skip
 
 
 @click.command()
-@costing.budget_options
+@costing.goal_options
 @click.option("--space", help="Search space: x3d, x3d_balanced, tiny, or a YAML file.  [default: x3d]")
 @videos.data_options
 @click.option("--run", "name", help="Name of the folder below runs/.  [default: made from space and time]")
@@ -36,6 +33,17 @@ FRESH_ONLY = (*costing.OPTIONS, "space", *videos.OPTIONS, "max_steps", "seed", "
 @click.option("--max-steps", type=click.IntRange(min=1), help="Stop after so many expansions.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and crops.  [default: 0]")
 @click.option("--backend", type=click.Choice(["ray", "inline"]), help="Where trials run.  [default: ray]")
+@click.option("--ray-address", help="Running Ray cluster: auto, or HEAD:6379.  [default: a Ray of its own]")
+@click.option("--cpus-per-trial", type=click.IntRange(min=1), help="And threads.  [default: 1]")
+@click.option("--gpus-per-trial", type=click.FloatRange(min=0), help="[default: 1 where there are any]")
+@click.option("--storage-path", help="Folder that every node sees, for the trials.  [default: the run's]")
+@click.option("--max-hours", type=float, help="Stop after so many hours of this call.")
+@click.option("--max-trials", type=click.IntRange(min=1), help="Stop after so many trials of the run.")
+@click.option("--max-gpu-hours", type=float, help="Stop after so many hours of GPUs, of the whole run.")
+@click.option("--reuse", multiple=True, metavar="RUN",
+              help="Take over results of this run instead of training the same again. Repeatable.")
+@click.option("--log", "trackers", multiple=True, type=click.Choice(["tensorboard", "mlflow", "wandb"]),
+              help="Tell a tracker of every trial, by Ray Tune's callbacks. Repeatable.")  # fmt: skip
 @click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE",
               help="Any setting, e.g. proxy.steps=400, selection.seeds=3. Repeatable.")  # fmt: skip
 def search(**options: Any) -> None:
@@ -44,7 +52,11 @@ def search(**options: Any) -> None:
     Without --data or --train-ann and --val-ann it works on the embedded data set, made on first use.
     """
     if options["resume"]:
-        _resume(options)
+        clash = [name for name in FRESH_ONLY if options[name] not in (None, ())]
+        if options["name"] is None or clash or options["dry_run"]:
+            raise UsageError("--resume takes --run NAME, where to run and how long, and nothing else; "
+                             "the settings are the run's own")
+        resume(options)
         return
     _fresh(options)
 
@@ -56,7 +68,7 @@ def _fresh(options: dict[str, Any]) -> None:
     from expander.store import Run
 
     space = options["space"] or "x3d"
-    budget = costing.budget_of(options)
+    goal = costing.goal_of(options)
     settings = _settings(space, options)
     run = Run(_run_folder(options, space))
     if run.exists() and not options["dry_run"]:
@@ -64,23 +76,34 @@ def _fresh(options: dict[str, Any]) -> None:
     if run.folder.exists() and not options["dry_run"]:
         raise UsageError(f"{run.folder} exists and holds no run; delete it, or choose another --run")
     check_backend(settings.backend)
-    start, pace = _plan(settings, budget, options)
+    start, pace = _plan(settings, goal, options)
     announce(start.problem, pace, prices(start.problem, None, start.backend.cpus_per_trial))
     if options["dry_run"]:
         click.echo("dry run: nothing was trained")
         return
     from expander.preparation import begin, command_line
 
-    run.create()
+    known = known_results(options["reuse"])
+    run.create(settings.backend.storage)
     with run.locked():
-        begin(run, start, command_line())
-        _go(run, start, settings.backend, pace)
+        begin(run, start, command_line(), pace)
+        go(run, start, pace, known)
 
 
 def _settings(space: str, options: dict[str, Any]) -> Settings:
     from expander.settings import load_settings
 
-    given = {"data": videos.given(options), "backend": {"kind": options["backend"]}}
+    storage = options["storage_path"]
+    backend = {
+        "kind": options["backend"],
+        "log": list(options["trackers"]) or None,
+        "address": options["ray_address"],
+        "cpus_per_trial": options["cpus_per_trial"],
+        "gpus_per_trial": options["gpus_per_trial"],
+        "storage": storage if storage is None or "://" in storage else str(Path(storage).resolve()),
+    }
+    budget = {key: options[name] for name, key in BUDGET.items()}
+    given = {"data": videos.given(options), "backend": backend, "budget": budget}
     return load_settings(space, options["overrides"], given)
 
 
@@ -99,19 +122,21 @@ def _run_folder(options: dict[str, Any], space: str) -> Path:
     return RUNS / name
 
 
-def _plan(settings: Settings, budget: Budget, options: dict[str, Any]) -> tuple[RunStarted, Pace]:
+def _plan(settings: Settings, goal: Goal, options: dict[str, Any]) -> tuple[RunStarted, Pace]:
     """Opens the data, checks the target, measures the pace. A dry run makes no data."""
     from expander.commands.progress import Counter
     from expander.data.sources import open_data, source_limits
+    from expander.latency import prices
     from expander.preparation import embedded_limits, measured_pace, problem_of
     from expander.records import RunStarted
 
     own = settings.data.train_ann is not None or settings.data.folder is not None
+    data = None
     count, limits = embedded_limits()
     names, fingerprint, listed = tuple(map(str, range(count))), "", 300
     if not own:
         # Told before the videos are made: a wrong target costs no waiting.
-        problem_of(settings, budget, count, limits)
+        problem_of(settings, goal, count, limits)
     if own or not options["dry_run"]:
         with Counter("making the embedded videos (once)", "video") as counter:
             data = open_data(settings.data, counter)
@@ -120,91 +145,7 @@ def _plan(settings: Settings, budget: Budget, options: dict[str, Any]) -> tuple[
             click.echo(videos.describe(data))
         limits = source_limits(data, settings.data)
     seed = options["seed"] or 0
-    problem = problem_of(settings, budget, len(names), limits, seed, options["max_steps"])
-    start = RunStarted(problem, settings.data, settings.backend, fingerprint, names)
-    return start, measured_pace(problem, settings.backend, listed)
-
-
-def _resume(options: dict[str, Any]) -> None:
-    from expander.commands.references import find_run
-    from expander.data.sources import open_data
-    from expander.engine import started, state_of
-    from expander.errors import DataError
-    from expander.preparation import measured_pace
-
-    clash = [name for name in FRESH_ONLY if options[name] not in (None, ())]
-    if options["name"] is None or clash or options["dry_run"]:
-        raise UsageError("--resume takes --run NAME and nothing else; the settings are the run's own")
-    run = find_run(options["name"])
-    with run.locked():
-        run.cut_torn_line()
-        start = started(run)
-        if (state := state_of(run)).finished:
-            _show(run, state)
-            return
-        data = open_data(start.data)
-        if data.fingerprint != start.data_fingerprint:
-            raise DataError(f"{run.folder}: the data set has changed since the run began; start another run")
-        pace = measured_pace(start.problem, start.backend, len(data.val))
-        backend = start.backend
-        if options["backend"]:
-            backend = replace(backend, kind=options["backend"])
-        _go(run, start, backend, pace)
-
-
-def backend_of(config: BackendConfig) -> Backend:
-    """Where trials run, as set."""
-    if config.kind == "inline":
-        from expander.backends.inline import InlineBackend
-
-        return InlineBackend()
-    from expander.backends.ray_tune import RayBackend
-
-    return RayBackend(config)
-
-
-def _go(run: Run, start: RunStarted, backend: BackendConfig, pace: Pace) -> None:
-    """Searches to the end and shows what came of it."""
-    from expander.commands.narration import Narrator
-    from expander.commands.progress import Counter
-    from expander.data.sources import fill_cache, open_data
-    from expander.engine import search as run_search
-    from expander.latency import prices
-
-    click.echo(f"run: {run.folder}")
-    with Counter("decoding the videos (once)", "video") as counter:
-        fill_cache(open_data(start.data), start.data, counter)
-    cost_of = prices(start.problem, run.folder, start.backend.cpus_per_trial)
-    narrator = Narrator(start.problem, pace, cost_of)
-    try:
-        with narrator, backend_of(backend) as entered:
-            state = run_search(run, entered, narrator)
-    except (KeyboardInterrupt, SystemExit):
-        again = f"expander search --run {run.folder.name} --resume"
-        click.echo(f"stopped; nothing finished is lost, go on with: {again}", err=True)
-        raise
-    _show(run, state)
-
-
-def _show(run: Run, state: State) -> None:
-    """The trajectory, where its files are, and the last line."""
-    from expander.commands.results import draw
-    from expander.report.tables import trajectory_text
-
-    click.echo(trajectory_text(run))
-    if state.path:
-        click.echo(f"figure: {draw(run)}\nspec: {run.folder / 'specs' / 'final.yaml'}")
-    _conclude(run, state)
-
-
-def _conclude(run: Run, state: State) -> None:
-    """The last line, and the exit code of a run that ended badly or with failures."""
-    assert state.finished is not None
-    if state.finished.outcome == "failed":
-        raise TargetError(f"{state.finished.reason}; the journal {run.journal} keeps what was done")
-    click.echo(f"{state.finished.outcome}: {state.finished.reason}")
-    if state.failures:
-        click.echo(f"{state.failures} trials failed; see {run.journal}", err=True)
-        raise SystemExit(4)
-
-
+    problem = problem_of(settings, goal, len(names), limits, seed, options["max_steps"])
+    start = RunStarted(problem, settings.data, settings.backend, fingerprint, names, settings.budget)
+    price = prices(problem, None, settings.backend.cpus_per_trial)
+    return start, measured_pace(problem, settings.backend, listed, price, data, settings.data)

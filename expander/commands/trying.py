@@ -28,7 +28,7 @@ def train(
 
     Raises DataError when the data have changed since the run began.
     """
-    from expander.commands.search import backend_of
+    from expander.commands.running import backend_of
     from expander.data.sources import open_data
     from expander.errors import DataError
     from expander.tries import try_out

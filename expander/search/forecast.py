@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from expander.records import Problem
@@ -20,7 +21,8 @@ FORWARD_SHARE = 1 / 3
 class Pace:
     """Seconds of a trial: fixed + clips * (per_clip + per_mac * multiply-adds), on one worker.
 
-    videos: in the validation list. parallel: trials at a time.
+    videos: in the validation list. parallel: trials at a time. per_round: seconds until the workers of
+    a round of trials are there.
     """
 
     fixed: float
@@ -28,12 +30,21 @@ class Pace:
     per_mac: float
     videos: int
     parallel: int
+    per_round: float = 0.0
 
-    def seconds(self, problem: Problem, macs: float) -> float:
-        """Of one trial of a spec of `macs` multiply-adds."""
+    def seconds(self, problem: Problem, macs: float, trained: int | None = None) -> float:
+        """Of one trial of a spec of `macs` multiply-adds; trained: its clips, if not those of the recipe."""
         recipe = problem.space.proxy
-        clips = recipe.steps * recipe.batch + FORWARD_SHARE * self.videos * recipe.views
+        trained = recipe.steps * recipe.batch if trained is None else trained
+        clips = trained + FORWARD_SHARE * self.videos * recipe.views
         return self.fixed + clips * (self.per_clip + self.per_mac * macs)
+
+    def of_round(self, problem: Problem, macs: Sequence[float]) -> float:
+        """Of trials of so many multiply-adds each, as many at a time as there is room for."""
+        if not macs:
+            return 0.0
+        together = sum(self.seconds(problem, each) for each in macs)
+        return self.per_round + together / min(self.parallel, len(macs))
 
     def scaled(self, factor: float) -> Pace:
         """The same pace corrected by what was seen."""
@@ -64,10 +75,7 @@ def forecast(problem: Problem, state: State, cost_of: CostOf, pace: Pace) -> For
     expansions, reached, macs = _expansions(problem, state, now, cost_of)
     last = [[macs * problem.target / reached] * seeds] if reached > problem.target else []
     rounds = [*first, *expansions, *last]
-    seconds = sum(
-        sum(pace.seconds(problem, macs) for macs in trials_macs) / min(pace.parallel, len(trials_macs))
-        for trials_macs in rounds
-    )
+    seconds = sum(pace.of_round(problem, macs) for macs in rounds)
     count = sum(map(len, rounds))
     return Forecast(len(expansions), count, seconds, count * cost_of(now).params * BYTES_PER_PARAM)
 

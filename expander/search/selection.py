@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from expander.bits import unpack_bits
 from expander.config import Selection
 from expander.records import Candidate, Standing, TrialFailure, TrialResult
 from expander.spec import AXES
@@ -32,9 +33,7 @@ class Arm:
 
 def correctness(results: Sequence[TrialResult]) -> Floats:
     """(seeds, videos) of 0 and 1 from the results of one candidate."""
-    packed = [bytes.fromhex(r.correct.ljust(len(r.correct) + len(r.correct) % 2, "0")) for r in results]
-    rows = [np.unpackbits(np.frombuffer(row, np.uint8)) for row in packed]
-    return np.array([bits[: r.videos] for bits, r in zip(rows, results, strict=True)], dtype=np.float64)
+    return np.array([unpack_bits(r.correct, r.videos) for r in results], dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,169 @@
+"""A search from its run folder on: resumed, run, stopped, shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from expander.errors import DataError, TargetError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from expander.backends.base import Backend
+    from expander.config import BackendConfig, Budget
+    from expander.records import RunStarted
+    from expander.reuse import Known
+    from expander.search.controller import State
+    from expander.search.forecast import Pace
+    from expander.store import Run
+
+BUDGET = {"max_hours": "hours", "max_trials": "trials", "max_gpu_hours": "gpu_hours"}
+PLACES = {"backend": "kind", "ray_address": "address", "gpus_per_trial": "gpus_per_trial"}
+"""Options that a resumed run takes too: where it goes on does not change what comes of it."""
+
+
+def known_results(names: Sequence[str]) -> dict[str, Known]:
+    """The results of the runs to reuse, by key; of several runs the first counts."""
+    from expander.commands.references import find_run
+    from expander.reuse import results
+
+    found: dict[str, Known] = {}
+    for name in reversed(names):
+        found |= results(find_run(name))
+    return found
+
+
+def resume(options: dict[str, Any]) -> None:
+    """Goes on with the run of --run."""
+    from expander.commands.foretelling import foretell
+    from expander.commands.references import find_run
+    from expander.data.sources import open_data
+    from expander.engine import started, state_of
+    from expander.latency import prices
+    from expander.preparation import measured_pace
+
+    run = find_run(options["name"])
+    known = known_results(options["reuse"])
+    with run.locked():
+        run.cut_torn_line()
+        start = _moved(started(run), options)
+        if (state := state_of(run)).finished:
+            show(run, state)
+            return
+        data = open_data(start.data)
+        if data.fingerprint != start.data_fingerprint:
+            raise DataError(f"{run.folder}: the data set has changed since the run began; start another run")
+        price = prices(start.problem, run.folder, start.backend.cpus_per_trial)
+        pace = measured_pace(start.problem, start.backend, len(data.val), price, data, start.data)
+        foretell("ahead", start.problem, state, pace, price)
+        go(run, start, pace, known)
+
+
+def _moved(start: RunStarted, options: dict[str, Any]) -> RunStarted:
+    """With the budget and the place that the options of a resumed run name."""
+    try:
+        backend = replace(start.backend, **_given(options, PLACES))
+        budget = replace(start.budget, **_given(options, BUDGET))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return replace(start, backend=backend, budget=budget)
+
+
+def _given(options: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    return {key: options[name] for name, key in names.items() if options[name] is not None}
+
+
+def go(run: Run, start: RunStarted, pace: Pace, known: dict[str, Known]) -> None:
+    """Searches to the end, or until it is stopped, and shows what came of it. The caller holds the lock."""
+    from expander.commands.interruption import Interruption
+    from expander.commands.narration import Narrator
+    from expander.commands.progress import Counter
+    from expander.data.sources import fill_cache, open_data
+    from expander.engine import Stop, state_of
+    from expander.engine import search as run_search
+    from expander.latency import prices
+
+    click.echo(f"run: {run.folder}")
+    with Counter("decoding the videos (once)", "video") as counter:
+        fill_cache(open_data(start.data), start.data, counter)
+    cost_of = prices(start.problem, run.folder, start.backend.cpus_per_trial)
+    narrator = Narrator(start.problem, pace, cost_of, state_of(run))
+    stop = Stop(run)
+    try:
+        with Interruption(stop, start.budget.hours) as interruption:
+            try:
+                with narrator, backend_of(start.backend) as entered:
+                    state = run_search(run, entered, narrator, stop, start.budget, known)
+            except KeyboardInterrupt:
+                state = state_of(run)
+    finally:
+        stop.clear()
+    narrator.conclude(state.finished is not None)
+    if interruption.code and state.finished is None:
+        click.echo(f"stopped; nothing finished is lost, go on with: {_again(run)}", err=True)
+        raise SystemExit(interruption.code)
+    show(run, state, stop.reason, start.budget)
+
+
+def backend_of(config: BackendConfig) -> Backend:
+    """Where trials run, as set."""
+    if config.kind == "inline":
+        from expander.backends.inline import InlineBackend
+
+        return InlineBackend()
+    from expander.backends.ray_tune import RayBackend
+
+    return RayBackend(config)
+
+
+def _again(run: Run) -> str:
+    return f"expander search --run {run.folder.name} --resume"
+
+
+def show(run: Run, state: State, reason: str = "", budget: Budget | None = None) -> None:
+    """The trajectory, where its files are, what was spent, and the last line.
+
+    reason: why an unfinished search stopped. Raises TargetError for one that failed or ran out of its
+    budget, SystemExit for one that finished with failures.
+    """
+    from expander.commands.foretelling import spent_text
+    from expander.commands.results import draw
+    from expander.report.tables import trajectory_text
+    from expander.search.accounting import total
+
+    click.echo(trajectory_text(run))
+    if state.path:
+        click.echo(f"figure: {draw(run)}\nspec: {run.folder / 'specs' / 'final.yaml'}")
+    click.echo(spent_text(total(run.events())))
+    if state.finished is None:
+        raise TargetError(f"{reason}{_limits(budget)}, the target is not reached; "
+                          f"go on with: {_again(run)}{_more(budget)}")  # fmt: skip
+    _conclude(run, state)
+
+
+def _limits(budget: Budget | None) -> str:
+    given = _set(budget)
+    return f" ({', '.join(f'{option} {value:g}' for option, value in given)})" if given else ""
+
+
+def _more(budget: Budget | None) -> str:
+    return "".join(f" {option} MORE" for option, _ in _set(budget))
+
+
+def _set(budget: Budget | None) -> list[tuple[str, float]]:
+    values = ((option, getattr(budget, key, None)) for option, key in BUDGET.items())
+    return [(f"--{option.replace('_', '-')}", value) for option, value in values if value is not None]
+
+
+def _conclude(run: Run, state: State) -> None:
+    """The last line, and the exit code of a run that ended badly or with failures."""
+    assert state.finished is not None
+    if state.finished.outcome == "failed":
+        raise TargetError(f"{state.finished.reason}; the journal {run.journal} keeps what was done")
+    click.echo(f"{state.finished.outcome}: {state.finished.reason}")
+    if state.failures:
+        click.echo(f"{state.failures} trials failed; see {run.journal}", err=True)
+        raise SystemExit(4)
