@@ -11,6 +11,7 @@ more. Trials that went through rungs count once, by the steps they were trained 
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,16 +78,18 @@ def gather(runs: Iterable[Run]) -> tuple[Problem, Table]:
 
 def rules(table: Table, total: int) -> dict[str, Selection]:
     """The rules that this table may answer; total: steps of a whole trial."""
-    seeds = 1 + max(seed for _, seed, _ in table)
-    first = min(2, seeds)
+    counts = Counter(spec for spec, _, until in table if until is None)
+    seeds, most = min(counts.values()), max(counts.values())
     steps = {until for _, _, until in table if until is not None}
     found = {
         "argmax, one seed": Selection(score="accuracy", confidence=1e-9),
         "accuracy with ties, one seed": Selection(score="accuracy"),
         "gain per doubling, one seed": Selection(),
-        f"gain per doubling, {seeds} seeds": Selection(seeds=seeds),
-        f"racing, {first} to {seeds} seeds": Selection(seeds=first, max_seeds=seeds),
     }
+    if seeds > 1:
+        found[f"gain per doubling, {seeds} seeds"] = Selection(seeds=seeds)
+    if most > 2:
+        found[f"racing, 2 to {most} seeds"] = Selection(seeds=2, max_seeds=most)
     if steps:
         shares = tuple(step / total for step in sorted(steps))
         found["gain per doubling with rungs, one seed"] = Selection(rungs=shares)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from expander.config import BackendConfig, Budget, DataConfig, Selection, TrainRecipe
 from expander.errors import UsageError
-from expander.space import SearchSpace, recipe_file, space_file
-from expander.strict_yaml import Position, build, did_you_mean, parse
+from expander.space import SearchSpace, recipe_file, space_file, split_selection
+from expander.strict_yaml import Position, build, did_you_mean, parse, read_yaml
 
 SECTIONS = {"selection": Selection, "data": DataConfig, "backend": BackendConfig, "budget": Budget}
 SPACE_SECTIONS = ("proxy", "axes", "base", "step_factor")
@@ -35,16 +34,19 @@ def load_settings(
     given: by section, what other options said; an override wins. Raises UsageError naming the
     file:line:column or the `--set` at fault.
     """
-    value, places = _parsed(space_file(space))
+    whole, positions = read_yaml(space_file(space))
+    value, chosen, below = split_selection(whole, positions)
     values: dict[str, Any] = {"space": value}
-    where: dict[str, Position] = {"space": places}
+    where: dict[str, Position] = {"space": positions}
     for name in SECTIONS:
         values[name] = {k: v for k, v in given.get(name, {}).items() if v is not None}
         where[name] = {(): name}
+    if below:
+        values["selection"], where["selection"] = chosen, below
     for override in overrides:
         _override(override, values, where)
     built: dict[str, Any] = {name: build(kind, values[name], where[name]) for name, kind in SECTIONS.items()}
-    return Settings(space=build(SearchSpace, value, places), **built)
+    return Settings(space=build(SearchSpace, value, positions), **built)
 
 
 def load_training(
@@ -55,7 +57,7 @@ def load_training(
     given: by section (`train`, `data`, `backend`), what other options said; an override wins.
     Raises UsageError naming the file:line:column or the `--set` at fault.
     """
-    value, places = _parsed(recipe_file(recipe))
+    value, places = read_yaml(recipe_file(recipe))
     if value is not None and not isinstance(value, dict):
         raise UsageError(f"{places[()]}: a recipe is lines of `key: value`")
     values: dict[str, Any] = {"train": value or {}, "data": {}, "backend": {}}
@@ -72,15 +74,6 @@ def load_training(
         build(DataConfig, values["data"], where["data"]),
         build(BackendConfig, values["backend"], where["backend"]),
     )
-
-
-def _parsed(file: Path) -> tuple[Any, Position]:
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise UsageError(f"{file}: cannot be read: {reason}") from None
-    return parse(text, str(file))
 
 
 def _override(text: str, values: dict[str, Any], where: dict[str, Position]) -> None:
