@@ -10,6 +10,7 @@ all the while. Nothing is asserted about absolute time.
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import tempfile
 import time
@@ -56,6 +57,17 @@ class Instant:
             report(result)
 
 
+def fsync_seconds(file: Path, count: int = 200) -> float:
+    """Of one short append that is on the disk when it returns."""
+    begun = time.perf_counter()
+    for _ in range(count):
+        with file.open("ab") as opened:
+            opened.write(b"x" * 400)
+            opened.flush()
+            os.fsync(opened.fileno())
+    return (time.perf_counter() - begun) / count
+
+
 def main() -> None:
     """Runs the search and prints one line a quantity."""
     parser = argparse.ArgumentParser()
@@ -78,9 +90,11 @@ def main() -> None:
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         trials = total(run.events()).trials
         size = run.journal.stat().st_size
+        disk = fsync_seconds(Path(folder) / "appended")
     assert state.finished is not None
     print(f"trials {trials}, steps {len(state.path)}, journal {size / 1e6:.1f} MB")
-    print(f"engine {1000 * seconds / trials:.3f} ms a trial ({1000 * cpu / trials:.3f} ms of it CPU)")
+    print(f"engine {1000 * seconds / trials:.3f} ms a trial ({1000 * cpu / trials:.3f} ms of it CPU, "
+          f"{1000 * disk:.3f} ms a durable append to this disk)")
     memory = f"memory {before / 1024:.0f} MB before, {after / 1024:.0f} MB at most"
     print(f"{memory}; metrics {given.metrics_mb:g} MB")
 

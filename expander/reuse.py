@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from expander.config import Recipe
@@ -29,9 +30,14 @@ def key_of(trial: Trial, recipe: Recipe, data_fingerprint: str, classes: tuple[s
     """
     spec = trial.spec
     until = trial.until if trial.until is not None and trial.until < recipe.steps else None
-    facts = [TRAINING, spec.sizes, spec.base.head_width, asdict(recipe), data_fingerprint, classes,
+    facts = [TRAINING, spec.sizes, spec.base.head_width, _text(recipe), data_fingerprint, classes,
              trial.seed, until]  # fmt: skip
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+@cache
+def _text(recipe: Recipe) -> str:
+    return json.dumps(asdict(recipe), sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)

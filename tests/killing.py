@@ -86,7 +86,8 @@ def go(kills: int, seed: int, options: list[str]) -> dict[str, object]:
     rng, run, done, orphans = random.Random(seed), 0, 0, set[str]()
     finished = []
     while done < kills or not finished or finished[-1] != f"cut{run}":
-        pid = start(arguments_of(f"cut{run}", options))
+        arguments, since = arguments_of(f"cut{run}", options), time.monotonic()
+        pid = start(arguments)
         status = wait(pid, rng.uniform(0, 1.2 * length) if done < kills else 600)
         if status is None:
             os.kill(pid, signal.SIGKILL)
@@ -98,6 +99,8 @@ def go(kills: int, seed: int, options: list[str]) -> dict[str, object]:
             orphans.update(left)
         elif status == 0:
             finished.append(f"cut{run}")
+            if "--resume" not in arguments:  # the machine has become quieter
+                length = min(length, time.monotonic() - since)
             run += done < kills
         else:
             raise SystemExit(f"exit status {status}: {Path('search.log').read_text()[-2000:]}")

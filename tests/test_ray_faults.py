@@ -187,7 +187,7 @@ def cluster(environment: dict[str, str], tmp_path: Path) -> Iterator[Cluster]:
     made.script.communicate("\n", timeout=LIMIT)
 
 
-def test_a_node_lost_in_a_step_costs_nothing_and_a_missing_data_path_names_its_node(
+def test_a_node_lost_in_a_step_costs_nothing(
     cluster: Cluster, micro: list[str], tmp_path: Path, whole: list[str]
 ) -> None:
     shared = tmp_path / "shared"

@@ -120,6 +120,8 @@ class RayBackend:
             }
         handler = signal.getsignal(signal.SIGTERM)
         ray.init(logging_level=logging.ERROR, **options)
+        # Tune prints the traceback of every worker that dies; ray_listener tells it in a line.
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         # Ray puts its own in place, which dies with a C++ stack trace.
         with contextlib.suppress(ValueError):  # only the main thread has handlers
             signal.signal(signal.SIGTERM, handler)
