@@ -172,6 +172,8 @@ def test_faults_of_a_training_are_one_line_with_their_exit_code(
     fails: Fail, small: list[str], tmp_path: Path
 ) -> None:
     assert "the loss is" in fails(4, *small, "--run", "nan", "--set=train.lr=1e30")
+    ended = TrainingFolder(tmp_path / "runs" / "nan").read()
+    assert (ended.state, "the loss is" in ended.reason) == ("stopped", True)
     assert "runs/nan exists; go on with --resume" in fails(2, *small, "--run", "nan")
     assert "runs/nan trains another spec" in fails(2, "train", "x2d", "--run", "nan", "--resume")
     record = tmp_path / "runs" / "nan" / "training.json"

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from expander.commands.metrics_log import open_log
 from expander.config import BackendConfig, DataConfig, TrainRecipe
 from expander.data.dataset import Batch, training_order
 from expander.errors import DataError, UsageError
@@ -132,6 +133,23 @@ def test_rows_after_a_checkpoint_and_torn_lines_are_cut(tmp_path: Path) -> None:
     folder.metrics.write_text("{}\nno json\n{}\n")
     with pytest.raises(DataError, match=r"metrics\.jsonl:2: not a row of metrics"):
         folder.rows()
+
+
+def test_metrics_go_to_csv_and_to_event_files_too(tmp_path: Path) -> None:
+    folder = TrainingFolder(tmp_path)
+    rows = [{"epoch": 1, "step": 1, "loss": 2.5}, {"epoch": 1, "step": 1, "val_loss": 2.0, "video_top1": 0.5}]
+    for form in ("csv", "tensorboard", ""):
+        log = open_log(form, folder)  # type: ignore[arg-type]
+        for row in rows:
+            if form == "csv":
+                folder.append(row)
+            log.add(row)
+        log.close()
+    table = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert table == ["epoch,step,loss,lr,clips_per_second,data_wait,val_loss,video_top1",
+                     "1,1,2.5,,,,,", "1,1,,,,,2.0,0.5"]  # fmt: skip
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    assert b"video_top1" in events.read_bytes()
 
 
 def test_a_training_is_another_one_by_classes_data_spec_recipe_and_seed(tmp_path: Path) -> None:

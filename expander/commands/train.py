@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from expander.commands import videos
-from expander.errors import UsageError
+from expander.errors import ExpanderError, UsageError
 
 if TYPE_CHECKING:
     from expander.commands.training_progress import Reporter
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 FRESH_ONLY = (*videos.OPTIONS, "recipe", "init", "epochs", "batch", "seed", "overfit_batches", "gpus",
               "workers_ddp", "log", "overrides")  # fmt: skip
-LEAST_FREE = 50e6
-"""Bytes that must be free on the disk before a training begins, besides what it will write."""
-
 
 @click.command()
 @click.argument("spec", required=False)
@@ -134,7 +131,11 @@ def _go(training: Training, folder: TrainingFolder, data: VideoData) -> None:
         fill_cache(data, training.data, counter)
     with Reporter(training, folder) as reporter:
         run = _together if training.workers > 1 else _alone
-        training = run(training, folder, reporter)
+        try:
+            training = run(training, folder, reporter)
+        except ExpanderError as error:
+            folder.write(replace(folder.read(), state="stopped", reason=str(error)))
+            raise
     _conclude(training, folder)
 
 

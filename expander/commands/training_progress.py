@@ -32,7 +32,6 @@ class Reporter:
         self.log = open_log(training.log, folder)
         self.bar: Any = None
         self.told, self.warned, self.loss = time.monotonic(), False, float("nan")
-        self.latest: Pace | None = None
 
     def __enter__(self) -> Reporter:
         return self
@@ -44,7 +43,6 @@ class Reporter:
 
     def step(self, pace: Pace, loss: float) -> None:
         """See fitting.Watcher."""
-        self.latest = pace
         if sys.stderr.isatty():
             self._draw(pace, loss)
 
@@ -59,9 +57,10 @@ class Reporter:
             return
         self.loss = row["loss"]
         self._warn(row)
-        if not sys.stderr.isatty() and time.monotonic() - self.told > QUIET_SECONDS:
-            left = f", {duration(self.latest.seconds_left)} left" if self.latest else ""
-            self._say(f"{self._head(row)} loss {row['loss']:.3f}, {speed(row)}{left}")
+        if self.bar is None and time.monotonic() - self.told > QUIET_SECONDS:
+            clips = (self.training.steps - row["step"]) * self.training.recipe.batch
+            left = duration(clips / max(1e-9, row["clips_per_second"]))
+            self._say(f"{self._head(row)} loss {row['loss']:.3f}, {speed(row)}, {left} left")
 
     def _head(self, row: Row) -> str:
         at = f"epoch {row['epoch']}/{self.training.recipe.epochs} step {row['step']}/{self.training.steps}:"
