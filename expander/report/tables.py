@@ -198,6 +198,7 @@ def _placed(standing: Standing | None, chosen: StepChosen | None) -> Row:
         "high": standing.high,
         "tie": standing.tied,
         "chosen": standing.axis == chosen.winner.axis,
+        "reason": "" if (rung := getattr(standing, "until", None)) is None else f"stopped at step {rung}",
     }
 
 
