@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from expander.records import (
@@ -45,6 +46,7 @@ class Mark:
     folder: str
 
 
+@cache
 def mark(trial: str) -> Mark:
     """Reads a trial's id; one of an unknown form is a trial of an axis without a name."""
     found = TRIAL_ID.fullmatch(trial)
@@ -66,7 +68,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A planned step: its trials, how those that ended came out by id, and the decision if there is one."""
+    """A planned step: how its trials came out, by id, and the decision if there is one.
+
+    trials: all of them, where it is the last step and undecided.
+    """
 
     plan: StepPlanned
     time: datetime
@@ -159,27 +164,15 @@ def _steps(entries: list[tuple[Any, datetime]], problem: Problem | None) -> Iter
         match event:
             case StepPlanned():
                 if plan is not None:
-                    yield _step(*plan, problem, ended)
+                    yield Step(*plan, (), ended)
                 plan, ended = (event, time), {}
             case TrialFinished(result=outcome) | TrialFailed(failure=outcome):
                 ended[outcome.trial] = Ended(outcome, time)
             case StepChosen() if plan is not None:
-                yield _step(*plan, problem, ended, event, time)
+                yield Step(*plan, (), ended, event, time)
                 plan = None
     if plan is not None:
-        yield _step(*plan, problem, ended)
-
-
-def _step(
-    plan: StepPlanned,
-    time: datetime,
-    problem: Problem | None,
-    ended: dict[str, Ended],
-    chosen: StepChosen | None = None,
-    chosen_at: datetime | None = None,
-) -> Step:
-    wanted = trials(problem, plan) if problem else ()
-    return Step(plan, time, wanted, ended, chosen, chosen_at)
+        yield Step(*plan, trials(problem, plan[0]) if problem else (), ended)
 
 
 def _provenance(run: Run) -> dict[str, Any]:

@@ -7,7 +7,7 @@ Every function takes any number of runs (or their `history`, read once) and give
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -24,16 +24,12 @@ Row = dict[str, Any]
 
 def steps(*runs: Run | History) -> pd.DataFrame:
     """One row a decided step: the trajectory. Columns: `columns.STEPS`."""
-    rows = ({"run": h.name, **row} for h in map(history, runs) for row in map(_step, h.path))
-    return columns.frame(rows, columns.STEPS)
+    return columns.frame(_rows(runs, lambda step: [_step(step)] if step.chosen else []), columns.STEPS)
 
 
 def trials(*runs: Run | History) -> pd.DataFrame:
     """One row a training, those still to run too. Columns: `columns.TRIALS`."""
-    rows = (
-        {"run": h.name, **row} for h in map(history, runs) for step in h.steps for row in _trials(step)
-    )
-    return columns.frame(rows, columns.TRIALS)
+    return columns.frame(_rows(runs, _trials), columns.TRIALS)
 
 
 def decisions(*runs: Run | History) -> pd.DataFrame:
@@ -41,10 +37,15 @@ def decisions(*runs: Run | History) -> pd.DataFrame:
 
     Candidates of an undecided step come with what is known of them; rejected axes with their reason.
     """
-    rows = (
-        {"run": h.name, **row} for h in map(history, runs) for step in h.steps for row in _decision(step)
-    )
-    return columns.frame(rows, columns.DECISIONS)
+    return columns.frame(_rows(runs, _decision), columns.DECISIONS)
+
+
+def _rows(runs: Sequence[Run | History], of_step: Callable[[Step], Iterable[Row]]) -> Iterator[Row]:
+    """The rows of every step of every run, with the run's name."""
+    for past in map(history, runs):
+        name = past.name
+        for step in past.steps:
+            yield from ({"run": name, **row} for row in of_step(step))
 
 
 def frontier(*runs: Run | History) -> pd.DataFrame:
@@ -198,6 +199,7 @@ def _placed(standing: Standing | None, chosen: StepChosen | None) -> Row:
         "high": standing.high,
         "tie": standing.tied,
         "chosen": standing.axis == chosen.winner.axis,
+        "reason": "" if (rung := getattr(standing, "until", None)) is None else f"stopped at step {rung}",
     }
 
 
