@@ -20,10 +20,10 @@ WEIGHT_PROGRAMS = 128
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _forward(
+def _forward(  # type: ignore[no-untyped-def]
     x, w, y, T, H, W, G, V, C,
     KT: tl.constexpr, K: tl.constexpr, S: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     row, block = tl.program_id(0), tl.program_id(1)
     c = tl.program_id(2) * BLOCK_C + tl.arange(0, BLOCK_C)
     v = block * BLOCK_P + tl.arange(0, BLOCK_P)
@@ -39,7 +39,8 @@ def _forward(
             for kw in tl.static_range(K):
                 column = v * S + kw - K // 2
                 mask = (column >= 0) & (column < columns) & (v < V)
-                value = tl.load(base + column[:, None] * C + c[None, :], mask[:, None] & (c < C)[None, :], 0.0)
+                place = base + column[:, None] * C + c[None, :]
+                value = tl.load(place, mask[:, None] & (c < C)[None, :], 0.0)
                 tap = tl.load(w + ((kt * K + kh) * K + kw) * C + c, c < C, 0.0)
                 total += value.to(tl.float32) * tap.to(tl.float32)[None, :]
     place = y + (row.to(tl.int64) * V + v[:, None]) * C + c[None, :]
@@ -47,10 +48,10 @@ def _forward(
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _input_gradient(
+def _input_gradient(  # type: ignore[no-untyped-def]
     dy, w, dx, T, H, W, G, V, C,
     KT: tl.constexpr, K: tl.constexpr, S: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     row, block = tl.program_id(0), tl.program_id(1)
     c = tl.program_id(2) * BLOCK_C + tl.arange(0, BLOCK_C)
     column = block * BLOCK_P + tl.arange(0, BLOCK_P)
@@ -77,10 +78,10 @@ def _input_gradient(
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _weight_gradient(
+def _weight_gradient(  # type: ignore[no-untyped-def]
     x, dy, parts, positions, T, H, W, G, V, C,
     KT: tl.constexpr, K: tl.constexpr, S: tl.constexpr, BLOCK_P: tl.constexpr, BLOCK_C: tl.constexpr,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """parts (programs, KT * K * K, C): one row of taps and a share of the positions for each program."""
     program, taps = tl.program_id(0), tl.program_id(1)
     c = tl.program_id(2) * BLOCK_C + tl.arange(0, BLOCK_C)
@@ -93,8 +94,8 @@ def _weight_gradient(
         v, g, frame = p % V, p // V % G, p // (V * G)
         t, h = frame % T + kt - KT // 2, g * S + kh - K // 2
         inside = (p < positions) & (t >= 0) & (t < T) & (h >= 0) & (h < H)
-        d = tl.load(dy + p.to(tl.int64)[:, None] * C + c[None, :], (p < positions)[:, None] & (c < C)[None, :], 0.0)
-        d = d.to(tl.float32)
+        place = dy + p.to(tl.int64)[:, None] * C + c[None, :]
+        d = tl.load(place, (p < positions)[:, None] & (c < C)[None, :], 0.0).to(tl.float32)
         base = ((frame + kt - KT // 2).to(tl.int64) * H + h) * W + v * S
         place, columns = x + base[:, None] * C + c[None, :], v * S
         mask = inside[:, None] & (c < C)[None, :]
