@@ -41,6 +41,9 @@ HOMES = {
     "yaml": {"preparation.py", "space.py", "strict_yaml.py"},
     "tensorboardX": {"commands/metrics_log.py"},
     "jinja2": {"report/page.py"},
+    "numba": {"model/compiled.py", "model/lanes.py"},
+    "llvmlite": {"model/lanes.py"},
+    "triton": {"model/kernels_triton.py"},
 }
 NO_TORCH = ("spec.py", "strict_yaml.py", "config.py", "space.py", "settings.py", "records.py", "store.py",
             "engine.py", "search", "report", "data/sampling.py", "data/annotations.py", "data/readers.py",

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from expander.model.blocks import STEM_TAPS, Block, Head, SqueezeExcite, Stem
-from expander.model.depthwise import depthwise, temporal
+from expander.model.depthwise import depthwise, enabled, installed, temporal
 
 
 def usable(x_NCTHW: Tensor) -> bool:
@@ -25,6 +25,8 @@ def usable(x_NCTHW: Tensor) -> bool:
     return (
         x_NCTHW.device.type == "cpu"
         and x_NCTHW.dtype in (torch.float32, torch.float64)
+        and enabled()
+        and installed("numba")
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled("cpu")
@@ -54,7 +56,8 @@ def _stem(stem: Stem, x_NCTHW: Tensor) -> Tensor:
     if frames == 1:  # only the middle tap sees a frame: both convolutions are one
         weight = weight * stem.conv_t.weight[:, :, STEM_TAPS // 2]
     y_FCHW = F.conv2d(x_FHWC.permute(0, 3, 1, 2), weight, None, 2, 1)
-    y_NTHWC = y_FCHW.permute(0, 2, 3, 1).contiguous().unflatten(0, (clips, frames))
+    y_NTHWC = y_FCHW.permute(0, 2, 3, 1).contiguous()
+    y_NTHWC = y_NTHWC.view(clips, frames, *y_NTHWC.shape[1:])
     if frames == 1:
         return norm_relu(y_NTHWC, stem.bn, moments(y_NTHWC))
     y_NTHWC, found = temporal(y_NTHWC, stem.conv_t.weight)

@@ -1,18 +1,88 @@
 """Channel-wise convolution with its own backward: the one entry to the kernels.
 
+`convolve` is for networks of plain layers: Triton on a GPU, else the library. `depthwise` and `temporal`
+are for the CPU layout of `cpu`. EXPANDER_KERNELS=reference turns all of them off: the library alone.
+
 Shapes: N clips, T frames, H height, W width, C channels, F = N * T frames.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib.util
+import logging
+import os
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from expander.errors import UsageError
 
 GROUPS = 16
 """Sums that a gradient of a weight is made of: enough for as many threads, and the same for any number."""
+
+VARIABLE = "EXPANDER_KERNELS"
+CHOICES = ("own", "reference")
+TRITON_KINDS = (torch.float32, torch.bfloat16, torch.float16)
+log = logging.getLogger(__name__)
+
+
+def enabled() -> bool:
+    """Whether our kernels are wanted. Raises UsageError for a value of EXPANDER_KERNELS that is none."""
+    wanted = os.environ.get(VARIABLE, "own")
+    if wanted not in CHOICES:
+        raise UsageError(f"{VARIABLE}={wanted}: neither {' nor '.join(CHOICES)}")
+    return wanted == "own"
+
+
+@functools.cache
+def installed(package: str) -> bool:
+    """Whether what compiles the kernels is there; says it once when not."""
+    if importlib.util.find_spec(package) is not None:
+        return True
+    log.warning("%s is not installed: convolutions by the library, several times slower", package)
+    return False
+
+
+def convolve(conv: nn.Conv3d, x_NCTHW: Tensor) -> Tensor:
+    """conv(x) of a channel-wise convolution (3x3x3 or 5x1x1, padded to keep T), channels-last on a GPU."""
+    if not (x_NCTHW.is_cuda and enabled() and _eager() and installed("triton")):
+        y: Tensor = conv(x_NCTHW)
+        return y
+    kind = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else x_NCTHW.dtype
+    if kind not in TRITON_KINDS:
+        return conv(x_NCTHW)  # type: ignore[no-any-return]
+    x_NTHWC = x_NCTHW.to(kind).permute(0, 2, 3, 4, 1).contiguous()
+    y = _OnGpu.apply(x_NTHWC, conv.weight.to(kind), conv.stride[1])  # type: ignore[no-untyped-call]
+    if conv.bias is not None:
+        y = y + conv.bias.to(kind)
+    return y.permute(0, 4, 1, 2, 3)
+
+
+def _eager() -> bool:
+    """Not traced, exported or compiled: those get standard layers."""
+    return not torch.jit.is_tracing() and not torch.compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
+
+
+class _OnGpu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+        from expander.model import kernels_triton
+
+        ctx.save_for_backward(x, weight)
+        ctx.stride = stride
+        return kernels_triton.forward(x, weight, stride)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, None]:
+        from expander.model import kernels_triton
+
+        (x, weight), dy = ctx.saved_tensors, dy.contiguous()
+        dx = kernels_triton.input_gradient(dy, weight, ctx.stride, tuple(x.shape))
+        return dx, kernels_triton.weight_gradient(x, dy, weight, ctx.stride), None
 
 
 def depthwise(x_NTHWC: Tensor, weight: Tensor, stride: int) -> tuple[Tensor, Tensor]:

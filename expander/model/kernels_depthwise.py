@@ -146,7 +146,8 @@ def scatter_row(dy, w, k, dx, one, other, out, W, V, C, c, n, fresh):  # type: i
     `other` by the one six taps before it (-1: none). Even columns are read once, odd ones twice."""
     l0, l1, l2 = load(w, k * C + c, n), load(w, (k + 1) * C + c, n), load(w, (k + 2) * C + c, n)
     m, before, nx = n if other >= 0 else 0, max(k - 6, 0), 0 if fresh else n
-    o0, o1, o2 = load(w, before * C + c, m), load(w, (before + 1) * C + c, m), load(w, (before + 2) * C + c, m)
+    o0, o1 = load(w, before * C + c, m), load(w, (before + 1) * C + c, m)
+    o2 = load(w, (before + 2) * C + c, m)
     first, second, to = one * V * C + c, max(other, 0) * V * C + c, out * W * C + c
     left, far_left = load(dy, first, n), load(dy, second, m)
     for i in range((W + 1) // 2):

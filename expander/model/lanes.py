@@ -33,7 +33,7 @@ class Lanes(types.Type):  # type: ignore[misc]
         self.dtype = dtype
 
 
-@register_model(Lanes)  # type: ignore[untyped-decorator]
+@register_model(Lanes)
 class LanesModel(models.PrimitiveModel):  # type: ignore[misc]
     """Kept in one vector register (LLVM splits it where registers are narrower)."""
 
@@ -163,7 +163,7 @@ def exp(_: Any, lanes: Any) -> tuple[Any, Lowered]:
 
 
 def _operator(symbol: Any, instruction: str) -> None:
-    @infer_global(symbol)  # type: ignore[untyped-decorator]
+    @infer_global(symbol)
     class Typing(ConcreteTemplate):  # type: ignore[misc]
         cases = [signature(kind, kind, kind) for kind in KINDS]
 

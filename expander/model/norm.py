@@ -65,8 +65,8 @@ def conv_norm_relu(
         y = F.linear(x_NTHWC, weight)
         table = _table(norm, y, moments(y) if norm.training else None, BY_NORM)
         return _affine(y, table, rest, relu, y)
-    y = _ConvNormRelu.apply(x_NTHWC, weight, norm.weight, norm.bias, rest, norm, relu, None)  # type: ignore[no-untyped-call]
-    return y
+    z: Tensor = _ConvNormRelu.apply(x_NTHWC, weight, norm.weight, norm.bias, rest, norm, relu, None)  # type: ignore[no-untyped-call]
+    return z
 
 
 def norm_silu(
@@ -123,7 +123,8 @@ class _ConvNormRelu(torch.autograd.Function):
         mask = NO_RELU if not relu else BY_NORM if rest is None else BY_RESULT
         table = _table(norm, u, moments(u) if found is None and norm.training else found, mask)
         y = _affine(u, table, rest, relu, torch.empty_like(u))
-        ctx.save_for_backward(x, weight, None if weight is None else u, y if rest is not None else None, table)
+        kept = None if weight is None else u, None if rest is None else y
+        ctx.save_for_backward(x, weight, *kept, table)
         ctx.batch = norm.training
         return y
 
@@ -157,7 +158,8 @@ def _gated_silu(
     """The result in y, the table, the gates; of squeeze-excite means, its input and hidden layer."""
     sizes, per = _sizes(x), x.shape[1]
     table = _table(norm, x, found, BY_NORM)
-    gates, inner = x.new_ones(1, sizes.channels), ()
+    gates = x.new_ones(1, sizes.channels)
+    inner: tuple[Tensor, ...] = ()
     if excite:
         means, squeezed = x.new_empty(2, x.shape[0], sizes.channels).unbind(0)
         kernels.squeeze(flat(found), flat(table), per, sizes.channels, flat(means), flat(squeezed))
@@ -192,11 +194,12 @@ class _NormSilu(torch.autograd.Function):
         launch(kernels.silu_sums, sizes.frames, *arrays, *ends)
         dgates, rows = torch.empty_like(gates), torch.empty_like(gates)
         kernels.gate_gradient(flat(sums), flat(table), flat(beta), per, sizes.channels, flat(dgates))
-        means, dmeans, dexcite = gates, torch.zeros_like(gates), ()
+        means, dmeans = gates, torch.zeros_like(gates)
+        dexcite: list[Tensor] = []
         if rest:
             means, (dmeans, *dexcite) = rest[0], _excite_backward(dgates, gates, *rest[1:])
-        arrays = flat(sums), flat(table), flat(gates), flat(means), flat(dmeans)
-        kernels.settle_silu(*arrays, ctx.batch, *ends, flat(k), flat(rows))
+        of_clips = flat(sums), flat(table), flat(gates), flat(means), flat(dmeans)
+        kernels.settle_silu(*of_clips, ctx.batch, *ends, flat(k), flat(rows))
         arrays = flat(x), flat(table), flat(gates), flat(k), flat(rows), flat(dx)
         launch(kernels.silu_gradient, sizes.frames, *arrays, *ends)
         return dx, k[0], k[1], None, None, *dexcite
