@@ -17,7 +17,6 @@ from expander.averages import WeightAverage, measure_statistics
 from expander.config import TrainRecipe
 from expander.data.dataset import Batch
 from expander.memory import memory_remedy, out_of_memory
-from expander.model.blocks import BatchNorm
 from expander.model.network import X3D
 from expander.model.synced import SyncedBatchNorm, synced
 from expander.spec import Base, Spec
@@ -75,7 +74,7 @@ def test_the_average_follows_its_recurrence_and_starts_quickly() -> None:
 
 
 def test_precise_statistics_are_the_mean_over_batches_and_keep_the_momentum() -> None:
-    norm = BatchNorm(3)
+    norm = nn.BatchNorm3d(3)
     norm.running_mean.fill_(99)
     clips = [torch.randn(4, 3, 2, 5, 5) * (n + 1) + n for n in range(3)]
     batches = [Batch(each, torch.zeros(4), ()) for each in clips]
@@ -91,7 +90,7 @@ def test_synced_batch_norm_of_one_process_is_batch_norm(tmp_path: Path) -> None:
     store = dist.FileStore(str(tmp_path / "store"), 1)
     dist.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
-        plain, shared = BatchNorm(3), SyncedBatchNorm(3)
+        plain, shared = nn.BatchNorm3d(3), SyncedBatchNorm(3)
         clips = torch.randn(4, 3, 2, 5, 5) * 3 + 1
         inputs = [clips.clone().requires_grad_(), clips.clone().requires_grad_()]
         for norm, given in zip((plain, shared), inputs, strict=True):

@@ -189,3 +189,19 @@ def test_an_exported_network_has_standard_convolutions() -> None:
     convolutions = sum(isinstance(module, nn.Conv3d) for module in net.modules())
     assert sum("aten.conv3d" in target for target in targets) == convolutions
     assert torch.allclose(program.module()(batch), net(batch))
+
+
+def test_without_momentum_the_running_statistics_are_the_mean_over_batches_on_both_paths() -> None:
+    ours, plain = tiny_net().train(), tiny_net().train()
+    plain.load_state_dict(ours.state_dict())
+    plain.plain = True
+    for network in (ours, plain):
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm3d):
+                module.momentum = None
+    torch.manual_seed(3)
+    for shown in (torch.randn(2, 3, 2, 16, 16), torch.randn(2, 3, 2, 16, 16) * 3):
+        for network in (ours, plain):
+            network(shown)
+    for (name, value), other in zip(ours.named_buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(value, other, rtol=1e-4, atol=1e-5, msg=name)

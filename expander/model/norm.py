@@ -92,14 +92,21 @@ def _table(norm: nn.BatchNorm3d, x: Tensor, found: Tensor | None, mask: int) -> 
             raise ValueError("batch norm in training needs more than one value per channel")
         assert norm.num_batches_tracked is not None
         norm.num_batches_tracked += 1
-    table, momentum = x.new_empty(ROWS, sizes.channels), norm.momentum
-    assert momentum is not None
+    table = x.new_empty(ROWS, sizes.channels)
     kernels.settle_norm(
         flat(table[:0] if found is None else found), flat(norm.weight), flat(norm.bias),
-        flat(running_mean), flat(running_var), momentum, norm.eps, norm.training, mask,
+        flat(running_mean), flat(running_var), _share(norm), norm.eps, norm.training, mask,
         sizes.positions, sizes.channels, flat(table),
     )  # fmt: skip
     return table
+
+
+def _share(norm: nn.BatchNorm3d) -> float:
+    """Of a batch in the running statistics; without momentum they are the mean over all batches."""
+    if norm.momentum is not None:
+        return norm.momentum
+    assert norm.num_batches_tracked is not None
+    return 1 / max(1, int(norm.num_batches_tracked))
 
 
 def _affine(x: Tensor, table: Tensor, rest: Tensor | None, relu: bool, y: Tensor) -> Tensor:

@@ -13,16 +13,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from expander.model.blocks import BatchNorm
+from expander.model.network import X3D
 
 
-class SyncedBatchNorm(BatchNorm):
-    """As BatchNorm; in training, mean and variance are those of all processes together."""
+class SyncedBatchNorm(nn.BatchNorm3d):
+    """As BatchNorm3d; in training, mean and variance are those of all processes together."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalises (N, C, ...) over all but C."""
         if not self.training or not dist.is_initialized():
-            return super().forward(input)
+            normed: Tensor = super().forward(input)
+            return normed
         x = input.float()
         dims = [0, *range(2, x.dim())]
         shape = (1, -1, *[1] * (x.dim() - 2))
@@ -67,9 +68,14 @@ def _total(value: Tensor) -> Tensor:
 
 
 def synced(network: nn.Module) -> nn.Module:
-    """`network` with every BatchNorm replaced by one that is synced; names and values stay."""
+    """`network` with every BatchNorm3d replaced by one that is synced; names and values stay.
+
+    The network then runs its plain layers: the kernels for CPUs have a norm of their own, of one process.
+    """
+    if isinstance(network, X3D):
+        network.plain = True
     for name, module in list(network.named_children()):
-        if isinstance(module, BatchNorm):
+        if isinstance(module, nn.BatchNorm3d):
             new = SyncedBatchNorm(module.num_features, module.eps, module.momentum)
             new.load_state_dict(module.state_dict())
             setattr(network, name, new.to(module.weight.device))
