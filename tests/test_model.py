@@ -192,7 +192,7 @@ def test_an_exported_network_has_standard_convolutions() -> None:
 
 
 def test_without_momentum_the_running_statistics_are_the_mean_over_batches_on_both_paths() -> None:
-    ours, plain = tiny_net().train(), tiny_net().train()
+    ours, plain = tiny_net().float().train(), tiny_net().float().train()
     plain.load_state_dict(ours.state_dict())
     plain.plain = True
     for network in (ours, plain):
