@@ -178,8 +178,9 @@ def test_tables_sort_by_a_press_and_read_without_scripts(browser: Browser, file:
 @pytest.mark.slow
 @needs_browser
 def test_a_page_prints_on_several_sheets(browser: Browser, file: str) -> None:
-    browser.show(1280, 900, "dark", media="print")
+    browser.show(718, 1000, "dark", media="print")  # A4 between its margins
     browser.open(file)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 718
     assert browser.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     pdf = base64.b64decode(browser.call("Page.printToPDF", printBackground=True)["data"])
     assert pdf.startswith(b"%PDF")
