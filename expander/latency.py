@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from expander.amounts import MEASURED, Cost
+from expander.amounts import Cost
 from expander.cost import cost
 from expander.errors import DataError
 from expander.records import Problem
@@ -167,5 +167,5 @@ class MeasuredCosts:
 
 def prices(problem: Problem, folder: Path | None, threads: int) -> CostOf:
     """What a search asks for costs: closed form, with measurements where the problem needs them."""
-    needed = problem.cost in MEASURED or any(problem.ceilings.of(kind) is not None for kind in MEASURED)
-    return MeasuredCosts(folder / "measured.jsonl" if folder else None, threads) if needed else cost
+    file = folder / "measured.jsonl" if folder else None
+    return MeasuredCosts(file, threads) if problem.measures else cost

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AliasChoices, ConfigDict, Field, TypeAdapter
 
-from expander.amounts import NO_CEILINGS, Ceilings, Cost, CostKind
+from expander.amounts import MEASURED, NO_CEILINGS, Ceilings, Cost, CostKind
 from expander.config import STRICT, BackendConfig, Budget, DataConfig, Recipe, Selection
 from expander.space import SearchSpace
 from expander.spec import Spec
@@ -166,6 +166,11 @@ class Problem:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "target", float(self.target))  # the same text, read or just made
+
+    @property
+    def measures(self) -> bool:
+        """Whether its costs are measured on a device, and not all computed."""
+        return self.cost in MEASURED or any(self.ceilings.of(kind) is not None for kind in MEASURED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,8 @@ def _line(row: dict[str, Any], width: int) -> str:
 
 def _ahead(now: dict[str, Any]) -> str:
     ahead = now["forecast"]
+    if ahead is None:
+        return "ahead: not foretold, as its costs are measured"
     time = f", {duration(ahead['seconds'])}" if ahead["seconds"] is not None else ""
     return f"ahead: {ahead['steps']} steps, {ahead['trials']} trials{time}"
 

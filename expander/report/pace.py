@@ -32,7 +32,7 @@ def remaining(past: History, state: State) -> dict[str, Any] | None:
 
 
 def _forecast(past: History, state: State, pace: Pace | None) -> dict[str, Any] | None:
-    if past.problem is None:
+    if past.problem is None or past.problem.measures:  # a report measures nothing
         return None
     ahead: Forecast = forecast(past.problem, state, cost, pace or Pace(0, 0, 0, 0, 1))
     return {**asdict(ahead), "seconds": ahead.seconds if pace else None}
