@@ -1,6 +1,6 @@
 """Does every axis pay on the embedded data set, and does motion matter?
 
-    python analysis/embedded_axes.py                 # 3 seeds, about 8 minutes on 2 cores
+    python analysis/embedded_axes.py                 # 3 seeds, about 20 minutes on 2 cores
 
 Trains the base of the tiny space and each of its single-axis expansions with several seeds, then a
 spec of several frames as it is and with its frames shuffled in time, in training and validation.
@@ -49,7 +49,7 @@ def main() -> None:
     candidates, _ = expand(space, start, cost, source_limits(data, DataConfig()))
     arms = (Candidate("base", start, cost(start), 1.0), *candidates)
     print(axes_table(arms, accuracies(arms, space, data, seeds)).to_string(index=False))
-    moving = replace(start, temporal=2.0, frame_rate=2.0)
+    moving = replace(start, temporal=2.0, frame_rate=2.0, spatial=17 / 12)
     print(f"\nmotion: {moving}")
     print(control_table(moving, space, data, seeds).to_string(index=False))
 

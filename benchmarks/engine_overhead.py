@@ -18,9 +18,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from expander.backends.base import Report
+from expander.bits import pack_bits
 from expander.config import BackendConfig, DataConfig, Selection
 from expander.engine import search
-from expander.records import Problem, RunStarted, SourceLimits, TrialOrder, TrialResult, pack_bits
+from expander.records import Problem, RunStarted, SourceLimits, TrialOrder, TrialResult
 from expander.search.accounting import total
 from expander.space import load_space
 from expander.store import Run

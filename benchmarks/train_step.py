@@ -1,11 +1,14 @@
 """Clips per second of one training step: this network against PyTorchVideo's, on this machine.
 
-A step is forward, cross-entropy, backward and an SGD update of random clips, in float32. Both
-networks run in the default and in the channels-last memory layout; rounds are interleaved and the
-median counts, so that a busy moment of the machine hits all of them alike.
+A step is forward, cross-entropy, backward and a fused SGD update of random clips. Both networks run in
+the default and in the channels-last memory layout; rounds are interleaved and the median counts, so
+that a busy moment of the machine hits all of them alike. With one thread on a CPU the time is that of
+the process, so that others on the machine matter less. Then, for each implementation in its best
+layout: the peak of memory above the start, and the share of time of every kind of operator.
 
     pip install -e '.[bench]'
     python benchmarks/train_step.py --threads 2 --batch 4
+    python benchmarks/train_step.py --device cuda --batch 64 --precision bf16 --compile
 
 Exit codes: 0, or 6 when PyTorchVideo is not installed.
 """
@@ -19,6 +22,8 @@ import sys
 import time
 import types
 from collections.abc import Callable
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,9 +35,17 @@ from expander.spec import Base, Spec
 
 NETWORKS = {
     "X2D": Spec(),
+    "X3D-XS": Spec(base=Base(frames=4, stride=12, crop=160), bottleneck=2.25, depth=2.2),
     "X3D-S": Spec(base=Base(frames=13, stride=6, crop=160), bottleneck=2.25, depth=2.2),
+    "X3D-M": Spec(base=Base(frames=16, stride=5, crop=224), bottleneck=2.25, depth=2.2),
 }
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+ON_CPU = ("X2D", "X3D-XS", "X3D-S")
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last_3d}
+ACTIVITIES = {
+    "cpu": [torch.profiler.ProfilerActivity.CPU],
+    "cuda": [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA],
+}
 SHORTCUT_NORM = 2  # per channel: the batch norm that PyTorchVideo's first shortcut lacks
 
 
@@ -73,14 +86,18 @@ def check_same_size(name: str, spec: Spec, ours: nn.Module, theirs: nn.Module) -
     print(f"(no batch norm in its first shortcut: {extra} fewer)")
 
 
-def make_step(net: nn.Module, clips: Tensor, labels: Tensor, layout: Any) -> Callable[[], None]:
+def make_step(
+    net: nn.Module, clips: Tensor, labels: Tensor, layout: Any, precision: str = "fp32"
+) -> Callable[[], None]:
     """One training step of `net` as a function, its weights and clips in `layout`."""
-    net = net.to(memory_format=layout).train()  # type: ignore[call-overload]
+    net = net.to(clips.device, memory_format=layout).train()  # type: ignore[call-overload]
     clips = clips.contiguous(memory_format=layout)
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True, fused=True)
+    reduced = torch.autocast(clips.device.type, torch.bfloat16, enabled=precision == "bf16")
 
     def step() -> None:
-        loss = F.cross_entropy(net(clips), labels)
+        with reduced:
+            loss = F.cross_entropy(net(clips), labels)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -88,38 +105,77 @@ def make_step(net: nn.Module, clips: Tensor, labels: Tensor, layout: Any) -> Cal
     return step
 
 
+def seconds(step: Callable[[], None]) -> float:
+    """Of one call: by the clock, or of one thread on a CPU by its processor time."""
+    alone = not torch.cuda.is_available() and torch.get_num_threads() == 1
+    clock = time.process_time if alone else time.perf_counter
+    start = clock()
+    step()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return clock() - start
+
+
 def seconds_per_step(steps: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """Median time of each step over interleaved rounds, after one to warm up."""
-    for step in steps.values():
+    """Median time of each step over interleaved rounds, after two to warm up."""
+    for step in [*steps.values()] * 2:
         step()
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(seconds(step))
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 
-def compare(
-    name: str, spec: Spec, create_x3d: Callable[..., nn.Module], batch: int, rounds: int
-) -> None:
-    """Print clips per second of one network, both implementations, both layouts."""
+def peak_megabytes(step: Callable[[], None], device: str) -> float:
+    """Of the memory that a step adds at its peak: on a CPU from the allocations that it makes."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step()
+        return (torch.cuda.max_memory_allocated() - before) / 1e6
+    with torch.profiler.profile(profile_memory=True) as record:
+        step()
+    events = [e for e in record.profiler.kineto_results.events() if e.name() == "[memory]"]
+    now = peak = 0
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        now += event.nbytes()
+        peak = max(peak, now)
+    return peak / 1e6
+
+
+def shares(step: Callable[[], None], device: str) -> dict[str, float]:
+    """The share of a step's time of every kind of operator that takes 3 % or more."""
+    with torch.profiler.profile(activities=ACTIVITIES[device]) as record:
+        step()
+    key = "self_device_time_total" if device == "cuda" else "self_cpu_time_total"
+    taken = {event.key: float(getattr(event, key)) for event in record.key_averages()}
+    total = sum(taken.values())
+    ordered = sorted(taken.items(), key=lambda item: -item[1])
+    return {name: time / total for name, time in ordered if time >= 0.03 * total}
+
+
+def compare(name: str, create_x3d: Callable[..., nn.Module], options: argparse.Namespace) -> None:
+    """Print clips per second of one network, both implementations, both layouts; memory; shares."""
     torch.manual_seed(0)
+    spec, batch, device = NETWORKS[name], options.batch, options.device
     check_same_size(name, spec, X3D(spec), build_theirs(create_x3d, spec))
-    clips = torch.randn(batch, 3, spec.frames, spec.crop, spec.crop)
-    labels = torch.randint(spec.base.classes, (batch,))
+    clips = torch.randn(batch, 3, spec.frames, spec.crop, spec.crop, device=device)
+    labels = torch.randint(spec.base.classes, (batch,), device=device)
     steps = {}
     for layout, memory_format in LAYOUTS.items():
         for who, net in (("ours", X3D(spec)), ("pytorchvideo", build_theirs(create_x3d, spec))):
-            steps[f"{who} {layout}"] = make_step(net, clips, labels, memory_format)
-    rates = {key: batch / taken for key, taken in seconds_per_step(steps, rounds).items()}
+            ready = torch.compile(net) if options.compile else net
+            steps[f"{who} {layout}"] = make_step(ready, clips, labels, memory_format, options.precision)  # type: ignore[arg-type]
+    rates = {key: batch / taken for key, taken in seconds_per_step(steps, options.rounds).items()}
     for key, rate in sorted(rates.items()):
         print(f"  {key:28} {rate:8.2f} clips/s")
-    best = max(rate for key, rate in rates.items() if key.startswith("pytorchvideo"))
-    for layout in LAYOUTS:
-        ratio = rates[f"ours {layout}"] / best
-        print(f"  ours {layout} / its best: {ratio:.2f}")
+    ours, theirs = (max((rates[k], k) for k in rates if k.startswith(who)) for who in ("ours", "pytorchvideo"))
+    print(f"  ours / PyTorchVideo, each at its best: {ours[0] / theirs[0]:.2f}")
+    for _, key in (ours, theirs):
+        peak, parts = peak_megabytes(steps[key], device), shares(steps[key], device)
+        print(f"  {key:28} {peak:8.0f} MB at the peak of a step")
+        print("   ", ", ".join(f"{operator} {share:.0%}" for operator, share in parts.items()))
 
 
 def main() -> None:
@@ -128,14 +184,30 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--batch", type=int, default=4, help="clips per step")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds")
+    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), help="default: by device")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default=DEVICE)
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="bf16: autocast")
+    parser.add_argument("--compile", action="store_true", help="torch.compile both networks")
     parser.add_argument("--quick", action="store_true", help="one round of one clip: does it run?")
     options = parser.parse_args()
-    batch, rounds = (1, 1) if options.quick else (options.batch, options.rounds)
+    if options.quick:
+        options.batch = options.rounds = 1
     create_x3d = pytorchvideo_builder()
     torch.set_num_threads(options.threads)
-    print(f"torch {torch.__version__}, {options.threads} threads, batch {batch}, {rounds} rounds")
-    for name, spec in NETWORKS.items():
-        compare(name, spec, create_x3d, batch, rounds)
+    print(machine(options))
+    for name in options.networks or (ON_CPU if options.device == "cpu" else list(NETWORKS)):
+        compare(name, create_x3d, options)
+
+
+def machine(options: argparse.Namespace) -> str:
+    """One line: versions, device and settings of these numbers."""
+    if options.device == "cuda":
+        device = torch.cuda.get_device_name()
+    else:
+        lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+        device = next((line.split(": ")[1] for line in lines if line.startswith("model name")), "CPU")
+    numbers = f"{options.threads} threads, batch {options.batch}, {options.rounds} rounds"
+    return f"{date.today()}, torch {torch.__version__}, {device}, {options.precision}, {numbers}"
 
 
 if __name__ == "__main__":

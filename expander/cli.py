@@ -10,10 +10,14 @@ from typing import Any, NoReturn
 import click
 
 from expander import __version__
+from expander.commands.baseline import baseline
+from expander.commands.contract import contract
 from expander.commands.data import data
-from expander.commands.inspect import contract, cost, trace
+from expander.commands.inspect import cost, trace
 from expander.commands.results import report, status
 from expander.commands.search import search
+from expander.commands.test import test
+from expander.commands.train import train
 from expander.commands.weights import predict, weights
 from expander.errors import ExpanderError
 
@@ -23,7 +27,7 @@ Exit codes:
   1  a bug in expander (with a traceback)
   2  usage or configuration
   3  data: missing, unreadable or inconsistent
-  4  finished, but some trials failed
+  4  finished, but some trials or videos failed; or the loss of a training is no number
   5  the target or budget cannot be met
   6  environment: disk, permissions, a lock, Ray
   130 / 143  interrupted / terminated
@@ -36,7 +40,9 @@ def cli() -> None:
     """Grow a video network, one axis at a time, to a budget of multiply-adds."""
 
 
-for command in (search, contract, trace, cost, status, report, predict, weights, data):
+for command in (
+    search, train, test, report, status, contract, baseline, trace, cost, predict, weights, data
+):  # fmt: skip
     cli.add_command(command)
 
 

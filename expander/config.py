@@ -1,4 +1,4 @@
-"""Settings of a run: proxy recipe, data, choice, contraction and backend. Frozen, checked here.
+"""Settings of a run: proxy and full recipe, data, choice, contraction and backend. Frozen, checked here.
 
 Every class refuses unknown keys and raises ValueError for a value out of range, so a setting that
 is accepted is a setting that has an effect.
@@ -14,6 +14,8 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict
 
 STRICT = ConfigDict(extra="forbid")
+LR_CLIPS = 128
+"""Clips of a batch for which TrainRecipe.lr is meant."""
 
 
 def _require(ok: bool, message: str) -> None:
@@ -50,6 +52,75 @@ class Recipe:
         _require(0 <= self.weight_decay < math.inf, "weight_decay must not be negative")
         for name in ("warmup", "momentum", "dropout"):
             _require(0 <= getattr(self, name) < 1, f"{name} must be at least 0 and below 1")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRecipe:
+    """How a network is trained to the end. The defaults: X3D's, as in SlowFast's configurations.
+
+    epochs: passes over the training videos. batch: clips a step, over all processes. lr: peak
+    learning rate per LR_CLIPS clips of the batch. warmup: share of the training that it rises in. he_head:
+    as in Recipe; none: for heads narrower than the published 2048. label_smoothing: share of the target
+    spread over all classes. mixup: alpha of Beta(alpha, alpha), 0 for none. clip_norm: largest
+    gradient norm, 0 for no limit. accumulate: parts that a step's clips are computed in. ema: decay of
+    the averaged weights that are validated and kept, 0 for none. precise_bn: batches (at most an epoch's)
+    whose mean statistics batch norm gets before each validation, 0 for the running ones. views: clips
+    a validation video. validate_every, patience: epochs; validations without a better video_top1 before
+    the training stops, 0 for never. checkpoint_minutes: at most, between two checkpoints. precision:
+    auto is bfloat16 autocast on a GPU that has it, float32 elsewhere. compile: torch.compile. sync_bn:
+    batch norm over the clips of all processes.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+    epochs: int = 300
+    batch: int = 128
+    lr: float = 0.1
+    warmup: float = 0.1167
+    momentum: float = 0.9
+    weight_decay: float = 5e-5
+    dropout: float = 0.5
+    he_head: bool | None = None
+    flip: bool = True
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    clip_norm: float = 0.0
+    accumulate: int = 1
+    ema: float = 0.0
+    precise_bn: int = 200
+    views: int = 3
+    validate_every: int = 10
+    patience: int = 0
+    checkpoint_minutes: float = 5.0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: bool = False
+    sync_bn: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch", "accumulate", "views", "validate_every"):
+            _require(getattr(self, name) >= 1, f"{name} must be at least 1")
+        for name in ("precise_bn", "patience"):
+            _require(getattr(self, name) >= 0, f"{name} must not be negative")
+        for name in ("weight_decay", "mixup", "clip_norm", "checkpoint_minutes"):
+            _require(0 <= getattr(self, name) < math.inf, f"{name} must not be negative")
+        for name in ("warmup", "momentum", "dropout", "label_smoothing", "ema"):
+            _require(0 <= getattr(self, name) < 1, f"{name} must be at least 0 and below 1")
+        _require(0 < self.lr < math.inf, "lr must be a positive number")
+        _require(self.batch % self.accumulate == 0, "accumulate must divide batch")
+
+    def loop(self, steps: int, he_head: bool) -> Recipe:
+        """The recipe of the training loop, for so many steps: the learning rate scaled to the batch."""
+        return Recipe(
+            steps=steps,
+            batch=self.batch,
+            lr=self.lr * self.batch / LR_CLIPS,
+            warmup=self.warmup,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            dropout=self.dropout,
+            he_head=he_head,
+            flip=self.flip,
+            views=self.views,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +201,12 @@ class BackendConfig:
     address: of a Ray cluster; `local` starts one here. max_failures: retries of a crashed trial.
     storage: folder for the trials' files that every node sees at the same path (none: the run's
     own). checkpoint_seconds: between two checkpoints of a trial, which shorter trials do without.
+    log: trackers told of every trial, by Ray Tune's callbacks.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
     kind: Literal["ray", "inline"] = "ray"
+    log: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
     cpus_per_trial: int = 1
     gpus_per_trial: float | None = None
     address: str = "local"

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from expander.records import Cost
+from expander.amounts import Cost
 from expander.spec import SE_RATIO, Spec, round_width
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from expander.backends.base import Backend
 from expander.config import Budget
-from expander.cost import cost
 from expander.errors import DataError
+from expander.latency import prices
 from expander.records import (
     Event,
     RunStarted,
@@ -110,6 +110,7 @@ class _Search:
     ) -> None:
         self.run, self.backend, self.listen, self.stop = run, backend, listen, stop
         self.start, self.state = started(run), state_of(run)
+        self.price = prices(self.start.problem, run.folder, self.start.backend.cpus_per_trial)
         self.budget = budget or self.start.budget
         self.spent = total(run.events())
         self.known = known | results(run)
@@ -119,7 +120,7 @@ class _Search:
                 self._decided(event)
 
     def go(self) -> State:
-        while not self.stop.asked and (step := ask(self.start.problem, self.state, cost)):
+        while not self.stop.asked and (step := ask(self.start.problem, self.state, self.price)):
             if isinstance(step, tuple):
                 self._train(step)
             else:

@@ -21,6 +21,12 @@ class DataError(ExpanderError):
     exit_code = 3
 
 
+class TrainingFault(ExpanderError):
+    """A training that came to no good end: its loss is no number (exit 4, as trials that failed)."""
+
+    exit_code = 4
+
+
 class TargetError(ExpanderError):
     """The target cost or budget cannot be met (exit 5)."""
 
@@ -31,3 +37,9 @@ class EnvironmentFault(ExpanderError):
     """Disk, permissions, a lock, a cluster: the machine rather than the user's request (exit 6)."""
 
     exit_code = 6
+
+
+KINDS: dict[int, type[ExpanderError]] = {
+    kind.exit_code: kind for kind in (UsageError, DataError, TrainingFault, TargetError, EnvironmentFault)
+}
+"""By exit code, for errors that come from another process as a code and a line."""

@@ -12,16 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from expander.data.annotations import VideoList
-from expander.data.dataset import ViewClips, loader
-from expander.data.decode import Decoder
-from expander.errors import DataError, UsageError
-from expander.evaluation import score_videos
+from expander.errors import UsageError
 from expander.model.network import X3D
 from expander.model.weights import load_weights
+from expander.multiview import probabilities
 from expander.spec import Spec
-
-BATCH = 8  # views at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +42,7 @@ class Classifier:
         """
         if views < 1:
             raise UsageError(f"views must be at least 1, not {views}")
-        listed = VideoList((Path(video),), (0,))
-        clips = ViewClips(listed, self.spec, views, Decoder())
-        device = next(self.network.parameters()).device
-        scores = score_videos(self.network, loader(clips, range(len(clips)), BATCH, 0), views, device)
-        if scores.bad:
-            raise DataError(scores.bad[0])
-        return scores.probabilities[0]
+        return torch.from_numpy(probabilities(self.network, self.spec, Path(video), views))
 
     def predict(self, video: str | Path, topk: int = 5, views: int = 10) -> list[Prediction]:
         """The `topk` most probable classes of a video file, the most probable first. Raises DataError."""

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
 
+from expander.amounts import MEASURED, NO_CEILINGS, Ceilings, CostKind, amount_text
+from expander.backends.tracking import require
 from expander.config import BackendConfig, DataConfig
 from expander.cost import cost
 from expander.data.synthetic import SetConfig
 from expander.errors import TargetError, UsageError
+from expander.latency import prices
 from expander.records import Problem, RunStarted, SourceLimits
 from expander.search.contraction import TOLERANCE
-from expander.search.expansion import expand, largest
+from expander.search.controller import candidates_of
+from expander.search.expansion import CostOf, largest, over
 from expander.search.forecast import Pace
 from expander.settings import Settings
 from expander.spec import Spec
@@ -41,30 +46,54 @@ def embedded_limits() -> tuple[int, SourceLimits]:
     return len(made.classes), SourceLimits(made.frames, min(made.height, made.width))
 
 
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a search may cost: the kind that doubles, its target, limits on the others."""
+
+    kind: CostKind
+    target: float
+    ceilings: Ceilings = NO_CEILINGS
+
+
 def problem_of(
     settings: Settings,
-    target_macs: int,
+    goal: Goal,
     classes: int,
     limits: SourceLimits,
     seed: int = 0,
     max_steps: int | None = None,
 ) -> Problem:
-    """The problem of a search. Raises TargetError when no search of the space can meet the target."""
+    """The problem of a search. Raises TargetError when no search of the space can meet the goal."""
     space = replace(settings.space, base=settings.space.start.with_classes(classes).base)
-    low, high = cost(space.start).macs, cost(largest(space, limits)).macs
-    if not low <= target_macs or (1 - TOLERANCE) * target_macs > high:
-        side = "below the base" if target_macs < low else "beyond the limits of its axes and videos"
-        raise TargetError(
-            f"target {target_macs / 1e9:.4g} GFLOPs is {side}; with these videos the space reaches "
-            f"{low / 1e9:.4g} to {high / 1e9:.4g}"
-        )
-    return Problem(space, target_macs, limits, settings.selection, seed, max_steps)
+    problem = Problem(space, goal.target, limits, settings.selection, seed, max_steps,
+                      goal.kind, goal.ceilings)  # fmt: skip
+    check_reach(problem, prices(problem, None, settings.backend.cpus_per_trial))
+    return problem
+
+
+def check_reach(problem: Problem, cost_of: CostOf) -> None:
+    """Raises TargetError when the base is over a limit, or no spec of the space can meet the target.
+
+    What is measured is measured of the base alone: the largest spec may not even fit in memory.
+    """
+    kind, target, base = problem.cost, problem.target, cost_of(problem.space.start)
+    if fault := over(base, problem.ceilings):
+        raise TargetError(f"the base of the space is over a limit already: {fault}")
+    low, high = base.of(kind), math.inf
+    if kind not in MEASURED:
+        high = cost(largest(problem.space, problem.limits)).of(kind)
+    if not low <= target or (1 - TOLERANCE) * target > high:
+        side = "below the base" if target < low else "beyond the limits of its axes and videos"
+        up_to = "up" if high == math.inf else f"to {amount_text(kind, high)}"
+        raise TargetError(f"target {amount_text(kind, target)} is {side}; with these videos the space "
+                          f"reaches from {amount_text(kind, low)} {up_to}")  # fmt: skip
 
 
 def measured_pace(
     problem: Problem,
     backend: BackendConfig,
     videos: int,
+    cost_of: CostOf = cost,
     data: VideoData | None = None,
     config: DataConfig | None = None,
 ) -> Pace:
@@ -74,7 +103,7 @@ def measured_pace(
 
     start = problem.space.start
     base = Candidate("base", start, cost(start), 1.0)
-    candidates, _ = expand(problem.space, start, cost, problem.limits)
+    candidates, _ = candidates_of(problem, start, cost_of)
     costliest = max((base, *candidates), key=lambda c: c.cost.macs)
     threads = backend.cpus_per_trial
     parallel = 1 if backend.kind == "inline" else _parallel(backend)
@@ -97,7 +126,13 @@ def _parallel(backend: BackendConfig) -> int:
 
 
 def check_backend(backend: BackendConfig) -> None:
-    """Raises UsageError for a trial that asks for more than this machine has, if it runs here."""
+    """Raises UsageError for a trial that asks for more than this machine has, if it runs here.
+
+    Raises EnvironmentFault for a tracker that is not installed.
+    """
+    if backend.log and backend.kind == "inline":
+        raise UsageError("--log goes through Ray Tune: leave out --backend inline")
+    require(backend.log)
     if backend.address == "local" and backend.cpus_per_trial > cores():
         asked = f"backend.cpus_per_trial={backend.cpus_per_trial}"
         raise UsageError(f"{asked}: this machine has {cores()}; lower it, or set backend.address")
@@ -108,10 +143,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def begin(run: Run, start: RunStarted, command: list[str]) -> None:
-    """Makes the run folder with config.yaml, provenance.json and the first event of the journal."""
+def begin(run: Run, start: RunStarted, command: list[str], pace: Pace) -> None:
+    """Writes config.yaml, provenance.json (the pace of the forecast in it) and the first event."""
     config = {
-        "target_gflops": start.problem.target_macs / 1e9,
+        "cost": start.problem.cost,
+        "target": start.problem.target,
+        "ceilings": asdict(start.problem.ceilings),
         "seed": start.problem.seed,
         "max_steps": start.problem.max_steps,
         "space": _plain(start.problem.space),
@@ -121,7 +158,7 @@ def begin(run: Run, start: RunStarted, command: list[str]) -> None:
         "budget": asdict(start.budget),
     }
     write_atomic(run.folder / "config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
-    facts = json.dumps(_provenance(start, command), indent=1) + "\n"
+    facts = json.dumps({**_provenance(start, command), "pace": asdict(pace)}, indent=1) + "\n"
     write_atomic(run.folder / "provenance.json", facts.encode())
     run.append(start)
 
@@ -132,15 +169,9 @@ def _plain(value: object) -> object:
 
 
 def _provenance(start: RunStarted, command: list[str]) -> dict[str, object]:
-    versions = {"python": platform.python_version()}
-    for name in ("expander", *LIBRARIES):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = "not installed"
     return {
         "command": command,
-        "versions": versions,
+        "versions": versions(),
         "commit": _commit(),
         "platform": platform.platform(),
         "cores": cores(),
@@ -148,6 +179,17 @@ def _provenance(start: RunStarted, command: list[str]) -> dict[str, object]:
         "classes": start.classes,
         "base_spec": Spec(start.problem.space.base).id,
     }
+
+
+def versions() -> dict[str, str]:
+    """Of Python, expander and the libraries that decide on results."""
+    found = {"python": platform.python_version()}
+    for name in ("expander", *LIBRARIES):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
 
 
 def _commit() -> str:

@@ -8,33 +8,29 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import AliasChoices, ConfigDict, Field, TypeAdapter
 
+from expander.amounts import NO_CEILINGS, Ceilings, Cost, CostKind
 from expander.config import STRICT, BackendConfig, Budget, DataConfig, Recipe, Selection
 from expander.space import SearchSpace
 from expander.spec import Spec
 
-SCHEMA = 1
-"""Version of the journal's events; one that is newer than this is refused."""
+SCHEMA = 2
+"""Version of the journal's events; one that is newer than this is refused.
 
+1: multiply-adds were the only cost, `target` was called target_macs. 2: costs, rungs, races.
+"""
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Of one view. macs: multiply-adds of convolutions and linears. activations: their outputs."""
-
-    macs: int
-    params: int
-    activations: int
+Target = Annotated[float, Field(validation_alias=AliasChoices("target", "target_macs"))]
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A spec one axis away from the current one; ratio: its multiply-adds over the current ones."""
+    """A spec one axis away from the current one; ratio: its cost over the current one's."""
 
     axis: str
     spec: Spec
@@ -153,15 +149,23 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """All that decides a search: nothing else may influence a decision."""
+    """All that decides a search: nothing else may influence a decision.
+
+    target: in the unit of `cost`, the kind that every step doubles. ceilings: on the others.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
     space: SearchSpace
-    target_macs: int
+    target: Target
     limits: SourceLimits
     selection: Selection
     seed: int = 0
     max_steps: int | None = None
+    cost: CostKind = "flops"
+    ceilings: Ceilings = NO_CEILINGS
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "target", float(self.target))  # the same text, read or just made
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,11 +225,14 @@ class StepChosen:
 
 @dataclass(frozen=True, slots=True)
 class Contracted:
-    """The last expansion (or, when that is too coarse, another axis) reduced to the target."""
+    """The last expansion (or, when that is too coarse, another axis) reduced to the target.
+
+    target: in the unit of the run's cost. miss: share of it that stays unused.
+    """
 
     step: int
     axis: str
-    target_macs: int
+    target: Target
     miss: float
     candidate: Candidate
     event: Literal["contracted"] = "contracted"
@@ -263,20 +270,6 @@ class TrialOrder:
     threads: int
     gpus: float = 0.0
     checkpoint_seconds: float = 60.0
-
-
-def pack_bits(bits: Iterable[bool]) -> str:
-    """Booleans as hex, the first one in the highest bit of the first digit, padded with zeros."""
-    text = "".join("1" if bit else "0" for bit in bits)
-    digits = -(-len(text) // 4)
-    return f"{int(text.ljust(4 * digits, '0'), 2):0{digits}x}" if text else ""
-
-
-def unpack_bits(packed: str, count: int) -> list[bool]:
-    """The first `count` booleans of `pack_bits`. Raises ValueError for another length."""
-    if len(packed) != -(-count // 4):
-        raise ValueError(f"{len(packed)} hex digits cannot hold {count} bits")
-    return [bit == "1" for digit in packed for bit in f"{int(digit, 16):04b}"][:count]
 
 
 @cache

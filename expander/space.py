@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import yaml
 from pydantic import ConfigDict
@@ -13,7 +13,7 @@ from pydantic import ConfigDict
 from expander.config import STRICT, Recipe
 from expander.errors import UsageError
 from expander.spec import AXES, Base, Spec
-from expander.strict_yaml import did_you_mean, read
+from expander.strict_yaml import Position, build, did_you_mean, read, read_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +59,10 @@ class SearchSpace:
         return Spec(self.base)
 
 
-def _folder() -> Path:
-    """search_spaces/: beside the package in a checkout, inside it once installed."""
-    installed = Path(__file__).parent / "search_spaces"
-    return installed if installed.is_dir() else Path(__file__).parent.parent / "search_spaces"
+def _folder(name: str = "search_spaces") -> Path:
+    """search_spaces/ or recipes/: beside the package in a checkout, inside it once installed."""
+    installed = Path(__file__).parent / name
+    return installed if installed.is_dir() else Path(__file__).parent.parent / name
 
 
 def _find(name: str, folder: Path, what: str) -> Path:
@@ -80,9 +80,28 @@ def space_file(name: str) -> Path:
     return _find(name, _folder(), "search space")
 
 
+def recipe_file(name: str) -> Path:
+    """The YAML file of a training recipe: a name (`x3d`) or a path. Raises UsageError for an unknown name."""
+    return _find(name, _folder("recipes"), "recipe")
+
+
 def load_space(name: str) -> SearchSpace:
     """A space by name or file. Raises UsageError with file:line:column."""
-    return read(SearchSpace, space_file(name))
+    value, places = read_yaml(space_file(name))
+    rest, _, _ = split_selection(value, places)
+    return build(SearchSpace, rest, places)
+
+
+def split_selection(value: Any, places: Position) -> tuple[Any, Any, Position]:
+    """A space's YAML without its section `selection`, that section ({} without one), and its places.
+
+    How a step is decided is no part of the space, but a space may say what suits it.
+    """
+    if not isinstance(value, dict) or "selection" not in value:
+        return value, {}, {}
+    rest = {key: item for key, item in value.items() if key != "selection"}
+    below = {path[1:]: place for path, place in places.items() if path[:1] == ("selection",)}
+    return rest, value["selection"], below
 
 
 def load_spec(name: str) -> Spec:

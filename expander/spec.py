@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from typing import Any, ClassVar
 
 AXES = ("temporal", "frame_rate", "spatial", "width", "bottleneck", "depth")
@@ -148,8 +149,7 @@ class Spec:
     @property
     def id(self) -> str:
         """Eight hex digits from the canonical JSON; stable across machines and processes."""
-        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:8]
+        return _id(self)
 
     def with_factor(self, axis: str, factor: float) -> Spec:
         """This spec with one factor set. Raises KeyError for an unknown axis."""
@@ -165,3 +165,9 @@ class Spec:
         widths = "/".join(map(str, self.widths))
         depths = "/".join(map(str, self.depths))
         return f"{self.frames}x{self.stride} crop {self.crop} width {widths} depth {depths}"
+
+
+@lru_cache(maxsize=4096)
+def _id(spec: Spec) -> str:
+    text = json.dumps(asdict(spec), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -74,7 +74,7 @@ class Run:
                 elsewhere.mkdir(parents=True)
                 trials.symlink_to(elsewhere)
         except OSError as error:
-            place = error.filename or self.folder
+            place = self.folder if storage is None else error.filename
             raise EnvironmentFault(f"{place}: cannot be made: {error.strerror}") from None
         if not os.access(self.folder, os.W_OK):
             raise EnvironmentFault(f"{self.folder}: is not writable")

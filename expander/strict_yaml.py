@@ -137,11 +137,16 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"; known: {', '.join(known)}" if known else ""
 
 
-def read(kind: type[T], path: Path) -> T:
-    """The `kind` written in a YAML file. Raises UsageError for a missing or faulty file."""
+def read_yaml(path: Path) -> tuple[Any, Position]:
+    """`parse` of a file. Raises UsageError for a missing or faulty one."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    value, places = parse(text, str(path))
-    return build(kind, value, places)
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise UsageError(f"{path}: cannot be read: {reason}") from None
+    return parse(text, str(path))
+
+
+def read(kind: type[T], path: Path) -> T:
+    """The `kind` written in a YAML file. Raises UsageError for a missing or faulty file."""
+    return build(kind, *read_yaml(path))

@@ -54,6 +54,10 @@ def train_step(network: nn.Module, sgd: torch.optim.SGD, clips: Tensor, labels: 
     return loss.detach()
 
 
+Step = Callable[[nn.Module, torch.optim.SGD, Tensor, Tensor], Tensor]
+"""One optimiser step, as `train_step` is."""
+
+
 def train(
     network: nn.Module,
     sgd: torch.optim.SGD,
@@ -62,23 +66,25 @@ def train(
     device: torch.device,
     log: Callable[[int, float, float], None],
     begin: int = 0,
+    step_of: Step = train_step,
+    every: int | None = None,
 ) -> float:
     """Trains on `batches`, which are those of the steps from `begin` on; returns the last logged loss.
 
-    The schedule is that of recipe.steps, however few batches come. log(step, loss, lr) is called
-    about 20 times and after the last batch; between two calls nothing but network, optimiser and
-    random state is carried over, so that `snapshot` taken there is all that a later call needs.
-    Raises Diverged.
+    The schedule is that of recipe.steps, however few batches come. log(step, loss, lr) is called every
+    `every` steps (none: about 20 times in all) and after the last batch; between two calls nothing but
+    network, optimiser and random state is carried over, so that `snapshot` taken there is all that a
+    later call needs. step_of: what one step does. Raises Diverged.
     """
     network.train()
-    every = max(1, recipe.steps // 20)
+    every = every or max(1, recipe.steps // 20)
     running, seen, mean, lr, step = torch.zeros((), device=device), 0, math.nan, 0.0, begin
     for step, batch in enumerate(batches, begin + 1):
         lr = lr_at((step - 1) / recipe.steps, recipe)
         for group in sgd.param_groups:
             group["lr"] = lr
         clips = batch.clips.to(device, non_blocking=True)
-        running += train_step(network, sgd, clips, batch.labels.to(device, non_blocking=True))
+        running += step_of(network, sgd, clips, batch.labels.to(device, non_blocking=True))
         seen += 1
         if step % every == 0:
             mean, seen, running = _settle(running, seen, step), 0, torch.zeros((), device=device)
@@ -93,7 +99,7 @@ def _settle(running: Tensor, seen: int, step: int) -> float:
     # Read rarely: on a GPU every read waits for the device.
     mean = float(running) / seen
     if not math.isfinite(mean):
-        raise Diverged(f"the loss is {mean} at step {step}; a lower proxy.lr may help")
+        raise Diverged(f"the loss is {mean} at step {step}; a lower learning rate may help")
     return mean
 
 

@@ -13,6 +13,7 @@ import time
 import torch
 from torch import nn
 
+from expander.bits import pack_bits
 from expander.course import Course, Stopped
 from expander.data.annotations import VideoData
 from expander.data.dataset import Batch, TrainingClips, ViewClips, loader, training_order
@@ -22,7 +23,7 @@ from expander.errors import DataError, EnvironmentFault
 from expander.evaluation import VideoScores, score_videos
 from expander.model.network import X3D
 from expander.model.weights import save_weights
-from expander.records import TrialFailure, TrialOrder, TrialResult, pack_bits
+from expander.records import TrialFailure, TrialOrder, TrialResult
 from expander.training import Diverged, optimizer, train
 
 __all__ = ["Stopped", "gpus_here", "run_trial"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -36,6 +37,15 @@ def numbers(frames: NDArray[np.uint8]) -> list[int]:
     return found
 
 
+def textured(number: int, height: int, width: int) -> NDArray[np.uint8]:
+    """(H, W, 3): `number` in bits of 8 pixels a third in, and around it a pattern that no shift repeats."""
+    drawn = np.random.default_rng(0).integers(40, 216, (height, width, 1), np.uint8).repeat(3, 2)
+    for bit in range(BITS):
+        top, left = 8 + bit // 4 * 8, width // 3 + bit % 4 * 8
+        drawn[top : top + 8, left : left + 8] = 235 if number >> bit & 1 else 20
+    return drawn
+
+
 def film(
     path: Path,
     frames: int,
@@ -45,6 +55,7 @@ def film(
     options: dict[str, str] | None = None,
     rotation: int = 0,
     times: list[int] | None = None,
+    draw: Callable[[int, int, int], NDArray[np.uint8]] = picture,
 ) -> Path:
     """Writes frames 0, 1, 2, …; times: of each frame in ticks of 1 / fps (default: one after another)."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +67,7 @@ def film(
         if rotation:
             stream.set_display_rotation(rotation)
         for number in range(frames):
-            frame = av.VideoFrame.from_ndarray(picture(number, *size), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(draw(number, *size), format="rgb24")
             frame.time_base = 1 / Fraction(fps)
             frame.pts = times[number] if times else number
             container.mux(stream.encode(frame))

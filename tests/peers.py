@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 import types
@@ -30,3 +31,18 @@ def create_x3d(spec: Spec, crop: int) -> nn.Module:
         head_activation=None,
     )
     return network
+
+
+def pytorchvideo_part(name: str) -> types.ModuleType:
+    """A module of PyTorchVideo such as `transforms.functional`, without what its package imports beside it.
+
+    Both packages, data and transforms, import torchvision for data sets and augmentations.
+    """
+    import pytorchvideo
+
+    package = f"pytorchvideo.{name.partition('.')[0]}"
+    if package not in sys.modules:
+        bare = types.ModuleType(package)
+        bare.__path__ = [f"{pytorchvideo.__path__[0]}/{name.partition('.')[0]}"]
+        sys.modules[package] = bare
+    return importlib.import_module(f"pytorchvideo.{name}")

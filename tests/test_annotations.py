@@ -174,16 +174,23 @@ def test_any_other_row_is_another_fingerprint(tmp_path: Path, train: str, val: s
     assert other.fingerprint != first.fingerprint
 
 
-@pytest.mark.parametrize("path", ["{tmp}/x/a.mp4", "../x/a.mp4", "link/a.mp4"])
+@pytest.mark.parametrize("path", ["{tmp}/x/a.mp4", "../x/a.mp4", "link/a.mp4", "linked.mp4"])
 def test_a_path_that_leaves_the_root_is_refused_unless_permitted(tmp_path: Path, path: str) -> None:
     lists = data_set(tmp_path / "x", f"{path.format(tmp=tmp_path)} 0\n", "v.mp4 0\n")
     (tmp_path / "y").mkdir()
     (tmp_path / "y" / "v.mp4").write_bytes(b"")
     (tmp_path / "y" / "link").symlink_to(tmp_path / "x")
-    with pytest.raises(DataError, match=r"train\.txt:1: outside of the data root; --set"):
+    (tmp_path / "y" / "linked.mp4").symlink_to(tmp_path / "x" / "a.mp4")
+    with pytest.raises(DataError, match=r"train\.txt:1: outside of the data root; --allow-outside"):
         read_data(*lists, tmp_path / "y")
     data = read_data(*lists, tmp_path / "y", outside=True)
     assert data.train.paths[0].resolve() == tmp_path / "x" / "a.mp4"
+
+
+def test_a_link_that_stays_below_the_root_is_a_path_like_any_other(tmp_path: Path) -> None:
+    lists = data_set(tmp_path, "linked.mp4 0\n", "v.mp4 0\n")
+    (tmp_path / "linked.mp4").symlink_to("a.mp4")
+    assert read_data(*lists, tmp_path).train.paths[0].resolve() == tmp_path / "a.mp4"
 
 
 def test_a_video_listed_twice_is_told_with_its_line(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from expander.bits import pack_bits
 from expander.config import BackendConfig, DataConfig, Recipe, Selection
 from expander.cost import cost
 from expander.records import (
@@ -27,7 +28,6 @@ from expander.records import (
     TrialFinished,
     TrialResult,
     from_json,
-    pack_bits,
     to_json,
 )
 from expander.search.controller import State, ask, replay, tell, trials
@@ -62,7 +62,7 @@ def problem(target: float = 12, **changes: object) -> Problem:
     space = SearchSpace(RULES, SMALL)
     start = Problem(
         space=space,
-        target_macs=int(target * cost(space.start).macs),
+        target=int(target * cost(space.start).macs),
         limits=SourceLimits(64, 128),
         selection=Selection(resamples=200),
     )
@@ -131,7 +131,7 @@ def test_a_search_grows_to_its_target() -> None:
     state = replay(events)
     assert ending(events).outcome == "target"
     assert state.path[0].spec == given.space.start
-    assert 0.9 * given.target_macs <= state.path[-1].cost.macs <= given.target_macs
+    assert 0.9 * given.target <= state.path[-1].cost.macs <= given.target
     assert len(state.path) == len(state.accuracies) == len(chosen(events))
     assert list(state.accuracies[:-1]) == sorted(state.accuracies[:-1])
 
@@ -171,7 +171,7 @@ def test_along_the_published_winners_the_search_ends_at_x3d_s() -> None:
     """The formula makes the axes win in the order of the published path; the rest is computed."""
     order = ("bottleneck", "frame_rate", "spatial", "temporal", "depth", "frame_rate", "temporal")
     limits = SourceLimits(300, 320)
-    given = problem(space=load_space("x3d"), target_macs=2_000_000_000, limits=limits)
+    given = replace(problem(space=load_space("x3d"), limits=limits), target=2_000_000_000)
 
     def train(trial: Trial) -> Outcome:
         wins = trial.axis in ("base", order[min(trial.step, len(order)) - 1])
@@ -266,12 +266,12 @@ def test_an_overshot_target_is_contracted_and_trained_again() -> None:
     contracted, planned = events[position], events[position + 1]
     assert isinstance(contracted, Contracted)
     assert isinstance(planned, StepPlanned)
-    assert before.path[-1].cost.macs > given.target_macs
-    assert contracted.target_macs == given.target_macs
+    assert before.path[-1].cost.macs > given.target
+    assert contracted.target == given.target
     assert planned.kind == "contraction"
     assert planned.candidates == (contracted.candidate,)
     assert replay(events).path[-1] == contracted.candidate
-    assert contracted.candidate.cost.macs <= given.target_macs
+    assert contracted.candidate.cost.macs <= given.target
     assert ending(events).outcome == "target"
 
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from expander.amounts import Cost
 from expander.config import BackendConfig, DataConfig, Recipe, Selection
 from expander.records import (
     Candidate,
-    Cost,
     Problem,
     RunFinished,
     RunStarted,

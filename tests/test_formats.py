@@ -151,7 +151,7 @@ def test_class_folders_without_a_split_hold_out_one_in_five(tmp_path: Path) -> N
         ("train.txt", "a 10 0\nb ten 1\n", "train.txt:2: expected 'folder frames label', found 'b ten 1'"),
         ("ours.csv", "path,label,class,split\na.mp4,0,x,train\nb.mp4,1,y,later\n", "ours.csv:3: expected"),
         ("train.txt", "a.mp4 0\nb.mp4 1.5\n", "train.txt:2: expected 'path label'"),
-        ("train.txt", "a.mp4 3 5 7\n", "--ann-format says which"),
+        ("train.txt", "a.mp4 3 5 7\n", "--ann-format rawframes reads"),
     ],
 )
 def test_a_faulty_row_of_any_format_is_told_with_its_place(
@@ -192,7 +192,7 @@ def user_folder(root: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_users_folder_is_checked_and_searched(tmp_path: Path, expander: Run) -> None:
+def test_a_users_folder_is_checked_searched_and_tested(tmp_path: Path, expander: Run) -> None:
     user_folder(tmp_path / "my videos")
     checked = expander("data", "check", "my videos")
     assert checked.returncode == 0, checked.stderr
@@ -204,7 +204,15 @@ def test_a_users_folder_is_checked_and_searched(tmp_path: Path, expander: Run) -
     assert found.returncode == 0, found.stderr
     assert "data (folders): 12 training and 6 validation videos of 3 classes" in found.stdout
     assert (tmp_path / "runs" / "mine" / "specs" / "final.yaml").exists()
+    scored = expander("test", "mine:final", "--views", "30")
+    assert scored.returncode == 0, scored.stderr
+    found = json.loads((tmp_path / "runs" / "mine" / "tests" / "final-expander-10x3.json").read_text())
+    assert (found["n"], found["n_failed"], found["classes"]) == (6, 0, ["long jump", "run & hide", "sit"])
+    assert found["metrics"]["top5"]["value"] == 1
     (tmp_path / "my videos" / "train" / "sit" / "my video 0.mp4").write_bytes(b"<html>not found</html>")
+    broken = expander("data", "check", "my videos")
+    assert broken.returncode == 3
+    assert "my video 0.mp4: cannot be opened: Invalid data found when processing input" in broken.stdout
     again = expander("data", "check", "my videos", "--json")
     assert again.returncode == 3
     assert json.loads(again.stdout)["bad"] == 1

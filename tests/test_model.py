@@ -6,11 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from expander.model.blocks import Block
-from expander.model.depthwise import depthwise_3x3x3
 from expander.model.network import X3D
 from expander.spec import Base, Spec
 
@@ -132,26 +130,6 @@ def test_the_cpu_layout_keeps_the_same_running_statistics() -> None:
         assert torch.allclose(mine, other), name
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("frames", [1, 2, 5])
-@pytest.mark.parametrize("size", [(6, 6), (5, 7)])
-def test_depthwise_equals_conv3d(frames: int, stride: int, size: tuple[int, int]) -> None:
-    torch.manual_seed(0)
-    x_NCTHW = torch.randn(2, 3, frames, *size, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(3, 1, 3, 3, 3, dtype=torch.float64, requires_grad=True)
-    plain = F.conv3d(x_NCTHW, weight, None, (1, stride, stride), 1, 1, 3)
-    y_FCHW = depthwise_3x3x3(x_NCTHW.permute(2, 0, 1, 3, 4).flatten(0, 1), weight, stride, 2)
-    fast = y_FCHW.view(frames, 2, *y_FCHW.shape[1:]).permute(1, 2, 0, 3, 4)
-    assert torch.allclose(fast, plain)
-    upstream = torch.randn_like(plain)
-    for mine, other in zip(
-        torch.autograd.grad(fast, (x_NCTHW, weight), upstream),
-        torch.autograd.grad(plain, (x_NCTHW, weight), upstream),
-        strict=True,
-    ):
-        assert torch.allclose(mine, other)
-
-
 def test_the_same_step_twice_is_the_same_to_the_bit() -> None:
     net, batch = tiny_net().float(), clips(4, 40, 40).float()
     first, second = (
@@ -211,3 +189,19 @@ def test_an_exported_network_has_standard_convolutions() -> None:
     convolutions = sum(isinstance(module, nn.Conv3d) for module in net.modules())
     assert sum("aten.conv3d" in target for target in targets) == convolutions
     assert torch.allclose(program.module()(batch), net(batch))
+
+
+def test_without_momentum_the_running_statistics_are_the_mean_over_batches_on_both_paths() -> None:
+    ours, plain = tiny_net().float().train(), tiny_net().float().train()
+    plain.load_state_dict(ours.state_dict())
+    plain.plain = True
+    for network in (ours, plain):
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm3d):
+                module.momentum = None
+    torch.manual_seed(3)
+    for shown in (torch.randn(2, 3, 2, 16, 16), torch.randn(2, 3, 2, 16, 16) * 3):
+        for network in (ours, plain):
+            network(shown)
+    for (name, value), other in zip(ours.named_buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(value, other, rtol=1e-4, atol=1e-5, msg=name)

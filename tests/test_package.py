@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 CHECK = (
     "import expander, expander.space as s; print(expander.__file__); "
+    "s.recipe_file('x3d').read_text(); "
     "print(s.load_space('x3d').step_factor, s.load_spec('x3d_s').frames)"
 )
 
@@ -21,7 +22,7 @@ CHECK = (
 @pytest.mark.parametrize("editable", [False, True], ids=["wheel", "editable"])
 def test_an_installed_package_finds_its_search_spaces_and_its_command(tmp_path: Path, editable: bool) -> None:
     source = tmp_path / "source"
-    wanted = ("expander", "search_spaces", "setup.cfg", "pyproject.toml", "README.md")
+    wanted = ("expander", "search_spaces", "recipes", "setup.cfg", "pyproject.toml", "README.md")
     for name in wanted:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         source.mkdir(exist_ok=True)
@@ -37,6 +38,11 @@ def test_an_installed_package_finds_its_search_spaces_and_its_command(tmp_path: 
     call = [command, "cost", "x3d_s"]
     cost = subprocess.run(call, check=True, capture_output=True, text=True, cwd=tmp_path)
     assert "1,962,892,112" in cost.stdout
+    (tmp_path / "run").mkdir()
+    shutil.copy(ROOT / "tests" / "assets" / "journal-v1.jsonl", tmp_path / "run" / "journal.jsonl")
+    call = [command, "report", "run", "--format", "html", "--out", "page.html"]
+    subprocess.run(call, check=True, cwd=tmp_path)
+    assert "prefers-color-scheme" in (tmp_path / "page.html").read_text()
 
 
 def _environment(folder: Path) -> Path:

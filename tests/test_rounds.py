@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,11 +22,13 @@ from test_controller import (
     search,
 )
 
+from expander.bits import pack_bits
 from expander.config import Recipe, Selection
 from expander.cost import cost
 from expander.records import (
     Event,
     Problem,
+    RunStarted,
     Standing,
     StepChosen,
     Trial,
@@ -34,7 +37,6 @@ from expander.records import (
     TrialFinished,
     TrialResult,
     from_json,
-    pack_bits,
     rung_of,
     to_json,
 )
@@ -42,7 +44,9 @@ from expander.search.controller import ask, replay, tell
 from expander.search.rounds import Round, rounds
 from expander.search.selection import Outcome
 from expander.space import AxisRule, SearchSpace
+from expander.store import Run
 
+JOURNAL_V2 = Path(__file__).parent / "assets" / "journal-v2.jsonl"
 RULES = {axis: AxisRule(2.0, 8) for axis in ("temporal", "frame_rate", "depth", "bottleneck")}
 RUNGS = Selection(score="accuracy", resamples=200, rungs=(0.25, 0.5))
 RACE = Selection(score="accuracy", resamples=200, seeds=2, max_seeds=6)
@@ -226,3 +230,34 @@ def test_the_order_in_which_trials_of_a_round_end_does_not_matter() -> None:
 def test_standings_with_rungs_and_seeds_travel_with_the_journal() -> None:
     events = search(one_step(BOTH), CLOSE)
     assert [from_json(Event, to_json(event)) for event in events] == events
+
+
+def recorded(tmp_path: Path) -> list[Event]:
+    run = Run(tmp_path)
+    run.journal.write_bytes(JOURNAL_V2.read_bytes())
+    return run.events()
+
+
+def test_a_journal_of_schema_2_replays_to_its_final_spec(tmp_path: Path) -> None:
+    """Recorded once and never rewritten: a rung, a race, three axes rejected over a limit on parameters."""
+    events = recorded(tmp_path)
+    state = replay(events)
+    assert [step.axis for step in state.path] == ["base", "frame_rate", "frame_rate", "frame_rate"]
+    assert state.path[-1].spec.frames == 3
+    assert state.path[-1].cost.macs == 433_856
+    assert ending(events).outcome == "target"
+    first = next(e for e in events if isinstance(e, StepChosen) and e.step == 1)
+    found = [(s.axis, s.until, s.seeds) for s in first.standings]
+    assert found == [("frame_rate", None, 3), ("spatial", None, 3), ("temporal", 25, 2)]
+
+
+def test_a_journal_of_schema_2_cut_anywhere_goes_on_to_the_decisions_it_holds(tmp_path: Path) -> None:
+    events = recorded(tmp_path)
+    start = events[0]
+    assert isinstance(start, RunStarted)
+    for count in range(1, len(events)):
+        step = ask(start.problem, replay(events[:count]), cost)
+        if isinstance(step, tuple):
+            assert isinstance(events[count], TrialFinished)
+        else:
+            assert step == events[count]

@@ -10,8 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from expander.amounts import Cost
+from expander.bits import pack_bits
 from expander.config import Selection
-from expander.records import Candidate, Cost, Standing, TrialFailure, TrialResult, pack_bits
+from expander.records import Candidate, Standing, TrialFailure, TrialResult
 from expander.search.selection import Outcome, rank
 from expander.spec import AXES, Spec
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from expander.config import Selection
 from expander.errors import UsageError
 from expander.settings import Settings, load_settings
 from expander.space import AxisRule, SearchSpace, dump_spec, load_space, load_spec, space_file
@@ -225,7 +226,7 @@ def test_overrides_leave_the_next_settings_alone() -> None:
     ("override", "end"),
     [
         ("prxy.steps=7", "unknown section 'prxy'; did you mean 'proxy'?"),
-        ("zzz.steps=7", "unknown section 'zzz'; known: selection, data, backend, proxy, axes"),
+        ("zzz.steps=7", "unknown section 'zzz'; known: selection, data, backend, budget, proxy, axes"),
         ("proxy.steps", "write it as section.key=value"),
         ("=7", "write it as section.key=value"),
         ("", "write it as section.key=value"),
@@ -270,3 +271,24 @@ def test_a_space_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "f.yaml").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match=r"f\.yaml: cannot be read: not UTF-8"):
         load_settings(str(tmp_path / "f.yaml"), [], {})
+
+
+def test_a_space_may_say_how_its_steps_are_decided_and_an_override_wins(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text("axes:\n  depth: {step: 2, limit: 4}\nselection: {rungs: [0.25, 0.5], seeds: 2}\n")
+    assert load_settings(str(file), [], {}).selection == Selection(seeds=2, rungs=(0.25, 0.5))
+    changed = load_settings(str(file), ["selection.seeds=3", "selection.rungs=[]"], {})
+    assert changed.selection == Selection(seeds=3)
+    assert load_space(str(file)) == changed.space
+
+
+def test_a_fault_in_the_selection_of_a_space_is_told_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    for text, place, word in (
+        ("selection: {rung: [0.5]}", "2:13", "did you mean 'rungs'"),
+        ("selection:\n  rungs: [0.5, 0.2]", "3:3", "rungs must rise"),
+        ("selection: 3", "2:1", "input should be an object"),
+    ):
+        file.write_text(f"axes: {{depth: {{step: 2, limit: 4}}}}\n{text}\n")
+        with pytest.raises(UsageError, match=rf"s\.yaml:{place}: .*{word}"):
+            load_settings(str(file), [], {})

@@ -165,7 +165,7 @@ def test_the_log_is_the_mean_since_the_last_one_and_ends_with_the_last_step() ->
 def test_a_loss_that_is_no_number_ends_the_training(value: float) -> None:
     recipe = Recipe(steps=5, batch=2)
     line = Line()
-    with pytest.raises(Diverged, match=r"the loss is nan at step 1; a lower proxy\.lr may help"):
+    with pytest.raises(Diverged, match=r"the loss is nan at step 1; a lower learning rate may help"):
         train(line, optimizer(line, recipe), batches(5, value), recipe, CPU, lambda *_: None)
 
 

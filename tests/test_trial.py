@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from expander.bits import unpack_bits
 from expander.config import DataConfig, Recipe
 from expander.data.annotations import VideoData, VideoList
 from expander.data.dataset import TrainingClips, loader, training_order
@@ -18,7 +19,7 @@ from expander.data.decode import Decoder
 from expander.data.sampling import view_indices
 from expander.data.sources import open_data
 from expander.errors import DataError
-from expander.records import Trial, TrialFailure, TrialOrder, TrialResult, unpack_bits
+from expander.records import Trial, TrialFailure, TrialOrder, TrialResult
 from expander.spec import Base, Spec
 from expander.trial import run_trial
 

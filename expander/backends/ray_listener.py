@@ -11,7 +11,7 @@ from typing import Any
 from ray.tune import Callback, Stopper
 
 from expander.backends.base import Report, last_lines
-from expander.errors import DataError, EnvironmentFault, ExpanderError, TargetError, UsageError
+from expander.errors import KINDS, EnvironmentFault, ExpanderError
 from expander.records import TrialFailure, TrialOrder, TrialResult, from_json
 
 log = logging.getLogger(__name__)
@@ -19,8 +19,7 @@ log = logging.getLogger(__name__)
 PATIENCE = 120.0
 """Seconds without a node that could run a trial after which a run gives up."""
 
-FAULTS = {kind.exit_code: kind for kind in (UsageError, DataError, TargetError, EnvironmentFault)}
-Kinds = {"result": TrialResult, "failure": TrialFailure}
+OUTCOMES = {"result": TrialResult, "failure": TrialFailure}
 
 
 def trial_name(trial: Any) -> str:
@@ -58,11 +57,11 @@ class Listener(_Here, Callback):  # type: ignore[misc]
     def on_trial_result(self, *_: Any, trial: Any, result: Any, **__: Any) -> None:
         name = trial_name(trial)
         if "outcome" in result:
-            self.pass_on(name, from_json(Kinds[result["kind"]], result["outcome"]))
+            self.pass_on(name, from_json(OUTCOMES[result["kind"]], result["outcome"]))
         elif "stopped" in result:
             self.stopped.add(name)
         elif "fault" in result:
-            self.fault = self.fault or FAULTS.get(result["code"], ExpanderError)(result["fault"])
+            self.fault = self.fault or KINDS.get(result["code"], ExpanderError)(result["fault"])
 
     def on_trial_error(self, *_: Any, trial: Any, **__: Any) -> None:
         name = trial_name(trial)

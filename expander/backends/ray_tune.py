@@ -1,4 +1,4 @@
-"""RayBackend: trials as Ray Tune trials, one Tuner per step. With ray_listener all that imports ray.
+"""RayBackend: trials as Ray Tune trials, one Tuner per step.
 
 The truth stays outside Ray, in the journal: an outcome reaches the engine as soon as its trial
 reports, and what a crash left undone is simply launched again.
@@ -22,6 +22,7 @@ from typing import Any
 
 from expander.backends.base import Report, last_lines
 from expander.backends.processes import Watch, end_with_parent, kill
+from expander.backends.tracking import callbacks, told
 from expander.config import BackendConfig
 from expander.errors import EnvironmentFault, ExpanderError
 from expander.records import TrialFailure, TrialOrder, TrialResult, from_json, to_json
@@ -42,14 +43,18 @@ SCRATCH = "expander-ray-"
 """Ray's files of a run lie in /tmp/expander-ray-<pid>-*: Unix socket paths are limited to 107 bytes, so
 not below a TMPDIR that may be long."""
 
+TOKEN = secrets.token_hex(32)
+"""Of the private Ray. One a process: Ray reads it once, however often it is started."""
+
 
 def _trainable(config: dict[str, Any]) -> None:
     """Runs in a Ray worker: an order in, one report out."""
     from ray import tune
 
     end_with_parent()
+    order = from_json(TrialOrder, config["order"])
     try:
-        outcome = _run(from_json(TrialOrder, config["order"]))
+        outcome = _run(order)
     except ExpanderError as error:
         tune.report({"fault": f"{error} (on node {os.uname().nodename})", "code": error.exit_code})
         return
@@ -57,6 +62,8 @@ def _trainable(config: dict[str, Any]) -> None:
         tune.report({"stopped": True})
         return
     kind = "result" if isinstance(outcome, TrialResult) else "failure"
+    for row in told(order, outcome) if config["log"] else ():
+        tune.report(row)
     tune.report({"kind": kind, "outcome": to_json(outcome)})
 
 
@@ -83,8 +90,9 @@ class RayBackend:
         _sweep()
         return self
 
-    def _start(self, folder: Path) -> None:
-        self.again = f"expander search --run {folder.name} --resume"
+    def start(self, folder: Path, command: str = "search") -> Path:
+        """Starts Ray for the run of a folder; where its files may go. Raises EnvironmentFault."""
+        self.again = f"expander {command} --run {folder.name} --resume"
         if self.local:
             self.scratch = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-", dir="/tmp"))
         else:  # where the other nodes see it too
@@ -95,10 +103,11 @@ class RayBackend:
             raise
         except Exception as error:
             raise EnvironmentFault(f"Ray does not start: {last_lines(str(error), 1)}") from None
+        return self.scratch
 
     def _init(self, scratch: Path) -> None:
         if self.local:
-            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+            os.environ["RAY_AUTH_TOKEN"] = TOKEN
         import ray
 
         options: dict[str, Any] = {"address": self.config.address, "log_to_driver": False}
@@ -165,7 +174,7 @@ class RayBackend:
     def run(self, orders: Sequence[TrialOrder], report: Report) -> None:
         """See backends.base.Backend."""
         if self.scratch is None:
-            self._start(Path(orders[0].folder))
+            self.start(Path(orders[0].folder))
         from expander.backends.ray_listener import Listener
 
         def recorded(outcome: TrialResult | TrialFailure) -> None:
@@ -196,13 +205,15 @@ class RayBackend:
         )
         return tune.Tuner(
             trainable,
-            param_space={"order": tune.grid_search(texts)},
-            tune_config=tune.TuneConfig(trial_dirname_creator=trial_name, reuse_actors=True),
+            param_space={"order": tune.grid_search(texts), "log": bool(self.config.log)},
+            tune_config=tune.TuneConfig(
+                trial_name_creator=trial_name, trial_dirname_creator=trial_name, reuse_actors=True
+            ),
             run_config=tune.RunConfig(
                 storage_path=str(self.scratch / "tune") if self.scratch else None,
                 name=f"step{orders[0].trial.step:02d}-{secrets.token_hex(4)}",
                 verbose=0,
-                callbacks=[listener],
+                callbacks=[listener, *callbacks(self.config.log, Path(orders[0].folder))],
                 stop=Over(listener, self._lacking),
                 failure_config=tune.FailureConfig(max_failures=self.config.max_failures),
             ),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
-from expander.cost import cost
+from expander.amounts import amount_text
+from expander.commands.progress import duration
 from expander.records import Problem
 from expander.report.tables import macs_text
 from expander.search.accounting import Spent
 from expander.search.controller import State
+from expander.search.expansion import CostOf
 from expander.search.forecast import Pace, forecast
 
 SLOW_HOURS = 3.0
@@ -21,19 +23,20 @@ ADVICE = (
 )
 
 
-def announce(problem: Problem, pace: Pace) -> None:
+def announce(problem: Problem, pace: Pace, cost_of: CostOf) -> None:
     """The first lines of a search: its base, its target, its forecast, and advice if it is long."""
     base = problem.space.start
-    macs = macs_text(cost(base).macs)
-    click.echo(f"base: {base}, {macs} multiply-adds, target {macs_text(problem.target_macs)}")
-    foretell("forecast", problem, State(), pace)
-    if forecast(problem, State(), cost, pace).seconds > 3600 * SLOW_HOURS and not _has_gpu():
+    now, target = (amount_text(problem.cost, amount)
+                   for amount in (cost_of(base).of(problem.cost), problem.target))  # fmt: skip
+    click.echo(f"base: {base}, {now}, target {target}")
+    foretell("forecast", problem, State(), pace, cost_of)
+    if forecast(problem, State(), cost_of, pace).seconds > 3600 * SLOW_HOURS and not _has_gpu():
         click.echo(ADVICE)
 
 
-def foretell(what: str, problem: Problem, state: State, pace: Pace) -> None:
+def foretell(what: str, problem: Problem, state: State, pace: Pace, cost_of: CostOf) -> None:
     """One line: steps, trials, time and disk from `state` to the end."""
-    ahead = forecast(problem, state, cost, pace)
+    ahead = forecast(problem, state, cost_of, pace)
     click.echo(
         f"{what}: {ahead.steps} steps, {ahead.trials} trials, {duration(ahead.seconds)}, "
         f"{pace.parallel} at a time; {ahead.disk / 1e6:.1f} MB of weights"
@@ -47,15 +50,6 @@ def spent_text(spent: Spent) -> str:
     gpu = f", {spent.gpu_seconds / 3600:.2g} GPU hours" if spent.gpu_seconds else ""
     return (f"spent: {spent.trials} trials{more}, {duration(spent.seconds)} of trials{gpu}, "
             f"{spent.clips} clips, {macs_text(spent.macs)} multiply-adds forward")  # fmt: skip
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 90:
-        return f"about {seconds:.0f} s"
-    if seconds < 5400:
-        return f"about {seconds / 60:.0f} min"
-    return f"about {seconds / 3600:.1f} h"
 
 
 def _has_gpu() -> bool:

@@ -1,17 +1,19 @@
-"""cost, trace, contract: specs and what they cost. No torch, no Ray."""
+"""cost, trace: specs and what they cost. No torch, no Ray."""
 
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from expander.errors import TargetError, UsageError
+from expander.errors import TargetError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from expander.amounts import CostKind
     from expander.records import Candidate
     from expander.spec import Spec
 
@@ -88,82 +90,35 @@ def _clip(spec: Spec) -> dict[str, Any]:
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def trace(space: str, axes: str, target: float | None, as_json: bool) -> None:
     """Specs and costs along a given path, without training anything."""
+    from expander.commands.costing import target_macs
     from expander.commands.paths import follow
     from expander.cost import cost as cost_of
     from expander.search.contraction import contract as contract_path
     from expander.space import load_space
 
     path = follow(load_space(space), [axis.strip() for axis in axes.split(",")])
-    rows = [_row(number, step.axis, step) for number, step in enumerate(path)]
+    rows = [row_of(number, step.axis, step) for number, step in enumerate(path)]
     if target is not None:
         macs = target_macs(target)
-        _check_reach(path, macs, "the path")
+        check_reach(path, macs, "the path")
         option = contract_path(path, macs, cost_of)
-        rows.append({**_row(len(path), f"contract {option.axis}", option.candidate),
+        rows.append({**row_of(len(path), f"contract {option.axis}", option.candidate),
                      "miss": option.miss})  # fmt: skip
-    _show(rows, as_json)
+    show(rows, as_json)
 
 
-@click.command()
-@click.argument("run")
-@click.option("--target-gflops", "target", type=float, required=True, help="Multiply-adds per view, 1e9.")
-@click.option("--axis", default="auto", show_default="last; best if last misses by over 5 %",
-              help="last, best, or the name of an axis.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-def contract(run: str, target: float, axis: str, as_json: bool) -> None:
-    """What a finished or stopped RUN gives at another target: every axis, the chosen one marked.
+def check_reach(path: Sequence[Candidate], target: float, what: str, kind: CostKind = "flops") -> None:
+    """Raises TargetError for a target that no contraction of `path` can meet."""
+    from expander.amounts import amount_text
 
-    Writes the chosen spec to RUN/specs/contracted-<target>.yaml.
-    """
-    from expander.commands.references import find_run
-    from expander.cost import cost as cost_of
-    from expander.engine import state_of
-    from expander.search.contraction import contract as contract_path
-    from expander.search.contraction import options
-    from expander.space import dump_spec
-    from expander.spec import AXES
-    from expander.store import write_atomic
-    from expander.strict_yaml import did_you_mean
-
-    macs, found = target_macs(target), find_run(run)
-    names = ("auto", "last", "best", *AXES)
-    if axis not in names:
-        raise UsageError(f"--axis: unknown axis {axis!r}{did_you_mean(axis, names[1:])}")
-    path = state_of(found).path
-    if not path:
-        raise UsageError(f"run {run} has no decided step yet")
-    _check_reach(path, macs, f"run {run}")
-    try:
-        chosen = contract_path(path, macs, cost_of, axis)
-    except ValueError as error:
-        raise TargetError(str(error)) from None
-    rows = [
-        {**_row(None, o.axis, o.candidate), "miss": o.miss, "chosen": o.axis == chosen.axis}
-        for o in options(path, macs, cost_of)
-    ]
-    _show(rows, as_json)
-    file = found.folder / "specs" / f"contracted-{target:g}.yaml"
-    text = dump_spec(chosen.candidate.spec, f"contracted along {chosen.axis} to {target:g} GFLOPs")
-    write_atomic(file, text.encode())
-    if not as_json:
-        click.echo(f"spec: {file}")
+    low, high = path[0].cost.of(kind), max(step.cost.of(kind) for step in path)
+    if not low <= target <= high:
+        low_text, high_text, asked = (amount_text(kind, amount) for amount in (low, high, target))
+        raise TargetError(f"{what} reaches targets from {low_text} to {high_text}, not {asked}")
 
 
-def target_macs(gflops: float) -> int:
-    """GFLOPs as given on the command line to multiply-adds. Raises UsageError."""
-    if not (math.isfinite(gflops * 1e9) and gflops > 0):
-        raise UsageError(f"--target-gflops must be a positive number, not {gflops}")
-    return round(gflops * 1e9)
-
-
-def _check_reach(path: Any, macs: int, what: str) -> None:
-    low, high = path[0].cost.macs, max(step.cost.macs for step in path)
-    if not low <= macs <= high:
-        reach = f"{low / 1e9:.4g} to {high / 1e9:.4g} G"
-        raise TargetError(f"{what} reaches targets from {reach}, not {macs / 1e9:.4g} G")
-
-
-def _row(number: int | None, axis: str, step: Candidate) -> dict[str, Any]:
+def row_of(number: int | None, axis: str, step: Candidate) -> dict[str, Any]:
+    """A row of the table that `show` prints."""
     spec, price = step.spec, step.cost
     row: dict[str, Any] = {} if number is None else {"step": number}
     clip = {"frames": spec.frames, "stride": spec.stride, "crop": spec.crop}
@@ -172,7 +127,8 @@ def _row(number: int | None, axis: str, step: Candidate) -> dict[str, Any]:
                   "params": price.params}  # fmt: skip
 
 
-def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
+def show(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Specs and their costs, as a table or JSON."""
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return

@@ -8,9 +8,12 @@ from typing import Any
 
 import click
 
-from expander.commands.foretelling import duration, foretell
+from expander.amounts import amount_text
+from expander.commands.foretelling import foretell
+from expander.commands.progress import duration
 from expander.cost import cost
 from expander.records import (
+    Candidate,
     Contracted,
     Event,
     Problem,
@@ -22,17 +25,18 @@ from expander.records import (
 )
 from expander.report.tables import macs_text
 from expander.search.controller import State, trials
+from expander.search.expansion import CostOf
 from expander.search.forecast import Pace, forecast
 
 
 class Narrator:
     """Listens to a search. On a terminal: one tqdm line a step; elsewhere plain lines."""
 
-    def __init__(self, problem: Problem, pace: Pace, state: State) -> None:
-        self.problem, self.pace = problem, pace
+    def __init__(self, problem: Problem, pace: Pace, cost_of: CostOf, state: State) -> None:
+        self.problem, self.pace, self.cost_of = problem, pace, cost_of
         self.bar: Any = None
         self.seen = self.predicted = 0.0
-        self.foretold = forecast(problem, state, cost, pace).seconds
+        self.foretold = forecast(problem, state, cost_of, pace).seconds
         self.began = self.step_began = time.monotonic()
         self.step_foretold = 0.0
         self.trained = self.reused = 0
@@ -59,7 +63,7 @@ class Narrator:
             case StepChosen():
                 self._chosen(event, state)
             case Contracted():
-                click.echo(f"contracted along {event.axis} to {macs_text(event.candidate.cost.macs)}, "
+                click.echo(f"contracted along {event.axis} to {self._cost(event.candidate)}, "
                            f"{event.miss:.1%} below the target")  # fmt: skip
 
     def _plan(self, event: StepPlanned) -> None:
@@ -104,10 +108,17 @@ class Narrator:
         winner = event.winner
         how = "" if len(event.standings) < 2 or not event.standings[1].tied else " (a tie)"
         click.echo(f"step {event.step}: {winner.axis}{how} -> {winner.spec}, "
-                   f"{macs_text(winner.cost.macs)}, accuracy {event.accuracy:.1%}"
+                   f"{self._cost(winner)}, accuracy {event.accuracy:.1%}"
                    f"{_against(self.step_foretold, time.monotonic() - self.step_began)}")  # fmt: skip
-        if state.contracted is None and winner.cost.macs < self.problem.target_macs and self.predicted:
-            foretell("ahead", self.problem, state, self._corrected())
+        below = winner.cost.of(self.problem.cost) < self.problem.target
+        if state.contracted is None and below and self.predicted:
+            foretell("ahead", self.problem, state, self._corrected(), self.cost_of)
+
+    def _cost(self, candidate: Candidate) -> str:
+        kind = self.problem.cost
+        if kind == "flops":
+            return macs_text(candidate.cost.macs)
+        return amount_text(kind, candidate.cost.of(kind))
 
     def conclude(self, finished: bool) -> None:
         """The last lines: how good the first forecast was, and what did not have to be trained."""

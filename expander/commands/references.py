@@ -9,6 +9,7 @@ from expander.records import StepChosen
 from expander.space import load_spec
 from expander.spec import Spec
 from expander.store import Run
+from expander.trainings import TrainingFolder
 
 RUNS = Path("runs")
 
@@ -22,9 +23,17 @@ def find_run(name: str) -> Run:
     raise UsageError(f"no run {name!r} in {RUNS}/ and no run folder of that name")
 
 
+def find_training(name: str) -> TrainingFolder | None:
+    """A full training by its name below runs/, or by its folder; none when there is none."""
+    folders = (TrainingFolder(RUNS / name), TrainingFolder(Path(name)))
+    return next((folder for folder in folders if folder.exists()), None)
+
+
 def find_spec(text: str) -> Spec:
-    """SPEC: a YAML file, a published name (x3d_s), RUN, RUN:step3 or RUN:final."""
+    """SPEC: a YAML file, a published name (x3d_s), RUN, RUN:step3 or RUN:final; or a training."""
     name, colon, step = text.partition(":")
+    if not colon and (training := find_training(name)):
+        return training.read().spec
     if text.endswith((".yaml", ".yml")) or not (colon or _is_run(name)):
         return load_spec(text)
     run = find_run(name)
@@ -36,11 +45,14 @@ def find_spec(text: str) -> Spec:
 
 
 def find_weights(text: str) -> Path:
-    """A weights file, or those of a run's chosen candidate: RUN, RUN:final or RUN:step3 (its first seed's).
+    """A weights file, those of a training (TRAINING, its best; TRAINING:last), or those of a run's chosen
+    candidate: RUN, RUN:final or RUN:step3 (its first seed's).
 
     Raises UsageError when there is no such run or step, DataError when its weights are gone.
     """
     name, _, step = text.partition(":")
+    if training := find_training(name):
+        return _trained(training, step or "best")
     if text.endswith(".safetensors") or not _is_run(name):
         return Path(text)
     run = find_run(name)
@@ -54,6 +66,21 @@ def find_weights(text: str) -> Path:
     if not found:
         raise DataError(f"{run.folder}/trials/{trial}: no weights; they were deleted or not copied")
     return found[0]
+
+
+def is_run(reference: str) -> bool:
+    """Whether RUN, RUN:step3 or RUN:final names a run that is there."""
+    return _is_run(reference.partition(":")[0])
+
+
+def _trained(training: TrainingFolder, which: str) -> Path:
+    if which not in ("best", "last"):
+        raise UsageError(f"{training.folder} is a training: it has :best and :last, not :{which}")
+    file = training.best if which == "best" else training.last
+    if not file.exists():
+        when = "the first validation (best) and the end (last)"
+        raise DataError(f"{file}: no weights yet; they come with {when}")
+    return file
 
 
 def _is_run(name: str) -> bool:

@@ -3,72 +3,154 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from expander.store import Run
+
+TABLES = ("steps", "trials", "decisions", "frontier", "baselines", "trainings", "tests")
 
 
 @click.command()
 @click.argument("run")
+@click.option("--watch", is_flag=True, help="Show it again whenever it changes, until the run ends.")
+@click.option("--every", type=click.FloatRange(min=0.2), default=2.0, show_default=True,
+              help="Seconds between two looks, with --watch.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-def status(run: str, as_json: bool) -> None:
-    """How far RUN is: its step, its trials, the best spec so far."""
+def status(run: str, watch: bool, every: float, as_json: bool) -> None:
+    """How far RUN is: its step, its candidates, the best spec so far, what is ahead, what failed."""
     from expander.commands.references import find_run
     from expander.report.live import status_of, status_text
 
     found = find_run(run)
-    click.echo(json.dumps(status_of(found), indent=1) if as_json else status_text(found))
+
+    def look() -> tuple[str, bool]:
+        now = status_of(found)
+        return json.dumps(now, indent=1) if as_json else status_text(now), now["outcome"] != "running"
+
+    if watch:
+        _watch(look, every)
+    else:
+        click.echo(look()[0])
+
+
+def _watch(look: Callable[[], tuple[str, bool]], every: float) -> None:
+    """Shows what `look` says until it says that it is the end; on a terminal always on a clean screen."""
+    import sys
+    import time
+
+    shown = None
+    while True:
+        text, ended = look()
+        if text != shown:
+            if sys.stdout.isatty():
+                click.clear()
+            click.echo(text)
+            shown = text
+        if ended:
+            return
+        time.sleep(every)
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True)
-@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), default="table",
-              show_default=True, help="table also writes the figure.")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(["table", "csv", "parquet", "json", "markdown", "html"]),
+              default="table", show_default=True,
+              help="table also draws the figure; html is one self-contained page.")  # fmt: skip
+@click.option("--table", type=click.Choice(TABLES), default="steps", show_default=True,
+              help="Which table, for csv, parquet, json and markdown.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write to this file instead.")
-def report(runs: tuple[str, ...], form: str, as_json: bool, out: Path | None) -> None:
-    """The trajectory of each of RUNS: one row a step, and the figure in RUN/report/."""
-    from expander.commands.references import find_run
+def report(runs: tuple[str, ...], form: str, table: str, as_json: bool, out: Path | None) -> None:
+    """What RUNS found: the trajectory, every decision, figures, one page to show to others.
 
-    found = {name: find_run(name) for name in runs}
+    RUNS are searches and full trainings, by name or folder: finished, going on, or stopped.
+    """
     form = "json" if as_json else form
-    text = _tables(found) if form == "table" else _rows(found, form)
+    if form == "html":
+        _page(runs, out)
+    elif form == "table":
+        _say(_trajectories(runs), out)
+    else:
+        _rows(runs, form, table, out)
+
+
+def _say(text: str, out: Path | None) -> None:
     if out is None:
-        click.echo(text)
+        click.echo(text.rstrip("\n"))
     else:
         from expander.store import write_atomic
 
         write_atomic(out, (text.rstrip("\n") + "\n").encode())
 
 
-def _tables(runs: dict[str, Any]) -> str:
-    from expander.report.tables import steps, trajectory_text
+def _trajectories(names: tuple[str, ...]) -> str:
+    from expander.commands.references import find_run
+    from expander.report.history import history
+    from expander.report.tables import trajectory_text
 
     parts = []
-    for name, run in runs.items():
-        parts.append(f"run {name}\n{trajectory_text(run)}")
-        if not steps(run).empty:
-            parts.append(f"figure: {draw(run)}")
+    for name in names:
+        past = history(find_run(name))
+        parts.append(f"run {name}\n{trajectory_text(past)}")
+        if past.path:
+            parts.append(f"figure: {draw(past.run)}")
     return "\n".join(parts)
 
 
-def _rows(runs: dict[str, Any], form: str) -> str:
-    import pandas as pd
+def _rows(names: tuple[str, ...], form: str, table: str, out: Path | None) -> None:
+    from expander.errors import UsageError
+    from expander.report import formats
 
-    from expander.report.tables import steps
+    if form == "parquet" and out is None:
+        raise UsageError("--format parquet is not text: add --out FILE")
+    found = _table(names, table)
+    if form == "parquet":
+        assert out is not None
+        formats.write_parquet(found, out)
+        return
+    as_text = {"csv": formats.csv_text, "json": formats.json_text, "markdown": formats.markdown_text}
+    _say(as_text[form](found), out)
 
-    tables = [steps(run) for run in runs.values()]
-    for name, table in zip(runs, tables, strict=True):
-        if len(runs) > 1:
-            table.insert(0, "run", name)
-    table = pd.concat(tables)
-    if form == "csv":
-        return table.to_csv(index=False).rstrip("\n")
-    return str(table.to_json(orient="records", indent=1))
+
+def _table(names: tuple[str, ...], table: str) -> pd.DataFrame:
+    from expander.commands.references import find_run
+    from expander.report import results, tables
+
+    if table in ("baselines", "trainings", "tests"):
+        of_folders: Callable[..., pd.DataFrame] = getattr(results, table)
+        return of_folders(*map(find_folder, names))
+    of_runs: Callable[..., pd.DataFrame] = getattr(tables, table)
+    return of_runs(*map(find_run, names))
 
 
-def draw(run: Any) -> Path:
+def find_folder(name: str) -> Path:
+    """The folder of a search or of a full training. Raises UsageError when there is none."""
+    from expander.commands.references import RUNS, find_run
+
+    for folder in (RUNS / name, Path(name)):
+        if (folder / "training.json").is_file() or (folder / "tests").is_dir():
+            return folder
+    return find_run(name).folder
+
+
+def _page(names: tuple[str, ...], out: Path | None) -> None:
+    from expander.report.page import page
+    from expander.store import write_atomic
+
+    folders = [find_folder(name) for name in names]
+    file = out or folders[0] / "report" / "report.html"
+    write_atomic(file, page(folders).encode())
+    click.echo(f"page: {file}")
+
+
+def draw(run: Run) -> Path:
     """The trajectory figure of a run, written to its report folder. Raises EnvironmentFault."""
     from expander.errors import EnvironmentFault
     from expander.report.figures import save_trajectory

@@ -42,6 +42,7 @@ def resume(options: dict[str, Any]) -> None:
     from expander.commands.references import find_run
     from expander.data.sources import open_data
     from expander.engine import started, state_of
+    from expander.latency import prices
     from expander.preparation import measured_pace
 
     run = find_run(options["name"])
@@ -55,8 +56,9 @@ def resume(options: dict[str, Any]) -> None:
         data = open_data(start.data)
         if data.fingerprint != start.data_fingerprint:
             raise DataError(f"{run.folder}: the data set has changed since the run began; start another run")
-        pace = measured_pace(start.problem, start.backend, len(data.val), data, start.data)
-        foretell("ahead", start.problem, state, pace)
+        price = prices(start.problem, run.folder, start.backend.cpus_per_trial)
+        pace = measured_pace(start.problem, start.backend, len(data.val), price, data, start.data)
+        foretell("ahead", start.problem, state, pace, price)
         go(run, start, pace, known)
 
 
@@ -82,16 +84,18 @@ def go(run: Run, start: RunStarted, pace: Pace, known: dict[str, Known]) -> None
     from expander.data.sources import fill_cache, open_data
     from expander.engine import Stop, state_of
     from expander.engine import search as run_search
+    from expander.latency import prices
 
     click.echo(f"run: {run.folder}")
     with Counter("decoding the videos (once)", "video") as counter:
         fill_cache(open_data(start.data), start.data, counter)
-    narrator = Narrator(start.problem, pace, state_of(run))
+    cost_of = prices(start.problem, run.folder, start.backend.cpus_per_trial)
+    narrator = Narrator(start.problem, pace, cost_of, state_of(run))
     stop = Stop(run)
     try:
         with Interruption(stop, start.budget.hours) as interruption:
             try:
-                with narrator, _backend(start.backend) as entered:
+                with narrator, backend_of(start.backend) as entered:
                     state = run_search(run, entered, narrator, stop, start.budget, known)
             except KeyboardInterrupt:
                 state = state_of(run)
@@ -104,7 +108,8 @@ def go(run: Run, start: RunStarted, pace: Pace, known: dict[str, Known]) -> None
     show(run, state, stop.reason, start.budget)
 
 
-def _backend(config: BackendConfig) -> Backend:
+def backend_of(config: BackendConfig) -> Backend:
+    """Where trials run, as set."""
     if config.kind == "inline":
         from expander.backends.inline import InlineBackend
 

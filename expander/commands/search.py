@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from expander.commands import videos
+from expander.commands import costing, videos
 from expander.commands.running import BUDGET, go, known_results, resume
 from expander.errors import UsageError
 
 if TYPE_CHECKING:
+    from expander.preparation import Goal
     from expander.records import RunStarted
     from expander.search.forecast import Pace
     from expander.settings import Settings
 
-FRESH_ONLY = ("target", "space", *videos.OPTIONS, "max_steps", "seed", "cpus_per_trial", "storage_path",
-              "overrides")  # fmt: skip
+FRESH_ONLY = (*costing.OPTIONS, "space", *videos.OPTIONS, "max_steps", "seed", "cpus_per_trial",
+              "storage_path", "overrides")  # fmt: skip
 
 
 @click.command()
-@click.option("--target-gflops", "target", type=float,
-              help="Budget in GFLOPs: 1e9 multiply-adds of conv and linear per view, at the training crop.")
+@costing.goal_options
 @click.option("--space", help="Search space: x3d, x3d_balanced, tiny, or a YAML file.  [default: x3d]")
 @videos.data_options
 @click.option("--run", "name", help="Name of the folder below runs/.  [default: made from space and time]")
@@ -42,6 +42,8 @@ FRESH_ONLY = ("target", "space", *videos.OPTIONS, "max_steps", "seed", "cpus_per
 @click.option("--max-gpu-hours", type=float, help="Stop after so many hours of GPUs, of the whole run.")
 @click.option("--reuse", multiple=True, metavar="RUN",
               help="Take over results of this run instead of training the same again. Repeatable.")
+@click.option("--log", "trackers", multiple=True, type=click.Choice(["tensorboard", "mlflow", "wandb"]),
+              help="Tell a tracker of every trial, by Ray Tune's callbacks. Repeatable.")  # fmt: skip
 @click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE",
               help="Any setting, e.g. proxy.steps=400, selection.seeds=3. Repeatable.")  # fmt: skip
 def search(**options: Any) -> None:
@@ -56,19 +58,17 @@ def search(**options: Any) -> None:
                              "the settings are the run's own")
         resume(options)
         return
-    if options["target"] is None:
-        raise UsageError("--target-gflops is missing: the budget, e.g. --target-gflops 2")
     _fresh(options)
 
 
 def _fresh(options: dict[str, Any]) -> None:
     from expander.commands.foretelling import announce
-    from expander.commands.inspect import target_macs
+    from expander.latency import prices
     from expander.preparation import check_backend
     from expander.store import Run
 
     space = options["space"] or "x3d"
-    macs = target_macs(options["target"])
+    goal = costing.goal_of(options)
     settings = _settings(space, options)
     run = Run(_run_folder(options, space))
     if run.exists() and not options["dry_run"]:
@@ -76,8 +76,8 @@ def _fresh(options: dict[str, Any]) -> None:
     if run.folder.exists() and not options["dry_run"]:
         raise UsageError(f"{run.folder} exists and holds no run; delete it, or choose another --run")
     check_backend(settings.backend)
-    start, pace = _plan(settings, macs, options)
-    announce(start.problem, pace)
+    start, pace = _plan(settings, goal, options)
+    announce(start.problem, pace, prices(start.problem, None, start.backend.cpus_per_trial))
     if options["dry_run"]:
         click.echo("dry run: nothing was trained")
         return
@@ -86,7 +86,7 @@ def _fresh(options: dict[str, Any]) -> None:
     known = known_results(options["reuse"])
     run.create(settings.backend.storage)
     with run.locked():
-        begin(run, start, command_line())
+        begin(run, start, command_line(), pace)
         go(run, start, pace, known)
 
 
@@ -96,6 +96,7 @@ def _settings(space: str, options: dict[str, Any]) -> Settings:
     storage = options["storage_path"]
     backend = {
         "kind": options["backend"],
+        "log": list(options["trackers"]) or None,
         "address": options["ray_address"],
         "cpus_per_trial": options["cpus_per_trial"],
         "gpus_per_trial": options["gpus_per_trial"],
@@ -111,7 +112,9 @@ def _run_folder(options: dict[str, Any], space: str) -> Path:
     from expander.commands.references import RUNS
 
     if options["name"] is None:
-        plain = re.sub(r"[^A-Za-z0-9._-]", "", f"{Path(space).stem}-{options['target']:g}G")
+        kind, amount = options["cost"], options["amount"]
+        wanted = f"{options['target']:g}G" if options["target"] else f"{kind}{amount:g}"
+        plain = re.sub(r"[^A-Za-z0-9._-]", "", f"{Path(space).stem}-{wanted}")
         return RUNS / f"{plain}-{datetime.now():%Y%m%d-%H%M%S}"
     name: str = options["name"]
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}", name):
@@ -119,10 +122,11 @@ def _run_folder(options: dict[str, Any], space: str) -> Path:
     return RUNS / name
 
 
-def _plan(settings: Settings, macs: int, options: dict[str, Any]) -> tuple[RunStarted, Pace]:
+def _plan(settings: Settings, goal: Goal, options: dict[str, Any]) -> tuple[RunStarted, Pace]:
     """Opens the data, checks the target, measures the pace. A dry run makes no data."""
     from expander.commands.progress import Counter
     from expander.data.sources import open_data, source_limits
+    from expander.latency import prices
     from expander.preparation import embedded_limits, measured_pace, problem_of
     from expander.records import RunStarted
 
@@ -132,7 +136,7 @@ def _plan(settings: Settings, macs: int, options: dict[str, Any]) -> tuple[RunSt
     names, fingerprint, listed = tuple(map(str, range(count))), "", 300
     if not own:
         # Told before the videos are made: a wrong target costs no waiting.
-        problem_of(settings, macs, count, limits)
+        problem_of(settings, goal, count, limits)
     if own or not options["dry_run"]:
         with Counter("making the embedded videos (once)", "video") as counter:
             data = open_data(settings.data, counter)
@@ -141,6 +145,7 @@ def _plan(settings: Settings, macs: int, options: dict[str, Any]) -> tuple[RunSt
             click.echo(videos.describe(data))
         limits = source_limits(data, settings.data)
     seed = options["seed"] or 0
-    problem = problem_of(settings, macs, len(names), limits, seed, options["max_steps"])
+    problem = problem_of(settings, goal, len(names), limits, seed, options["max_steps"])
     start = RunStarted(problem, settings.data, settings.backend, fingerprint, names, settings.budget)
-    return start, measured_pace(problem, settings.backend, listed, data, settings.data)
+    price = prices(problem, None, settings.backend.cpus_per_trial)
+    return start, measured_pace(problem, settings.backend, listed, price, data, settings.data)

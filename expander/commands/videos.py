@@ -14,18 +14,19 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 FORMATS = ("auto", "list", "rawframes", "kinetics", "expander", "ssv2", "ucf101", "hmdb51", "folders")
-OPTIONS = ("folder", "train_ann", "val_ann", "data_root", "ann_format")
+OPTIONS = ("folder", "train_ann", "val_ann", "data_root", "ann_format", "allow_outside")
 LISTS = (
     click.option("--train-ann", help="Annotation file of the training videos, e.g. lines of `path label`."),
     click.option("--val-ann", help="Annotation file of the validation videos."),
     click.option("--data-root", help="Folder that the listed paths start from.  [default: the data folder]"),
     click.option("--ann-format", type=click.Choice(FORMATS), help="Of the annotations.  [default: auto]"),
+    click.option("--allow-outside", is_flag=True, default=None, help="Listed paths may leave the data root."),
 )
 FOLDER = click.option("--data", "folder", help="Folder of lists or class folders.  [default: embedded data]")
 
 
 def data_options(command: Command) -> Command:
-    """Adds --data, --train-ann, --val-ann, --data-root and --ann-format."""
+    """Adds --data, --train-ann, --val-ann, --data-root, --ann-format and --allow-outside."""
     for option in reversed((FOLDER, *LISTS)):
         command = option(command)
     return command
@@ -33,9 +34,13 @@ def data_options(command: Command) -> Command:
 
 def given(options: dict[str, Any]) -> dict[str, Any]:
     """The data settings that the options say, with absolute paths: workers run in folders of their own."""
-    found = {name: options[name] for name in ("folder", "train_ann", "val_ann")}
-    found["root"] = options["data_root"]
-    found = {name: str(Path(value).resolve()) for name, value in found.items() if value is not None}
+    places = {name: options[name] for name in ("folder", "train_ann", "val_ann")}
+    places["root"] = options["data_root"]
+    found: dict[str, Any] = {
+        name: str(Path(value).resolve()) for name, value in places.items() if value is not None
+    }
+    if options["allow_outside"]:
+        found["allow_outside"] = True
     if "train_ann" in found and "root" not in found:
         found["root"] = str(Path.cwd())
         found["allow_outside"] = True  # no root was named that they could leave

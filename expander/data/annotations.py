@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
+import numpy as np
 import pandas as pd
 
 from expander.data.formats import Rows
@@ -78,15 +79,15 @@ class Split:
     def only(self, split: str) -> Split:
         """The rows of one split, where the file has several."""
         table = self.rows.table
-        found = table[table["split"].isin([split, ""])]
+        found = table[(table["split"] == split) | (table["split"] == "")]
         if found.empty:
             raise DataError(f"{self.file}: has no rows of the split {split!r}")
         return Split(self.file, Rows(self.rows.form, found, self.rows.numbers, self.rows.classes))
 
-    def fault(self, bad: pd.Series, what: str) -> None:
+    def fault(self, bad: Sequence[bool] | pd.Series, what: str) -> None:
         """Raises DataError for the first row where `bad` is true."""
-        if bad.any():
-            row = self.rows.table[bad].iloc[0]
+        if any(bad):
+            row = self.rows.table[np.asarray(bad)].iloc[0]
             raise DataError(f"{self.file}:{row['line']}: {what}: {row['path']!r}")
 
 
@@ -100,13 +101,13 @@ def assemble(
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; --data-root is where the listed paths start")
-    names = _classes(train, classes)
-    lists = _numbered(train, names, root, outside), _numbered(val, names, root, outside)
+    names = class_names(train, classes)
+    lists = numbered(train, names, root, outside), numbered(val, names, root, outside)
     unknown = set(lists[1].labels) - set(lists[0].labels)
-    labels = pd.Series(lists[1].labels, index=val.rows.table.index)
-    val.fault(labels.isin(unknown), f"its class has no video in {train.file}")
-    trained = train.rows.table["path"].map(os.path.normpath)
-    shared = val.rows.table["path"].map(os.path.normpath).isin(set(trained))
+    strange = [label in unknown for label in lists[1].labels]
+    val.fault(strange, f"its class has no video in {train.file}")
+    trained = set(_normal(train))
+    shared = [name in trained for name in _normal(val)]
     val.fault(shared, f"in {train.file} too; validation must not be trained on")
     for split, videos in zip((train, val), lists, strict=True):
         if not any(path.exists() for path in videos.paths):
@@ -114,7 +115,8 @@ def assemble(
     return VideoData(*lists, names, _fingerprint(lists, root, names), train.rows.form)
 
 
-def _classes(train: Split, given: tuple[str, ...]) -> tuple[str, ...]:
+def class_names(train: Split, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Those given, or the format's own, or what the training rows have. Raises DataError."""
     if given or train.rows.classes:
         return given or train.rows.classes
     label = train.rows.table["label"]
@@ -124,38 +126,64 @@ def _classes(train: Split, given: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(str(number) for number in range(int(label.max()) + 1))
 
 
-def _numbered(split: Split, names: tuple[str, ...], root: Path, outside: bool) -> VideoList:
+def numbered(split: Split, names: tuple[str, ...], root: Path, outside: bool) -> VideoList:
+    """The rows with class numbers, checked: see `assemble`. Raises DataError with file:line."""
     table = split.rows.table
-    split.fault(table["path"].map(os.path.normpath).duplicated(), "listed twice")
+    split.fault(pd.Series(_normal(split), dtype=object).duplicated(), "listed twice")
     if not outside:
-        remedy = "outside of the data root; --set data.allow_outside=true permits it"
-        split.fault(_leaves(table["path"], root), remedy)
+        split.fault(_leaves(split, root), "outside of the data root; --allow-outside permits it")
     if split.rows.numbers:
         split.fault(table["label"] >= len(names), f"its label is beyond the {len(names)} classes")
         numbers = table["label"]
     else:
         numbers = table["label"].map({name: number for number, name in enumerate(names)})
         split.fault(numbers.isna(), "its class has no training video")
-    return VideoList(Paths(root, tuple(table["path"])), tuple(numbers.astype(int)))
+    return VideoList(Paths(root, tuple(table["path"])), tuple(numbers.astype(int).tolist()))
 
 
-def _leaves(paths: pd.Series, root: Path) -> pd.Series:
-    """Whether a path ends outside of the root: by `..`, by being absolute, or through a linked folder."""
+def _normal(split: Split) -> list[str]:
+    """The paths in one spelling each."""
+    return _spelled(split.rows.table["path"].tolist())
+
+
+def _spelled(paths: list[str]) -> list[str]:
+    """Without `.`, `..` and doubled slashes where that is possible."""
+    text = "\n".join(["", *paths, ""])
+    # Most lists need nothing: looking at all at once is many times faster than doing.
+    if not any(odd in text for odd in ("//", "/.", "\n.", "/\n")):
+        return paths
+    return [os.path.normpath(path) for path in paths]
+
+
+def _leaves(split: Split, root: Path) -> list[bool]:
+    """Whether a path ends outside of the root: by `..`, by being absolute, or through a link."""
     top = os.path.realpath(root) + os.sep
-    folders = paths.map(os.path.dirname)
-    real = {folder: os.path.realpath(root / folder) + os.sep for folder in folders.unique()}
-    return ~folders.map(real).str.startswith(top)
+    paths = split.rows.table["path"].tolist()
+    folders = [path[: path.rfind("/") + 1] for path in paths]
+    inside, links = {}, set[str]()
+    for folder in set(folders):
+        inside[folder] = (os.path.realpath(root / folder) + os.sep).startswith(top)
+        links |= _links(root, folder)
+    return [
+        not inside[folder] or (path in links and not os.path.realpath(root / path).startswith(top))
+        for folder, path in zip(folders, paths, strict=True)
+    ]
+
+
+def _links(root: Path, folder: str) -> set[str]:
+    """The symbolic links in a folder, found by listing it: asking for each of a million files takes long."""
+    try:
+        return {folder + entry.name for entry in os.scandir(root / folder) if entry.is_symlink()}
+    except OSError:  # not there, or not to be listed: its videos are found missing later
+        return set()
 
 
 def _fingerprint(lists: tuple[VideoList, VideoList], root: Path, names: tuple[str, ...]) -> str:
     # As listed, so relative to the root: the same data set in another place is the same data set.
-    def name(path: str) -> str:
-        return path.removeprefix(f"{root}{os.sep}")
-
-    rows = []
+    prefix, rows = f"{root}{os.sep}", []
     for videos in lists:
         assert isinstance(videos.paths, Paths)
-        rows.append([[name(path) for path in videos.paths.names], videos.labels])
+        rows.append([[path.removeprefix(prefix) for path in videos.paths.names], videos.labels])
     return hashlib.sha256(json.dumps([rows, names]).encode()).hexdigest()
 
 
@@ -165,7 +193,8 @@ def to_csv(data: VideoData, folder: Path) -> str:
     for name, videos in (("train", data.train), ("val", data.val)):
         assert isinstance(videos.paths, Paths)
         root = os.path.relpath(os.path.realpath(videos.paths.root), os.path.realpath(folder))
-        paths = [os.path.normpath(os.path.join(root, path)) for path in videos.paths.names]
+        start = "" if root == os.curdir else f"{os.path.normpath(root)}{os.sep}"
+        paths = _spelled([path if path[0] == os.sep else start + path for path in videos.paths.names])
         classes = [data.classes[label] for label in videos.labels]
         columns = {"path": paths, "label": videos.labels, "class": classes, "split": name}
         parts.append(pd.DataFrame(columns))

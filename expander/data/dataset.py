@@ -6,7 +6,7 @@ memory, as decoded video already is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,26 +94,33 @@ class ViewClips(Dataset[Sample]):
         return view(torch.from_numpy(np.ascontiguousarray(frames)), window), label, []
 
 
-def training_order(videos: int, clips: int, seed: int) -> Iterator[tuple[int, int, int]]:
-    """`clips` items of TrainingClips: whole random passes over the list, one after another."""
-    position = 0
-    while position < clips:
-        for video in np.random.default_rng((seed, position)).permutation(videos):
-            if position == clips:
-                return
-            yield int(video), seed, position
-            position += 1
+def training_order(
+    videos: int, clips: int, seed: int, begin: int = 0
+) -> Iterator[tuple[int, int, int]]:
+    """Items `begin` to `clips` of TrainingClips: whole random passes over the list, one after another."""
+    for first in range(begin - begin % videos, clips, videos):
+        order = np.random.default_rng((seed, first)).permutation(videos)
+        for position in range(max(begin, first), min(first + videos, clips)):
+            yield int(order[position - first]), seed, position
 
 
 def loader(dataset: Dataset[Sample], items: Any, batch: int, workers: int) -> DataLoader[Sample]:
     """Batches of `items` in their order, loaded by `workers` processes (0: by this one)."""
     items = list(items)
+    return batched(dataset, [items[i : i + batch] for i in range(0, len(items), batch)], workers)
+
+
+def batched(dataset: Dataset[Sample], batches: Iterable[Any], workers: int) -> DataLoader[Sample]:
+    """One batch for each of `batches`, lists of items; taken from it only as they are needed."""
     return DataLoader(
         dataset,
-        batch_sampler=[items[i : i + batch] for i in range(0, len(items), batch)],
+        batch_sampler=batches,
         num_workers=workers,
         collate_fn=_collate,
         # A fork would copy this process's threads and CUDA state into a dead lock.
         multiprocessing_context="forkserver" if workers else None,
+        prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
+        # Else each loader would draw from the generator that dropout draws from.
+        generator=torch.Generator(),
     )

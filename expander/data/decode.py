@@ -10,8 +10,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable
-from fractions import Fraction
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,8 @@ from expander.errors import DataError
 
 log = logging.getLogger(__name__)
 SHAPE = re.compile(r"(\d+)x(\d+)x(\d+)\.rgb")
+CHUNK_BYTES = 64_000_000
+"""Of frames that come from the decoding process at a time."""
 TIMEOUT = 60.0
 """Seconds a video may take to decode, unless a run says otherwise."""
 
@@ -78,7 +79,7 @@ class Decoder:
             kept = self._load(self._file(path, shape), shape, pick(shape[0]))
             if kept is not None:
                 return kept
-        video = self._open(path)
+        video = self.open(path)
         indices = pick(video.length)
         # Weighed before it is decoded: an hour of video must not fill the disk.
         if self.cache is not None and video.nbytes <= self.room and self._keep(path, video):
@@ -88,14 +89,30 @@ class Decoder:
                 return kept
         return self._gather(path, video, indices)
 
-    def read_once(self, path: Path, pick: Callable[[int, Fraction], Indices]) -> Frames:
-        """As `read`, past the cache; `pick` is told the frames a second too. Raises VideoError."""
-        video = self._open(path)
-        return self._gather(path, video, pick(video.length, video.fps))
+    def open(self, path: Path) -> Opened:
+        """Opens a video, past the cache. Raises VideoError."""
+        key = self._key(path)
+        known = self.verdicts.known.get(key)
+        if known is not None and known.route == "bad":
+            raise VideoError(f"{path}: {known.reason}")
+        try:
+            video = self.process.open(path, known)
+        except (Unreadable, Broken) as error:
+            raise self._quarantined(path, error) from None
+        self.verdicts.add(key, video.verdict)
+        return video
+
+    def stream(self, path: Path, video: Opened, unique: Indices) -> Iterator[Frames]:
+        """(n, H, W, 3) bytes, n at a time so as to fill CHUNK_BYTES: sorted, unique frames of the video that
+        was opened last, in one pass over it. Raises VideoError.
+        """
+        count = max(1, CHUNK_BYTES * video.length // video.nbytes)
+        for start in range(0, len(unique), count):
+            yield self._gather(path, video, unique[start : start + count])
 
     def probe(self, path: Path) -> tuple[int, int, int]:
         """Frames, height and width of a video. Raises VideoError."""
-        video = self._open(path)
+        video = self.open(path)
         return video.length, video.height, video.width
 
     def examine(self, path: Path) -> Verdict:
@@ -109,24 +126,14 @@ class Decoder:
                 found = self.process.examine(path)
             except Broken as error:
                 found = Verdict("bad", str(error))
+                if not error.lasting:
+                    return found
             self.verdicts.add(key, found)
         return self.verdicts.known[key]
 
-    def _open(self, path: Path) -> Opened:
-        key = self._key(path)
-        known = self.verdicts.known.get(key)
-        if known is not None and known.route == "bad":
-            raise VideoError(f"{path}: {known.reason}")
-        try:
-            video = self.process.open(path, known)
-        except (Unreadable, Broken) as error:
-            raise self._quarantined(path, error) from None
-        self.verdicts.add(key, video.verdict)
-        return video
-
     def _quarantined(self, path: Path, error: Exception) -> VideoError:
         """What hung or crashed its decoder is not tried a second time, by this run or another."""
-        if isinstance(error, Broken):
+        if isinstance(error, Broken) and error.lasting:
             self.verdicts.add(self._key(path), Verdict("bad", str(error)))
         return VideoError(f"{path}: {error}")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -45,54 +45,67 @@ def read_text(file: Path) -> str:
         raise DataError(f"{file}: cannot be read: {reason}") from None
 
 
+def _spoken(text: str) -> Iterator[tuple[int, str]]:
+    """The lines that say something, stripped, with their numbers."""
+    for number, line in enumerate(text.split("\n"), 1):
+        stripped = line.strip()
+        if stripped and stripped[0] != "#":
+            yield number, stripped
+
+
 def _lines(file: Path) -> pd.Series:
-    """The lines that say something, stripped, by their number."""
-    lines = pd.Series(read_text(file).split("\n"), dtype=object)
-    lines.index += 1
-    lines = lines.str.strip()
-    lines = lines[(lines != "") & ~lines.str.startswith("#")]
-    if lines.empty:
+    """The lines that say something, by their number. Raises DataError when there are none."""
+    numbers, lines = [], []
+    for number, line in _spoken(read_text(file)):
+        numbers.append(number)
+        lines.append(line)
+    if not lines:
         raise DataError(f"{file}: lists no videos")
-    return lines
+    return pd.Series(lines, numbers, dtype=object)
 
 
-def _fault(file: Path, bad: pd.Series, lines: pd.Series, expected: str) -> None:
-    """Raises DataError for the first line where `bad` is true."""
+def _fault(file: Path, bad: pd.Series, rows: pd.Series | pd.DataFrame, expected: str) -> None:
+    """Raises DataError for the first row where `bad` is true."""
     if bad.any():
-        number, text = next(iter(lines[bad].items()))
-        raise DataError(f"{file}:{number}: expected {expected}, found {text!r}")
+        place = int(bad.to_numpy().argmax())
+        row = rows.iloc[place]
+        text = row if isinstance(row, str) else ",".join(row)
+        raise DataError(f"{file}:{rows.index[place]}: expected {expected}, found {text!r}")
 
 
 def _table(path: pd.Series, label: pd.Series, split: str | pd.Series = "") -> pd.DataFrame:
-    return pd.DataFrame({"path": path, "label": label, "split": split, "line": path.index})
+    """Text as objects: pandas' own strings are several times slower at what is done with them here."""
+    of_rows = pd.Series(split, path.index, dtype=object) if isinstance(split, str) else split.astype(object)
+    return pd.DataFrame({"path": path.astype(object), "label": label, "split": of_rows, "line": path.index})
 
 
-def _numbered(file: Path, lines: pd.Series, columns: pd.DataFrame, expected: str) -> pd.DataFrame:
-    """Path from the first column, class number from the last."""
-    label = columns[columns.columns[-1]]
-    bad = label.isna() | ~label.fillna("").str.fullmatch(r"[0-9]{1,7}") | (columns[0].str.strip() == "")
-    _fault(file, bad, lines, expected)
-    return _table(columns[0].str.strip(), label.astype(int))
+NUMBER = re.compile(r"[0-9]{1,7}")
+LIST_ROW = re.compile(r"(.*[^ \t,])[ \t,]+([0-9]{1,7})")
+FRAMES_ROW = re.compile(r"(.*[^ \t])[ \t]+[0-9]+[ \t]+([0-9]{1,7})")
+
+
+def _numbered(file: Path, row: re.Pattern[str], expected: str) -> pd.DataFrame:
+    """Path and class number, the groups of a pattern that every line must match."""
+    lines = _lines(file)
+    found = [row.fullmatch(line) for line in lines]
+    _fault(file, pd.Series([match is None for match in found], lines.index), lines, expected)
+    paths = pd.Series([match[1] for match in found if match], lines.index, dtype=object)
+    return _table(paths, pd.Series([int(match[2]) for match in found if match], lines.index))
 
 
 def read_list(file: Path) -> Rows:
     """`path label` a line (MMAction2, SlowFast): the label follows the LAST space, tab or comma."""
-    lines = _lines(file)
-    columns = lines.str.extract(r"^(.*?)[ \t,]+([^ \t,]*)$").fillna({0: ""})
-    expected = "'path label' with a label from 0 on"
-    return Rows("list", _numbered(file, lines, columns, expected), numbers=True)
+    return Rows("list", _numbered(file, LIST_ROW, "'path label' with a label from 0 on"), numbers=True)
 
 
 def read_rawframes(file: Path) -> Rows:
     """`folder total_frames label` a line (MMAction2): a folder of pictures each."""
-    lines = _lines(file)
-    columns = lines.str.extract(r"^(.*?)[ \t]+([0-9]+)[ \t]+([^ \t]*)$").fillna({0: ""})
-    return Rows("rawframes", _numbered(file, lines, columns, "'folder frames label'"), numbers=True)
+    return Rows("rawframes", _numbered(file, FRAMES_ROW, "'folder frames label'"), numbers=True)
 
 
 def _csv(file: Path, columns: list[str]) -> pd.DataFrame:
     try:
-        table = pd.read_csv(StringIO(read_text(file)), dtype=str, keep_default_na=False)
+        table = pd.read_csv(StringIO(read_text(file)), dtype=object, keep_default_na=False)
     except ValueError as error:
         raise DataError(f"{file}: not a CSV file: {str(error).splitlines()[0]}") from None
     missing = [name for name in columns if name not in table]
@@ -106,9 +119,9 @@ def read_kinetics(file: Path) -> Rows:
     """The official CSV: label,youtube_id,time_start,time_end,split; paths are stems to be found on disk."""
     table = _csv(file, KINETICS)
     times = table[["time_start", "time_end"]].apply(pd.to_numeric, errors="coerce")
-    text = table[KINETICS].agg(",".join, axis=1)
-    _fault(file, times.isna().any(axis=1) | (table["label"] == ""), text, "label,youtube_id,start,end,split")
-    start, end = (times[name].astype(int).astype(str).str.zfill(6) for name in times)
+    bad = times.isna().any(axis=1) | (table["label"] == "")
+    _fault(file, bad, table[KINETICS], "label,youtube_id,start,end,split")
+    start, end = (times[name].astype(int).map("{:06d}".format) for name in times)
     split = table["split"].str.lower().map(SPLITS).fillna("")
     stem = table["youtube_id"] + "_" + start + "_" + end
     return Rows("kinetics", _table(stem, table["label"], split), numbers=False)
@@ -118,9 +131,9 @@ def read_ours(file: Path) -> Rows:
     """What `expander data index` writes: path,label,class,split."""
     table = _csv(file, OURS)
     label = table["label"]
-    text = table[OURS].agg(",".join, axis=1)
-    bad = ~label.str.fullmatch(r"[0-9]{1,7}") | ~table["split"].isin(["train", "val", "test"])
-    _fault(file, bad, text, "path,number,class,train|val|test")
+    right = [NUMBER.fullmatch(text) is not None for text in label]
+    bad = ~pd.Series(right, label.index) | ~table["split"].isin(["train", "val", "test"])
+    _fault(file, bad, table[OURS], "path,number,class,train|val|test")
     numbers = label.astype(int)
     named = dict(zip(numbers, table["class"], strict=True))
     classes = tuple(named.get(number, str(number)) for number in range(int(numbers.max()) + 1))
@@ -199,13 +212,16 @@ def detect(file: Path) -> str:
         return "ucf101"
     if file.suffix == ".json":
         return "ssv2"
-    first = str(_lines(file).iloc[0])
+    first = next((line for _, line in _spoken(read_text(file))), None)
+    if first is None:
+        raise DataError(f"{file}: lists no videos")
     head = [name.strip() for name in first.split(",")]
     for form, columns in (("kinetics", KINETICS), ("expander", OURS)):
         if set(columns) <= set(head):
             return form
     if re.fullmatch(r".*\S[ \t]+[0-9]+[ \t]+[0-9]+[ \t]+[0-9]+", first):
-        raise DataError(f"{file}: four columns may be an offset or several labels; --ann-format says which")
+        raise DataError(f"{file}: four columns may be an offset or several labels, which are not read; "
+                        "--ann-format rawframes reads a folder with a space in its name")  # fmt: skip
     return "rawframes" if re.fullmatch(r"[^.]*\S[ \t]+[0-9]+[ \t]+[0-9]+", first) else "list"
 
 

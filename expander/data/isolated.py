@@ -33,12 +33,27 @@ READERS: dict[str, Callable[[Path], Reader]] = {
     "pyav": AvReader,
     "pictures": PicturesReader,
 }
+START_SECONDS = 120
+"""For the process to start and import its libraries."""
 LOG_BYTES = 10_000_000
 """A log larger than this is begun anew."""
 
 
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Signals by which somebody ends a process; a decoder that crashes has others."""
+GRACE = 5
+"""Seconds beyond its timeout after which a process whose parent is gone ends itself."""
+
+
 class Broken(Exception):
-    """The process died over a file, or was killed for taking too long; the message says which."""
+    """The process died over a file, or was killed for taking too long; the message says which.
+
+    lasting: whether it was the file's doing, so that it would happen again.
+    """
+
+    def __init__(self, reason: str, lasting: bool = True) -> None:
+        super().__init__(reason)
+        self.lasting = lasting
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +113,8 @@ class DecodingProcess:
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         if self.child is None:
-            self.child = _start(self.log)
+            self._begin()
+        assert self.child is not None
         self.deadline = time.monotonic() + self.timeout
         text = json.dumps(request).encode()
         try:
@@ -107,13 +123,27 @@ class DecodingProcess:
             self.child.stdin.flush()
         except OSError:
             raise self._died() from None
+        found = self._hear()
+        if "unreadable" in found:
+            raise Unreadable(found["unreadable"])
+        return found
+
+    def _begin(self) -> None:
+        """Starts the process and waits until it is ready: a busy machine may take long over that."""
+        self.child = _start(self.timeout, self.log)
+        self.deadline = time.monotonic() + START_SECONDS
+        try:
+            self._hear()
+        except Broken:
+            place = f"; {self.log} may say why" if self.log else ""
+            raise Broken(f"the decoding process did not start{place}", lasting=False) from None
+
+    def _hear(self) -> dict[str, Any]:
         size = bytearray(4)
         self._receive(memoryview(size))
         answer = bytearray(struct.unpack("<I", size)[0])
         self._receive(memoryview(answer))
         found: dict[str, Any] = json.loads(answer)
-        if "unreadable" in found:
-            raise Unreadable(found["unreadable"])
         return found
 
     def _receive(self, room: memoryview) -> None:
@@ -136,7 +166,7 @@ class DecodingProcess:
         assert self.child is not None
         code = self.child.wait()
         self.close()
-        return Broken(f"the decoder crashed over it (exit status {code})")
+        return Broken(f"the decoder crashed over it (exit status {code})", -code not in FROM_OUTSIDE)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"timeout": self.timeout, "log": self.log, "child": None}
@@ -145,7 +175,7 @@ class DecodingProcess:
         self.close()
 
 
-def _start(log: Path | None) -> subprocess.Popen[bytes]:
+def _start(timeout: float, log: Path | None) -> subprocess.Popen[bytes]:
     with contextlib.ExitStack() as stack:
         noise: IO[bytes] | int = subprocess.DEVNULL
         with contextlib.suppress(OSError):
@@ -154,7 +184,7 @@ def _start(log: Path | None) -> subprocess.Popen[bytes]:
                 large = log.exists() and log.stat().st_size > LOG_BYTES
                 noise = stack.enter_context(log.open("wb" if large else "ab"))
         return subprocess.Popen(
-            [sys.executable, "-m", "expander.data.isolated"],
+            [sys.executable, "-m", "expander.data.isolated", str(int(timeout) + GRACE)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=noise, bufsize=-1,
         )  # fmt: skip
 
@@ -203,15 +233,18 @@ class _Child:
 
 
 def main() -> None:
-    """The child's loop; ends when its parent does."""
+    """The child's loop; ends when its parent does, and by itself if it hangs and nobody ends it."""
     # What is sent to a whole group of processes is for the parent: it would look like a crash over a file.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    limit = int(sys.argv[1])
     # Whatever a library prints goes to the log; the answers have the pipe for themselves.
     out = os.dup(1)
     os.dup2(2, 1)
     child = _Child()
+    _answer(out, {})  # ready
     while head := sys.stdin.buffer.read(4):
+        signal.alarm(limit)  # its default action works even where the interpreter is stuck
         request = json.loads(sys.stdin.buffer.read(struct.unpack("<I", head)[0]))
         try:
             child.reply(out, request)
@@ -219,6 +252,7 @@ def main() -> None:
             _answer(out, {"unreadable": str(error)})
         except MemoryError:
             _answer(out, {"unreadable": "its frames do not fit into memory"})
+        signal.alarm(0)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from expander.data.sampling import Indices
 
 Frames = npt.NDArray[np.uint8]
 UNKNOWN_FPS = Fraction(30)
+KEPT_BYTES = 256_000_000
+"""Decoded frames (YUV) of one video that a reader keeps in memory."""
 PICTURES = ("img_{:05d}.jpg", "image_{:05d}.jpg", "{:06d}.jpg")
 """How data sets of single pictures name them, from 1."""
 
@@ -65,26 +67,48 @@ class DecordReader:
 
 
 class AvReader:
-    """Any video, decoded from its beginning: edit lists applied, rotation too, damage refused."""
+    """Any video, decoded from its beginning: edit lists applied, rotation too, damage refused.
+
+    Its length is known only once it is decoded; the frames are kept if they are few enough, and
+    otherwise decoded a second time.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.length, self.fps = path, 0, UNKNOWN_FPS
+        self.path, self.length, self.fps, self.position = path, 0, UNKNOWN_FPS, 0
+        self.container: Any = None
+        self.kept: list[Any] | None = []
         with _opened(path) as container:
             stream = container.streams.video[0]
             self.fps = Fraction(stream.average_rate or UNKNOWN_FPS).limit_denominator(1001)
-            self.length = sum(1 for _ in _frames(container))
+            for frame in _frames(container):
+                self.length += 1
+                if self.kept is not None:
+                    self.kept.append(frame)
+                    if sum(plane.buffer_size for plane in frame.planes) * self.length > KEPT_BYTES:
+                        self.kept = None
 
     def gather(self, unique: Indices) -> Frames:
         """See Reader."""
-        wanted, found = set(unique.tolist()), []
-        with _opened(self.path) as container:
-            for number, frame in enumerate(_frames(container)):
-                if number in wanted:
-                    picture = frame.to_ndarray(format="rgb24")
-                    found.append(np.rot90(picture, frame.rotation // 90) if frame.rotation else picture)
-                if len(found) == len(wanted):
-                    break
+        if self.kept is not None:
+            return np.stack([_picture(self.kept[number]) for number in unique.tolist()])
+        if self.container is None or unique[0] < self.position:
+            self.container, self.position = _opened(self.path), 0
+            self.walk = _frames(self.container)
+        found = []
+        for number in unique.tolist():
+            while self.position <= number:
+                frame = next(self.walk, None)
+                if frame is None:
+                    raise Unreadable(f"frame {number} was there and is gone: the file has changed")
+                self.position += 1
+            found.append(_picture(frame))
         return np.stack(found)
+
+
+def _picture(frame: Any) -> Frames:
+    """(H, W, 3), the way it is shown."""
+    picture: Frames = frame.to_ndarray(format="rgb24")
+    return np.rot90(picture, frame.rotation // 90) if frame.rotation else picture
 
 
 class PicturesReader:

@@ -136,7 +136,7 @@ RISE, FALL = tuple(range(len(LIGHTS))), tuple(reversed(range(len(LIGHTS))))
 BLINK = (0, len(LIGHTS) - 1)
 # The states of a blink, one of them all along: a single frame does not tell steady from blinking.
 STEADY = Cycle(BLINK, hold=1_000_000)
-COARSE, BROAD = (6.0, 11.0), (12.0, 20.0)  # pixels a period, as against 3.6 to 7.2
+COARSE, BROAD, WIDE = (6.0, 11.0), (11.0, 18.0), (21.0, 32.0)  # pixels a period, as against 3.6 to 7.2
 
 PAIRS = (
     ClassProgram("bars-steady", "bars", light=STEADY),
@@ -151,20 +151,20 @@ PAIRS = (
     ClassProgram("hexagons-dimming", "hexagons", COARSE, light=Cycle(FALL, 6)),
     ClassProgram("combs-steady", "combs", COARSE, light=STEADY),
     ClassProgram("combs-blinking", "combs", COARSE, light=Cycle(BLINK, 16)),
-    ClassProgram("dots-steady", "dots", COARSE, light=STEADY),
-    ClassProgram("dots-flickering", "dots", COARSE, light=Cycle(BLINK, 8)),
-    ClassProgram("grid-steady", "grid", COARSE, light=STEADY),
-    ClassProgram("grid-blinking", "grid", COARSE, light=Cycle(BLINK, 24)),
 )
-"""Eight textures, each in two ways of time that one frame does not tell apart.
+"""Six textures, each in two ways of time that one frame does not tell apart.
 
-Four are fine (a larger crop pays), four coarse. In time: steady or flickering (period 16 frames: two
+Four are fine (a larger crop pays), two coarse. In time: steady or flickering (period 16 frames: two
 frames 16 apart see nothing), steady or blinking (period 32 or 48: two frames 8 apart often see
 nothing), slow and fast brightening or dimming and motion up or down (the order of frames decides).
 """
 
-STILL = tuple(ClassProgram(f"{name}-broad", name, BROAD, light=STEADY) for name in TEXTURES)
-"""The same eight, so broad that the smallest crop shows them: a larger network tells more of them apart."""
+STILL = (
+    *(ClassProgram(f"{name}-broad", name, BROAD, light=STEADY) for name in TEXTURES),
+    *(ClassProgram(f"{name}-wide", name, WIDE, light=STEADY) for name in ("bars", "checks", "dots", "grid")),
+)
+"""Textures so broad that the smallest crop shows them, four in two widths: a larger network tells more
+of them apart."""
 
 CLASSES = PAIRS + STILL
 """The embedded set."""

@@ -54,18 +54,18 @@ def open_data(
     if config.folder is None and config.train_ann is None:
         root = embedded(progress)
         train, val = find(root)
-        return assemble(train, val, root, _class_names(root))
-    train, val, root = _own(config)
+        return assemble(train, val, root, listed_classes(root))
+    train, val, root = own_rows(config)
     kept = []
     for split in (train, val):
         found, lost = present(split, root)
         if lost:
             log.warning("%s: %d rows have no video below %s and are left out", split.file, lost, root)
         kept.append(found)
-    return assemble(kept[0], kept[1], root, _class_names(train.file.parent), config.allow_outside)
+    return assemble(kept[0], kept[1], root, listed_classes(train.file.parent), config.allow_outside)
 
 
-def _own(config: DataConfig) -> tuple[Split, Split, Path]:
+def own_rows(config: DataConfig) -> tuple[Split, Split, Path]:
     """The rows of a user's data, and the folder that their paths start from."""
     form = config.ann_format
     if config.folder is not None:
@@ -77,7 +77,7 @@ def _own(config: DataConfig) -> tuple[Split, Split, Path]:
     return train, val, Path(config.root or ".")
 
 
-def _class_names(folder: Path) -> tuple[str, ...]:
+def listed_classes(folder: Path) -> tuple[str, ...]:
     """The lines of classes.txt, where there is one beside the lists."""
     file = folder / "classes.txt"
     return tuple(read_text(file).rstrip("\n").split("\n")) if file.is_file() else ()

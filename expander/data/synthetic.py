@@ -26,7 +26,7 @@ import numpy as np
 
 from expander.data.scenes import CLASSES, FULL, ClassProgram, Clutter, Video, render
 
-VERSION = 3
+VERSION = 4
 """Raised with every change of the pixels, so that an old cache is never taken for a new set."""
 
 FPS = 25
@@ -43,7 +43,7 @@ class SetConfig:
 
     classes: tuple[ClassProgram, ...] = CLASSES
     train: int = 50
-    val: int = 25
+    val: int = 50
     frames: int = 64
     height: int = 112
     width: int = 144

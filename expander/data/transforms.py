@@ -13,9 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from expander.data.protocols import Canvas, canvas
 from expander.spec import Spec
 
 MEAN, STD = 0.45, 0.225
+BYTE_MEAN, BYTE_STD = 114.75, 57.38
+"""MMAction2's, of bytes; the deviation is rounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,7 @@ def resized(height: int, width: int, short_side: int) -> tuple[int, int]:
 
 def centre_window(height: int, width: int, spec: Spec) -> Window:
     """The validation view: short side at the test size, centre crop of the training crop."""
-    new_h, new_w = resized(height, width, spec.test_size)
-    top, left = -(-(new_h - spec.crop) // 2), -(-(new_w - spec.crop) // 2)
+    ((top, left),) = canvas("expander", 1, spec, height, width).places
     return Window(spec.test_size, spec.crop, top, left)
 
 
@@ -63,19 +65,53 @@ def _taps(source: int, target: int, start: int, count: int) -> tuple[Tensor, Ten
     return first, (first + 1).clamp_(max=source - 1), (places - first).float()
 
 
-def view(frames_THWC: Tensor, window: Window) -> Tensor:
-    """(T, H, W, 3) bytes to a (T, crop, crop, 3) float clip, normalised."""
+def _patch(
+    frames_THWC: Tensor, size: tuple[int, int], start: tuple[int, int], shape: tuple[int, int], flip: bool
+) -> Tensor:
+    """(T, H, W, 3) bytes as if resized to `size`, of it `shape` pixels from `start` on; floats 0 to 255."""
     _, height, width, _ = frames_THWC.shape
-    new_h, new_w = resized(height, width, window.short_side)
-    top, bottom, down = _taps(height, new_h, window.top, window.crop)
-    left, right, across = _taps(width, new_w, window.left, window.crop)
+    top, bottom, down = _taps(height, size[0], start[0], shape[0])
+    left, right, across = _taps(width, size[1], start[1], shape[1])
     first, last = int(left[0]), int(right[-1])
-    if window.flip:
+    if flip:
         left, right, across = left.flip(0), right.flip(0), across.flip(0)
     seen = frames_THWC[:, :, first : last + 1]
     above, below = seen.index_select(1, top).float(), seen.index_select(1, bottom).float()
     rows = torch.lerp(above, below, down[:, None, None])
-    clip = torch.lerp(
+    return torch.lerp(
         rows.index_select(2, left - first), rows.index_select(2, right - first), across[:, None]
     )
+
+
+def view(frames_THWC: Tensor, window: Window) -> Tensor:
+    """(T, H, W, 3) bytes to a (T, crop, crop, 3) float clip, normalised."""
+    size = resized(frames_THWC.shape[1], frames_THWC.shape[2], window.short_side)
+    square = (window.crop, window.crop)
+    clip = _patch(frames_THWC, size, (window.top, window.left), square, window.flip)
     return clip.div_(255 * STD).sub_(MEAN / STD)
+
+
+def painted(frames_THWC: Tensor, place: Canvas, rounded: bool = False) -> Tensor:
+    """(T, H, W, 3) bytes to what the squares of a canvas cover of it, normalised: cut them with `cut`.
+
+    rounded: bytes again after resizing, and MMAction2's normalisation.
+    """
+    top, left = (min(corner) for corner in zip(*place.places, strict=True))
+    shape = _extent(place)
+    frames = _patch(frames_THWC, (place.height, place.width), (top, left), shape, False)
+    if rounded:
+        return frames.round_().sub_(BYTE_MEAN).div_(BYTE_STD)
+    return frames.div_(255 * STD).sub_(MEAN / STD)
+
+
+def _extent(place: Canvas) -> tuple[int, int]:
+    """Height and width of the box around all squares."""
+    tops, lefts = zip(*place.places, strict=True)
+    return max(tops) - min(tops) + place.crop, max(lefts) - min(lefts) + place.crop
+
+
+def cut(frames_THWC: Tensor, place: Canvas, number: int) -> Tensor:
+    """Square `number` of painted frames, (T, crop, crop, 3)."""
+    top, left = place.places[number]
+    top, left = top - min(t for t, _ in place.places), left - min(x for _, x in place.places)
+    return frames_THWC[:, top : top + place.crop, left : left + place.crop]

@@ -1,8 +1,7 @@
 """Stem, residual block and head of X3D as plain 3-D convolutions: the definition of the network.
 
 Source: X3D (arXiv 2004.04730), table 1; the details agree with the released SlowFast code.
-Shapes: N batch, C channels, T frames, H height, W width; no layer here changes T. F of `BatchNorm`:
-frames of all clips.
+Shapes: N batch, C channels, T frames, H height, W width; no layer here changes T.
 """
 
 from __future__ import annotations
@@ -10,17 +9,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from expander.model.depthwise import convolve
 from expander.spec import SE_RATIO, round_width
 
 STEM_TAPS = 5  # frames that the temporal convolution of the stem sees
-
-
-class BatchNorm(nn.BatchNorm3d):
-    """Batch norm of clips (N, C, T, H, W), and of frames (F, C, H, W) for the layout of `cpu`."""
-
-    def _check_input_dim(self, input: Tensor) -> None:
-        if input.dim() not in (4, 5):
-            raise ValueError(f"expected 4 or 5 dimensions, not {input.dim()}")
 
 
 class Stem(nn.Module):
@@ -33,11 +25,11 @@ class Stem(nn.Module):
         self.conv_t = nn.Conv3d(
             width, width, (STEM_TAPS, 1, 1), 1, padding, groups=width, bias=False
         )
-        self.bn = BatchNorm(width)
+        self.bn = nn.BatchNorm3d(width)
 
     def forward(self, x_NCTHW: Tensor) -> Tensor:
         """(N, 3, T, H, W) -> (N, width, T, H / 2, W / 2)."""
-        return F.relu_(self.bn(self.conv_t(self.conv_xy(x_NCTHW))))
+        return F.relu_(self.bn(convolve(self.conv_t, self.conv_xy(x_NCTHW))))
 
 
 class SqueezeExcite(nn.Module):
@@ -62,7 +54,7 @@ class Shortcut(nn.Module):
     def __init__(self, channels: int, out: int, stride: int) -> None:
         super().__init__()
         self.conv = nn.Conv3d(channels, out, 1, (1, stride, stride), bias=False)
-        self.bn = BatchNorm(out)
+        self.bn = nn.BatchNorm3d(out)
 
     def forward(self, x_NCTHW: Tensor) -> Tensor:
         """(N, channels, T, H, W) -> (N, out, T, H / stride, W / stride)."""
@@ -80,18 +72,18 @@ class Block(nn.Module):
         super().__init__()
         stride = 2 if first else 1
         self.conv_a = nn.Conv3d(channels, inner, 1, bias=False)
-        self.bn_a = BatchNorm(inner)
+        self.bn_a = nn.BatchNorm3d(inner)
         self.conv_b = nn.Conv3d(inner, inner, 3, (1, stride, stride), 1, groups=inner, bias=False)
-        self.bn_b = BatchNorm(inner)
+        self.bn_b = nn.BatchNorm3d(inner)
         self.se = SqueezeExcite(inner) if excite else None
         self.conv_c = nn.Conv3d(inner, out, 1, bias=False)
-        self.bn_c = BatchNorm(out)
+        self.bn_c = nn.BatchNorm3d(out)
         self.shortcut = Shortcut(channels, out, stride) if first else None
 
     def forward(self, x_NCTHW: Tensor) -> Tensor:
         """(N, channels, T, H, W) -> (N, out, T, H / stride, W / stride)."""
         y = F.relu_(self.bn_a(self.conv_a(x_NCTHW)))
-        y = self.bn_b(self.conv_b(y))
+        y = self.bn_b(convolve(self.conv_b, y))
         y = F.silu(y if self.se is None else self.se(y))
         y = self.bn_c(self.conv_c(y))
         return F.relu_(y + (x_NCTHW if self.shortcut is None else self.shortcut(x_NCTHW)))
@@ -105,7 +97,7 @@ class Head(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = nn.Conv3d(channels, inner, 1, bias=False)
-        self.bn = BatchNorm(inner)
+        self.bn = nn.BatchNorm3d(inner)
         self.fc1 = nn.Linear(inner, hidden, bias=False)
         self.dropout = nn.Dropout(dropout)
         self.fc2 = nn.Linear(hidden, classes)

@@ -1,61 +1,171 @@
-"""The depthwise 3x3x3 convolution as three 2-D ones, for CPUs.
+"""Channel-wise convolution with its own backward: the one entry to the kernels.
 
-Shapes: N clips, C channels, T frames, H height, W width, F = T * N frames with index t * N + n, so
-that one frame earlier or later is a slice N frames off, and no clip sees its neighbour.
+`convolve` is for networks of plain layers: Triton on a GPU, else the library. `depthwise` and `temporal`
+are for the CPU layout of `cpu`. EXPANDER_KERNELS=reference turns all of them off: the library alone.
+
+Shapes: N clips, T frames, H height, W width, C channels, F = N * T frames.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib.util
+import logging
+import os
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from expander.errors import UsageError
 
-def depthwise_3x3x3(x_FCHW: Tensor, weight: Tensor, stride: int, clips: int) -> Tensor:
-    """Convolve (F, C, H, W) frames of `clips` clips with `weight` (C, 1, 3, 3, 3), padding 1.
+GROUPS = 16
+"""Sums that a gradient of a weight is made of: enough for as many threads, and the same for any number."""
 
-    `stride` is the spatial one. Equal to `conv3d` up to rounding.
-    """
-    if x_FCHW.shape[0] == clips:  # of one frame a clip: only the middle slice sees it
-        return F.conv2d(x_FCHW, weight[:, :, 1], None, stride, 1, 1, weight.shape[0])
-    y: Tensor = _Depthwise.apply(x_FCHW, weight, stride, clips)  # type: ignore[no-untyped-call]
-    return y
+VARIABLE = "EXPANDER_KERNELS"
+CHOICES = ("own", "reference")
+TRITON_KINDS = (torch.float32, torch.bfloat16, torch.float16)
+log = logging.getLogger(__name__)
 
 
-class _Depthwise(torch.autograd.Function):
-    """Written out because autograd of the slices copies every frame several times."""
+def enabled() -> bool:
+    """Whether our kernels are wanted. Raises UsageError for a value of EXPANDER_KERNELS that is none."""
+    wanted = os.environ.get(VARIABLE, "own")
+    if wanted not in CHOICES:
+        raise UsageError(f"{VARIABLE}={wanted}: neither {' nor '.join(CHOICES)}")
+    return wanted == "own"
 
+
+@functools.cache
+def installed(package: str) -> bool:
+    """Whether what compiles the kernels is there; says it once when not."""
+    if importlib.util.find_spec(package) is not None:
+        return True
+    log.warning("%s is not installed: convolutions by the library, several times slower", package)
+    return False
+
+
+def convolve(conv: nn.Conv3d, x_NCTHW: Tensor) -> Tensor:
+    """conv(x) of a channel-wise convolution (3x3x3 or 5x1x1, padded to keep T), channels-last on a GPU."""
+    if not (x_NCTHW.is_cuda and enabled() and _eager() and installed("triton")):
+        y: Tensor = conv(x_NCTHW)
+        return y
+    kind = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else x_NCTHW.dtype
+    if kind not in TRITON_KINDS:
+        return conv(x_NCTHW)  # type: ignore[no-any-return]
+    x_NTHWC = x_NCTHW.to(kind).permute(0, 2, 3, 4, 1).contiguous()
+    y = _OnGpu.apply(x_NTHWC, conv.weight.to(kind), conv.stride[1])  # type: ignore[no-untyped-call]
+    if conv.bias is not None:
+        y = y + conv.bias.to(kind)
+    return y.permute(0, 4, 1, 2, 3)
+
+
+def _eager() -> bool:
+    """Not traced, exported or compiled: those get standard layers."""
+    return not torch.jit.is_tracing() and not torch.compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
+
+
+class _OnGpu(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x_FCHW: Tensor, weight: Tensor, stride: int, clips: int) -> Tensor:
-        ctx.save_for_backward(x_FCHW, weight)
-        ctx.stride, ctx.clips = stride, clips
-        before, now, after = weight.unbind(2)
-        y_FCHW = F.conv2d(x_FCHW, now, None, stride, 1, 1, len(weight))
-        y_FCHW[clips:] += F.conv2d(x_FCHW[:-clips], before, None, stride, 1, 1, len(weight))
-        y_FCHW[:-clips] += F.conv2d(x_FCHW[clips:], after, None, stride, 1, 1, len(weight))
-        return y_FCHW
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+        from expander.model import kernels_triton
+
+        ctx.save_for_backward(x, weight)
+        ctx.stride = stride
+        return kernels_triton.forward(x, weight, stride)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_FCHW: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        x_FCHW, weight = ctx.saved_tensors
-        stride, clips = ctx.stride, ctx.clips
-        before, now, after = weight.unbind(2)
-        grad_x, grad_now = _gradients(grad_FCHW, x_FCHW, now, stride)
-        part, grad_before = _gradients(grad_FCHW[clips:], x_FCHW[:-clips], before, stride)
-        grad_x[:-clips] += part
-        part, grad_after = _gradients(grad_FCHW[:-clips], x_FCHW[clips:], after, stride)
-        grad_x[clips:] += part
-        return grad_x, torch.stack((grad_before, grad_now, grad_after), 2), None, None
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, None]:
+        from expander.model import kernels_triton
+
+        (x, weight), dy = ctx.saved_tensors, dy.contiguous()
+        dx = kernels_triton.input_gradient(dy, weight, ctx.stride, tuple(x.shape))
+        return dx, kernels_triton.weight_gradient(x, dy, weight, ctx.stride), None
 
 
-def _gradients(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-    """Of one 2-D depthwise convolution: the gradients of its input and of its weight."""
-    grad_x, grad_weight, _ = torch.ops.aten.convolution_backward(
-        grad, x, weight, None, [stride] * 2, [1, 1], [1, 1], False, [0, 0], len(weight),
-        [True, True, False],
-    )  # fmt: skip
-    return grad_x, grad_weight
+def depthwise(x_NTHWC: Tensor, weight: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+    """Convolve contiguous clips with `weight` (C, 1, 3, 3, 3), padding 1, spatial stride 1 or 2.
+
+    Equal to `conv3d` up to rounding. Also the moments (F, 2, C) of every frame of the result: means
+    and sums of squared deviations, as `norm.moments` gives them (no gradient flows through them).
+    """
+    y, moments = _Depthwise.apply(x_NTHWC, weight, stride)  # type: ignore[no-untyped-call]
+    return y, moments
+
+
+def temporal(x_NTHWC: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Convolve contiguous clips over time with `weight` (C, 1, 5, 1, 1), padding 2; moments as above."""
+    y, moments = _Temporal.apply(x_NTHWC, weight)  # type: ignore[no-untyped-call]
+    return y, moments
+
+
+def _taps(weight: Tensor) -> Tensor:
+    """(C, 1, taps...) -> (taps, C)."""
+    return weight.detach().flatten(1).t().contiguous()
+
+
+class _Depthwise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> tuple[Tensor, Tensor]:
+        from expander.model.compiled import flat, launch
+        from expander.model.kernels_depthwise import forward
+
+        n, t, h, w, c = x.shape
+        y = x.new_empty(n, t, (h - 1) // stride + 1, (w - 1) // stride + 1, c)
+        moments = x.new_zeros(n * t, 2, c)
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.sizes = stride, (t, h, w, *y.shape[2:4], c)
+        launch(forward, n * t, flat(x), flat(_taps(weight)), flat(y), flat(moments), *ctx.sizes, stride)
+        ctx.mark_non_differentiable(moments)
+        return y, moments
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor, _: Any) -> tuple[Tensor | None, Tensor, None]:
+        from expander.model.compiled import flat, launch
+        from expander.model.kernels_depthwise import forward, scatter, weight_gradient
+
+        (x, weight), dy = ctx.saved_tensors, dy.contiguous()
+        frames, taps = x.shape[0] * x.shape[1], _taps(weight)
+        dx = torch.empty_like(x)
+        if ctx.stride == 1:  # the gradient of the input is a convolution with the reversed kernel
+            sizes = ctx.sizes
+            launch(forward, frames, flat(dy), flat(taps.flip(0)), flat(dx), flat(x[:0]), *sizes, 1)
+        else:
+            launch(scatter, frames, flat(dy), flat(taps), flat(dx), *ctx.sizes)
+        groups = min(GROUPS, frames)
+        dw = x.new_zeros(groups, 27, len(weight))
+        launch(weight_gradient, groups, flat(x), flat(dy), flat(dw), frames, groups, *ctx.sizes, ctx.stride)
+        return dx, dw.sum(0).t().reshape(weight.shape), None
+
+
+class _Temporal(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        from expander.model.compiled import flat, launch
+        from expander.model.kernels_depthwise import temporal as kernel
+
+        n, t, h, w, c = x.shape
+        y, moments = torch.empty_like(x), x.new_zeros(n * t, 2, c)
+        ctx.save_for_backward(x, weight)
+        launch(kernel, n * t, flat(x), flat(_taps(weight)), flat(y), flat(moments), t, h * w, c)
+        ctx.mark_non_differentiable(moments)
+        return y, moments
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor, _: Any) -> tuple[Tensor, Tensor]:
+        from expander.model.compiled import flat, launch
+        from expander.model.kernels_depthwise import temporal as kernel
+        from expander.model.kernels_depthwise import temporal_weight_gradient
+
+        (x, weight), dy = ctx.saved_tensors, dy.contiguous()
+        n, t, h, w, c = x.shape
+        dx, groups = torch.empty_like(x), min(GROUPS, n * t)
+        taps = _taps(weight).flip(0)
+        launch(kernel, n * t, flat(dy), flat(taps), flat(dx), flat(x[:0]), t, h * w, c)
+        dw = x.new_zeros(groups, len(taps), c)
+        launch(temporal_weight_gradient, groups, flat(x), flat(dy), flat(dw), n * t, groups, t, h * w, c)
+        return dx, dw.sum(0).t().reshape(weight.shape)

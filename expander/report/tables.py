@@ -1,72 +1,122 @@
-"""A run's journal as pandas tables. Reads a run that is finished, going on, or was killed."""
+"""Runs as typed pandas tables. Reads runs that are finished, going on, or were killed.
+
+Every function takes any number of runs (or their `history`, read once) and gives one table with a
+`run` column. The columns, their types and units are those of `report.columns`.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import pandas as pd
 
-from expander.records import (
-    Candidate,
-    Contracted,
-    Standing,
-    StepChosen,
-    StepPlanned,
-)
+from expander.records import Candidate, Standing, StepChosen, TrialFailure, TrialResult
+from expander.report import columns
+from expander.report.history import Ended, History, Mark, Step, history, mark
+from expander.spec import AXES, Spec
 from expander.store import Run
 
+Row = dict[str, Any]
 
-def steps(run: Run) -> pd.DataFrame:
-    """One row a step: the trajectory.
 
-    step; kind (base, expansion, contraction); axis; frames, stride, crop (of the clip); cost
-    (multiply-adds); ratio (to the step before); params; activations; accuracy (proxy video_top1,
-    0 to 1); runner_up (its axis); lead, low, high (score over the runner-up's, with its interval:
-    accuracy per doubling of cost, or plain accuracy, as the run's selection.score says); tie.
+def steps(*runs: Run | History) -> pd.DataFrame:
+    """One row a decided step: the trajectory. Columns: `columns.STEPS`."""
+    return columns.frame(_rows(runs, lambda step: [_step(step)] if step.chosen else []), columns.STEPS)
+
+
+def trials(*runs: Run | History) -> pd.DataFrame:
+    """One row a training, those still to run too. Columns: `columns.TRIALS`."""
+    return columns.frame(_rows(runs, _trials), columns.TRIALS)
+
+
+def decisions(*runs: Run | History) -> pd.DataFrame:
+    """One row a candidate of every step, with the evidence. Columns: `columns.DECISIONS`.
+
+    Candidates of an undecided step come with what is known of them; rejected axes with their reason.
     """
-    return pd.DataFrame(list(_steps(run)), columns=STEP_COLUMNS)
+    return columns.frame(_rows(runs, _decision), columns.DECISIONS)
 
 
-STEP_COLUMNS = [
-    "step", "kind", "axis", "frames", "stride", "crop", "cost", "ratio", "params", "activations",
-    "accuracy", "runner_up", "lead", "low", "high", "tie",
-]  # fmt: skip
-CANDIDATE_COLUMNS = [
-    "step", "kind", "axis", "spec", "cost", "ratio", "accuracy", "loss", "score", "behind",
-    "low", "high", "tie", "chosen", "reason",
-]  # fmt: skip
+def _rows(runs: Sequence[Run | History], of_step: Callable[[Step], Iterable[Row]]) -> Iterator[Row]:
+    """The rows of every step of every run, with the run's name."""
+    for past in map(history, runs):
+        name = past.name
+        for step in past.steps:
+            yield from ({"run": name, **row} for row in of_step(step))
 
 
-def _steps(run: Run) -> Iterator[dict[str, Any]]:
-    kind = "base"
-    for event in run.events():
-        if isinstance(event, StepPlanned):
-            kind = event.kind
-        elif isinstance(event, StepChosen):
-            yield {"step": event.step, "kind": kind, **_sizes(event.winner),
-                   "accuracy": event.accuracy, **_lead(event.standings)}  # fmt: skip
+def frontier(*runs: Run | History) -> pd.DataFrame:
+    """Of each run, what no other candidate of it beats in cost and accuracy. Columns: `columns.FRONTIER`."""
+    known = decisions(*runs).dropna(subset=["accuracy"])
+    parts = [_undominated(group) for _, group in known.groupby("run", sort=False)]
+    if not parts:
+        return columns.frame([], columns.FRONTIER)
+    kept = pd.concat(parts)
+    best = set(_undominated(kept).index)
+    rows = ({**row, "best": i in best} for i, row in zip(kept.index, _records(kept), strict=True))
+    return columns.frame(rows, columns.FRONTIER)
 
 
-def _sizes(candidate: Candidate) -> dict[str, Any]:
-    spec, cost = candidate.spec, candidate.cost
+def _undominated(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows that are more accurate than every row that is as cheap or cheaper; the cheapest first."""
+    ordered = table.sort_values(["cost", "accuracy"], ascending=[True, False], kind="stable")
+    before = ordered["accuracy"].cummax().shift(fill_value=-math.inf)
+    return ordered[ordered["accuracy"] > before]
+
+
+def _records(table: pd.DataFrame) -> list[Row]:
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def _step(step: Step) -> Row:
+    chosen, spec = step.chosen, step.chosen.winner.spec if step.chosen else None
+    assert chosen is not None
+    assert spec is not None
+    axis = chosen.winner.axis
+    results = [o for o in step.outcomes(axis) if isinstance(o, TrialResult)]
+    low, high = wilson(chosen.accuracy, results[0].videos if results else 0)
     return {
-        "axis": candidate.axis,
+        "step": chosen.step,
+        "kind": step.plan.kind,
+        **_candidate(chosen.winner),
         "frames": spec.frames,
         "stride": spec.stride,
         "crop": spec.crop,
-        "cost": cost.macs,
-        "ratio": candidate.ratio,
-        "params": cost.params,
-        "activations": cost.activations,
+        **{name: "/".join(map(str, getattr(spec, name))) for name in ("widths", "inner_widths", "depths")},
+        **{factor: getattr(spec, factor) for factor in AXES},
+        "seeds": len(results),
+        "accuracy": chosen.accuracy,
+        "accuracy_low": low,
+        "accuracy_high": high,
+        **_lead(chosen.standings),
+        "seconds": step.seconds(axis),
     }
 
 
-def _lead(standings: tuple[Standing, ...]) -> dict[str, Any]:
+def _candidate(candidate: Candidate) -> Row:
+    price = candidate.cost
+    return {
+        "axis": candidate.axis,
+        **spec_row(candidate.spec),
+        "cost": price.macs,
+        "params": price.params,
+        "activations": price.activations,
+        "ratio": candidate.ratio,
+    }
+
+
+def spec_row(spec: Spec) -> Row:
+    """A spec as text and as id."""
+    return {"spec": str(spec), "spec_id": spec.id}
+
+
+def _lead(standings: tuple[Standing, ...]) -> Row:
     second = standings[1] if len(standings) > 1 and not standings[1].failed else None
     if second is None:
-        return {"runner_up": "", "lead": None, "low": None, "high": None, "tie": False}
+        return {}
     return {
         "runner_up": second.axis,
         "lead": second.behind,
@@ -76,57 +126,90 @@ def _lead(standings: tuple[Standing, ...]) -> dict[str, Any]:
     }
 
 
-def candidates(run: Run) -> pd.DataFrame:
-    """One row a candidate of every decided step, and one an axis that was rejected.
-
-    Columns as in `steps`, with: spec (as text), loss (validation), score, behind (the winner's
-    score minus this one's) with its interval low to high, chosen, reason (of a rejection or
-    failure).
-    """
-    return pd.DataFrame(list(_candidates(run)), columns=CANDIDATE_COLUMNS)
-
-
-def _candidates(run: Run) -> Iterator[dict[str, Any]]:
-    planned: StepPlanned | None = None
-    for event in run.events():
-        if isinstance(event, StepPlanned):
-            planned = event
-            for rejection in event.rejected:
-                yield {"step": event.step, "kind": event.kind, "axis": rejection.axis,
-                       "chosen": False, "reason": rejection.reason}  # fmt: skip
-        elif isinstance(event, StepChosen) and planned is not None:
-            by_axis = {candidate.axis: candidate for candidate in planned.candidates}
-            for standing in event.standings:
-                yield _candidate(event, planned.kind, by_axis[standing.axis], standing)
+def _trials(step: Step) -> Iterator[Row]:
+    by_axis = {c.axis: {"kind": step.plan.kind, **_candidate(c)} for c in step.plan.candidates}
+    ended = [(mark(id), id, e) for id, e in step.ended.items()]
+    known = {(what.axis, what.seed) for what, _, _ in ended}
+    waiting = [(what, t.id, None) for t in step.trials
+               if ((what := mark(t.id)).axis, what.seed) not in known]  # fmt: skip
+    for what, id, end in chain(ended, waiting if step.chosen is None else ()):
+        yield {"step": step.plan.step, **by_axis.get(what.axis, {"axis": what.axis}), **_trial(what, id, end)}
 
 
-def _candidate(
-    event: StepChosen, kind: str, candidate: Candidate, standing: Standing
-) -> dict[str, Any]:
-    known = not standing.failed
+def _trial(what: Mark, id: str, end: Ended | None) -> Row:
+    row: Row = {"trial": id, "seed": what.seed, "until": what.until}
+    if end is None:
+        return {**row, "state": "open"}
+    row["ended"] = end.time.isoformat(timespec="seconds")
+    match end.outcome:
+        case TrialFailure(reason=reason):
+            return {**row, "state": "failed", "reason": reason}
+        case result:
+            return {
+                **row,
+                "state": "finished" if what.until is None else "rung",
+                "accuracy": result.accuracy,
+                "loss": result.loss,
+                "train_loss": result.train_loss,
+                "videos": result.videos,
+                "clips": result.clips,
+                "seconds": result.seconds,
+                "clips_per_second": result.clips / result.seconds if result.seconds > 0 else None,
+                "bad_videos": result.bad_videos,
+            }
+
+
+def _decision(step: Step) -> Iterator[Row]:
+    head = {"step": step.plan.step, "kind": step.plan.kind, "decided": step.chosen is not None}
+    standings = {s.axis: s for s in step.chosen.standings} if step.chosen else {}
+    ranked = [c for axis in standings if (c := step.candidate(axis)) is not None]
+    for candidate in (*ranked, *(c for c in step.plan.candidates if c.axis not in standings)):
+        standing = standings.get(candidate.axis)
+        yield {**head, **_candidate(candidate), **_tried(step, candidate), **_placed(standing, step.chosen)}
+    for rejection in step.plan.rejected:
+        yield {**head, "axis": rejection.axis, "reason": rejection.reason}
+
+
+def _tried(step: Step, candidate: Candidate) -> Row:
+    """What the trainings of a candidate say, whether or not its step is decided."""
+    outcomes = step.outcomes(candidate.axis)
+    results = [o for o in outcomes if isinstance(o, TrialResult)]
+    failures = [o.reason for o in outcomes if isinstance(o, TrialFailure)]
+    row: Row = {"seeds": len(results), "seconds": step.seconds(candidate.axis),
+                "latency": getattr(candidate.cost, "latency_ms", None)}  # fmt: skip
+    if failures:
+        return {**row, "reason": failures[0]}
+    if results:
+        row["accuracy"] = sum(r.accuracy for r in results) / len(results)
+        row["loss"] = sum(r.loss for r in results) / len(results)
+    return row
+
+
+def _placed(standing: Standing | None, chosen: StepChosen | None) -> Row:
+    if standing is None or chosen is None:
+        return {}
+    if standing.failed:
+        return {"reason": standing.failed}
     return {
-        "step": event.step,
-        "kind": kind,
-        "axis": candidate.axis,
-        "spec": str(candidate.spec),
-        "cost": candidate.cost.macs,
-        "ratio": candidate.ratio,
-        "accuracy": standing.accuracy if known else None,
-        "loss": standing.loss if known else None,
-        "score": standing.score if known else None,
-        "behind": standing.behind if known else None,
-        "low": standing.low if known else None,
-        "high": standing.high if known else None,
+        "accuracy": standing.accuracy,
+        "loss": standing.loss,
+        "score": standing.score,
+        "behind": standing.behind,
+        "low": standing.low,
+        "high": standing.high,
         "tie": standing.tied,
-        "chosen": candidate.axis == event.winner.axis,
-        "reason": standing.failed,
+        "chosen": standing.axis == chosen.winner.axis,
+        "reason": "" if (rung := getattr(standing, "until", None)) is None else f"stopped at step {rung}",
     }
 
 
-def contraction(run: Run) -> Contracted | None:
-    """How the run met its target, if it had to come down to it."""
-    found = [event for event in run.events() if isinstance(event, Contracted)]
-    return found[-1] if found else None
+def wilson(share: float, count: int, z: float = 1.959964) -> tuple[float | None, float | None]:
+    """Wilson's interval (1927) of a share of `count` independent videos; none without videos."""
+    if count == 0:
+        return None, None
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def macs_text(macs: float) -> str:
@@ -134,7 +217,7 @@ def macs_text(macs: float) -> str:
     return f"{macs / 1e9:.3f} G" if macs >= 1e9 else f"{macs / 1e6:.4g} M"
 
 
-def trajectory_text(run: Run) -> str:
+def trajectory_text(run: Run | History) -> str:
     """The table of `steps` for a terminal: accuracies and leads in points, costs rounded."""
     table = steps(run)
     if table.empty:
@@ -143,24 +226,26 @@ def trajectory_text(run: Run) -> str:
     shown = pd.DataFrame(
         {
             "step": table["step"],
-            "axis": [_axis_text(kind, axis) for kind, axis in zip(table["kind"], table["axis"], strict=True)],
+            "axis": [axis_text(kind, axis) for kind, axis in zip(table["kind"], table["axis"], strict=True)],
             "clip": [f"{f}x{s}" for f, s in zip(table["frames"], table["stride"], strict=True)],
             "crop": table["crop"],
             "cost": table["cost"].map(macs_text),
             "ratio": table["ratio"].map("{:.2f}".format),
             "accuracy": (table["accuracy"] * 100).map("{:.1f}".format),
             "runner-up": table["runner_up"],
-            "lead": [_lead_text(*row) for row in points.itertuples(index=False)],
+            "lead": [lead_text(*row) for row in points.itertuples(index=False)],
         }
     )
     return shown.to_string(index=False)
 
 
-def _axis_text(kind: str, axis: str) -> str:
+def axis_text(kind: str, axis: str) -> str:
+    """How a step is called: its axis; of the last one, that it contracts it."""
     return f"contract {axis}" if kind == "contraction" else axis
 
 
-def _lead_text(lead: float, low: float, high: float) -> str:
+def lead_text(lead: float, low: float, high: float) -> str:
+    """A lead with its interval, in points; empty where there was no runner-up."""
     if math.isnan(lead):
         return ""
     return f"{lead:+.1f} [{low:+.1f}, {high:+.1f}]" + (" tie" if low <= 0 <= high else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from expander.amounts import CostKind
 from expander.records import Candidate
 from expander.search.expansion import CostOf, largest_within, tidy
 from expander.spec import AXES, Spec
@@ -27,30 +28,32 @@ class Option:
 
 
 def along(
-    axis: str, top: Spec, floor: float, target: int, cost_of: CostOf
+    axis: str, top: Spec, floor: float, target: float, cost_of: CostOf, kind: CostKind = "flops"
 ) -> Option | None:
     """The largest spec within `target` by reducing one factor of `top`, not below `floor`.
 
     None when even the floor costs more.
     """
-    if cost_of(top.with_factor(axis, floor)).macs > target:
+    if cost_of(top.with_factor(axis, floor)).of(kind) > target:
         return None
-    below, _ = largest_within(top, axis, floor, getattr(top, axis), target, cost_of)
+    below, _ = largest_within(top, axis, floor, getattr(top, axis), target, cost_of, kind)
     spec = tidy(top, axis, below)
     cost = cost_of(spec)
-    ratio = cost.macs / cost_of(top).macs
-    return Option(axis, Candidate(axis, spec, cost, ratio), 1 - cost.macs / target)
+    ratio = cost.of(kind) / cost_of(top).of(kind)
+    return Option(axis, Candidate(axis, spec, cost, ratio), 1 - cost.of(kind) / target)
 
 
-def overshoot(path: Sequence[Candidate], target: int) -> int:
+def overshoot(path: Sequence[Candidate], target: float, kind: CostKind = "flops") -> int:
     """The first step of a path that costs at least `target`. Raises ValueError if none does."""
     for index, step in enumerate(path):
-        if step.cost.macs >= target:
+        if step.cost.of(kind) >= target:
             return index
     raise ValueError("no step of the path reaches the target")
 
 
-def options(path: Sequence[Candidate], target: int, cost_of: CostOf) -> tuple[Option, ...]:
+def options(
+    path: Sequence[Candidate], target: float, cost_of: CostOf, kind: CostKind = "flops"
+) -> tuple[Option, ...]:
     """Every axis along which the path's first step over the target can be contracted.
 
     The axis of that step comes first and ends at the spec before it at the least; the others may
@@ -58,21 +61,25 @@ def options(path: Sequence[Candidate], target: int, cost_of: CostOf) -> tuple[Op
     the base's is often what meets a target that whole frames and pixels miss. Raises ValueError for a
     target below the first spec's cost.
     """
-    index = overshoot(path, target)
+    index = overshoot(path, target, kind)
     top, last = path[index].spec, path[index].axis
     if index == 0:
-        if path[0].cost.macs > target:
+        if path[0].cost.of(kind) > target:
             raise ValueError("the target is below the cost of the base")
         return (Option(last, path[0], 0.0),)
     floors = {axis: SMALLEST for axis in AXES if getattr(top, axis) > SMALLEST}
     floors[last] = getattr(path[index - 1].spec, last)
     ordered = sorted(floors, key=lambda axis: (axis != last, AXES.index(axis)))
-    found = (along(axis, top, floors[axis], target, cost_of) for axis in ordered)
+    found = (along(axis, top, floors[axis], target, cost_of, kind) for axis in ordered)
     return tuple(option for option in found if option)
 
 
 def contract(
-    path: Sequence[Candidate], target: int, cost_of: CostOf, axis: str = "auto"
+    path: Sequence[Candidate],
+    target: float,
+    cost_of: CostOf,
+    axis: str = "auto",
+    kind: CostKind = "flops",
 ) -> Option:
     """The contraction to `target` along `axis`.
 
@@ -80,8 +87,8 @@ def contract(
     or best when the last axis's rounding misses by more than TOLERANCE. Otherwise a named axis.
     Raises ValueError when that axis cannot meet the target.
     """
-    found = options(path, target, cost_of)
-    last = path[overshoot(path, target)].axis
+    found = options(path, target, cost_of, kind)
+    last = path[overshoot(path, target, kind)].axis
     nearest = min(found, key=lambda option: option.miss)
     if axis == "best":
         return nearest

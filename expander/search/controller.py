@@ -20,6 +20,7 @@ from expander.records import (
     Decision,
     Event,
     Problem,
+    Rejection,
     RunFinished,
     RunStarted,
     Standing,
@@ -35,6 +36,7 @@ from expander.search.contraction import TOLERANCE, contract
 from expander.search.expansion import CostOf, expand
 from expander.search.rounds import Round, play, trials_of
 from expander.search.selection import Outcome
+from expander.spec import Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,27 +136,35 @@ def _plan(problem: Problem, state: State, cost_of: CostOf) -> Decision:
     if not state.path:
         start = problem.space.start
         return StepPlanned(0, "base", (Candidate("base", start, cost_of(start), 1.0),))
-    now, target = state.path[-1], problem.target_macs
+    now, target = state.path[-1], problem.target
+    spent = now.cost.of(problem.cost)
     if state.contracted is not None and now == state.contracted.candidate:
         return RunFinished(step, "target", f"contracted to {state.contracted.miss:.1%} below it")
-    if (1 - TOLERANCE) * target <= now.cost.macs <= target:
+    if (1 - TOLERANCE) * target <= spent <= target:
         return RunFinished(step, "target", "the target is met")
-    if now.cost.macs > target:
-        return _contract(state, target, cost_of)
+    if spent > target:
+        return _contract(problem, state, cost_of)
     if problem.max_steps is not None and step > problem.max_steps:
         return RunFinished(step, "limit", f"stopped after {problem.max_steps} steps as asked")
-    candidates, rejected = expand(problem.space, now.spec, cost_of, problem.limits)
+    candidates, rejected = candidates_of(problem, now.spec, cost_of)
     if not candidates:
         reasons = "; ".join(f"{r.axis}: {r.reason}" for r in rejected)
         return RunFinished(step, "limit", f"no axis can move ({reasons})")
     return StepPlanned(step, "expansion", candidates, rejected)
 
 
-def _contract(state: State, target: int, cost_of: CostOf) -> Decision:
+def candidates_of(
+    problem: Problem, now: Spec, cost_of: CostOf
+) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
+    """What a step from `now` has to choose from, and the axes that cannot move."""
+    return expand(problem.space, now, cost_of, problem.limits, problem.cost, problem.ceilings)
+
+
+def _contract(problem: Problem, state: State, cost_of: CostOf) -> Decision:
     step = len(state.path)
     if state.contracted is None:
-        option = contract(state.path, target, cost_of)
-        return Contracted(step, option.axis, target, option.miss, option.candidate)
+        option = contract(state.path, problem.target, cost_of, kind=problem.cost)
+        return Contracted(step, option.axis, problem.target, option.miss, option.candidate)
     return StepPlanned(step, "contraction", (state.contracted.candidate,))
 
 

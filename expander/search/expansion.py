@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
-from expander.records import Candidate, Cost, Rejection, SourceLimits
+from expander.amounts import KINDS, NO_CEILINGS, Ceilings, Cost, CostKind, amount_text
+from expander.records import Candidate, Rejection, SourceLimits
 from expander.space import AxisRule, SearchSpace
 from expander.spec import AXES, Spec
 
@@ -19,18 +21,27 @@ The gain of a candidate is taken per doubling of cost: over a tiny move it would
 
 
 def largest_within(
-    spec: Spec, axis: str, low: float, high: float, macs: float, cost_of: CostOf
+    spec: Spec, axis: str, low: float, high: float, most: float, cost_of: CostOf, kind: CostKind = "flops"
 ) -> tuple[float, float]:
-    """Bisects the factor of `axis` in [low, high] to the jump of the cost over `macs`.
+    """Bisects the factor of `axis` in [low, high] to the jump of the cost over `most`.
 
     Returns the factors just below and just above the jump (equal to `high` when it stays within).
-    The caller warrants that the cost at `low` is within; the cost never falls as a factor grows.
+    The caller warrants that the cost at `low` is within; the cost never falls as a factor grows
+    (of one that is measured, hardly: then it is a jump, if not the only one).
     """
-    if cost_of(spec.with_factor(axis, high)).macs <= macs:
+    known: dict[tuple[Any, ...], bool] = {}  # many factors round to the same sizes
+
+    def within(factor: float) -> bool:
+        grown = spec.with_factor(axis, factor)
+        if (sizes := grown.sizes) not in known:
+            known[sizes] = cost_of(grown).of(kind) <= most
+        return known[sizes]
+
+    if within(high):
         return high, high
     while high - low > 1e-6 * high:
         middle = (low + high) / 2
-        if cost_of(spec.with_factor(axis, middle)).macs <= macs:
+        if within(middle):
             low = middle
         else:
             high = middle
@@ -53,13 +64,15 @@ def tidy(spec: Spec, axis: str, factor: float) -> Spec:
     return next((short for short in rounded if short.sizes == exact.sizes), exact)
 
 
-def _solve(spec: Spec, axis: str, rule: AxisRule, factor: float, cost_of: CostOf) -> Spec:
+def _solve(
+    spec: Spec, axis: str, rule: AxisRule, factor: float, cost_of: CostOf, kind: CostKind
+) -> Spec:
     """The expansion whose cost ratio is nearest to `factor` on a logarithmic scale."""
-    goal = cost_of(spec).macs * factor
+    goal = cost_of(spec).of(kind) * factor
     now = getattr(spec, axis)
-    bounds = largest_within(spec, axis, now, max(now, rule.limit), goal, cost_of)
+    bounds = largest_within(spec, axis, now, max(now, rule.limit), goal, cost_of, kind)
     options = [tidy(spec, axis, bound) for bound in bounds]
-    return min(options, key=lambda option: abs(math.log(cost_of(option).macs / goal)))
+    return min(options, key=lambda option: abs(math.log(cost_of(option).of(kind) / goal)))
 
 
 def _fault(spec: Spec, now: Spec, limits: SourceLimits) -> str:
@@ -74,11 +87,11 @@ def _fault(spec: Spec, now: Spec, limits: SourceLimits) -> str:
 
 
 def _step(
-    space: SearchSpace, axis: str, now: Spec, cost_of: CostOf, limits: SourceLimits
+    space: SearchSpace, axis: str, now: Spec, cost_of: CostOf, limits: SourceLimits, kind: CostKind
 ) -> Candidate | Rejection:
     rule = space.axes[axis]
     if rule.step == "solve":
-        spec = _solve(now, axis, rule, space.step_factor, cost_of)
+        spec = _solve(now, axis, rule, space.step_factor, cost_of, kind)
     else:
         factor = getattr(now, axis) * rule.step
         if factor > rule.limit * (1 + 1e-9):
@@ -88,18 +101,41 @@ def _step(
     if fault:
         return Rejection(axis, fault)
     cost = cost_of(spec)
-    ratio = cost.macs / cost_of(now).macs
+    ratio = cost.of(kind) / cost_of(now).of(kind)
     if ratio < space.step_factor**LEAST_MOVE:
         return Rejection(axis, f"would move the cost only x{ratio:.3f}")
     return Candidate(axis, spec, cost, ratio)
 
 
+def over(cost: Cost, ceilings: Ceilings) -> str:
+    """Which limit a cost exceeds and by how much, or an empty string."""
+    for kind in KINDS:
+        most = ceilings.of(kind)
+        if most is not None and cost.of(kind) > most:
+            return f"{kind}: {amount_text(kind, cost.of(kind))}, the limit is {amount_text(kind, most)}"
+    return ""
+
+
+def _within(step: Candidate | Rejection, ceilings: Ceilings) -> Candidate | Rejection:
+    if isinstance(step, Candidate) and (fault := over(step.cost, ceilings)):
+        return Rejection(step.axis, fault)
+    return step
+
+
 def expand(
-    space: SearchSpace, now: Spec, cost_of: CostOf, limits: SourceLimits
+    space: SearchSpace,
+    now: Spec,
+    cost_of: CostOf,
+    limits: SourceLimits,
+    kind: CostKind = "flops",
+    ceilings: Ceilings = NO_CEILINGS,
 ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
-    """One candidate per axis of the space that can move from `now`, and the axes that cannot."""
+    """One candidate per axis of the space that can move from `now`, and the axes that cannot.
+
+    kind: of the cost that grows by the step factor.
+    """
     axes = [axis for axis in AXES if axis in space.axes]
-    steps = [_step(space, axis, now, cost_of, limits) for axis in axes]
+    steps = [_within(_step(space, axis, now, cost_of, limits, kind), ceilings) for axis in axes]
     candidates = tuple(step for step in steps if isinstance(step, Candidate))
     return candidates, tuple(step for step in steps if isinstance(step, Rejection))
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from expander.records import Problem
 from expander.search.contraction import TOLERANCE
-from expander.search.controller import State, trials
-from expander.search.expansion import CostOf, expand
+from expander.search.controller import State, candidates_of, trials
+from expander.search.expansion import CostOf
 from expander.spec import Spec
 
 BYTES_PER_PARAM = 4
@@ -72,8 +72,8 @@ def forecast(problem: Problem, state: State, cost_of: CostOf, pace: Pace) -> For
         return Forecast(0, 0, 0.0, 0)
     seeds, now = problem.selection.seeds, state.path[-1].spec if state.path else problem.space.start
     first = [] if state.path else [[float(cost_of(now).macs)] * seeds]
-    expansions, reached = _expansions(problem, state, now, cost_of)
-    last = [[float(problem.target_macs)] * seeds] if reached > problem.target_macs else []
+    expansions, reached, macs = _expansions(problem, state, now, cost_of)
+    last = [[macs * problem.target / reached] * seeds] if reached > problem.target else []
     rounds = [*first, *expansions, *last]
     seconds = sum(pace.of_round(problem, macs) for macs in rounds)
     count = sum(map(len, rounds))
@@ -82,13 +82,17 @@ def forecast(problem: Problem, state: State, cost_of: CostOf, pace: Pace) -> For
 
 def _expansions(
     problem: Problem, state: State, now: Spec, cost_of: CostOf
-) -> tuple[list[list[float]], float]:
-    """Multiply-adds of the trials of each step to come, and of the spec they end at.
+) -> tuple[list[list[float]], float, float]:
+    """Multiply-adds of the trials of each step to come; cost and multiply-adds of the spec they end at.
 
-    The next step is exact, less what is done of it; then cost times step_factor.
+    The next step is exact, less what is done of it; then the cost grows by step_factor, and the
+    multiply-adds with it.
     """
-    macs = float(cost_of(now).macs)
-    candidates, _ = expand(problem.space, now, cost_of, problem.limits)
+    amount, macs = cost_of(now).of(problem.cost), float(cost_of(now).macs)
+    candidates, _ = candidates_of(problem, now, cost_of)
+    growth = problem.space.step_factor
+    if problem.cost != "flops" and candidates:
+        growth = sum(c.cost.macs for c in candidates) / len(candidates) / macs
     costs = [float(c.cost.macs) for c in candidates for _ in range(problem.selection.seeds)]
     full = len(costs)
     steps: list[list[float]] = []
@@ -96,8 +100,8 @@ def _expansions(
         left = (t for t in trials(problem, state.planned) if t.id not in state.outcomes)
         costs = [float(cost_of(trial.spec).macs) for trial in left]
     to_go = math.inf if problem.max_steps is None else problem.max_steps - max(0, len(state.path) - 1)
-    while macs < (1 - TOLERANCE) * problem.target_macs and len(steps) < to_go and costs:
+    while amount < (1 - TOLERANCE) * problem.target and len(steps) < to_go and costs:
         steps.append(costs)
-        macs *= problem.space.step_factor
-        costs = [macs * problem.space.step_factor] * full
-    return steps, macs
+        amount, macs = amount * problem.space.step_factor, macs * growth
+        costs = [macs * growth] * full
+    return steps, amount, macs

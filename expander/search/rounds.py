@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from expander.config import Selection
 from expander.records import (
@@ -22,7 +23,7 @@ from expander.records import (
     make_trial,
     rung_of,
 )
-from expander.search.selection import Outcome, weigh
+from expander.search.selection import Evidence, Outcome, weigh
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +67,9 @@ def play(
         wanted = trials_of(problem, planned.step, left, this)
         if missing := tuple(trial for trial in wanted if trial.id not in outcomes):
             return missing, ()
-        grown_from = [result for result in current if rung_of(result.trial) == this.until]
-        seed = (problem.seed, planned.step)
-        evidence = weigh(left, _by_axis(wanted, outcomes), grown_from, problem.selection, seed)
+        grown_from = tuple(result for result in current if rung_of(result.trial) == this.until)
+        results = tuple(outcomes[trial.id] for trial in wanted)
+        evidence = _evidence(left, results, grown_from, problem.selection, (problem.seed, planned.step))
         still_in = [evidence.arms[i].candidate for i in evidence.contenders]
         if not still_in or this == plan[-1] or (len(still_in) == 1 and this.until is None):
             break
@@ -77,8 +78,15 @@ def play(
     return (), tuple(sorted((*evidence.standings(), *out), key=lambda standing: bool(standing.failed)))
 
 
-def _by_axis(wanted: Sequence[Trial], outcomes: Mapping[str, Outcome]) -> dict[str, list[Outcome]]:
-    found: dict[str, list[Outcome]] = {}
-    for trial in wanted:
-        found.setdefault(trial.axis, []).append(outcomes[trial.id])
-    return found
+@lru_cache(maxsize=16)
+def _evidence(
+    left: tuple[Candidate, ...],
+    results: tuple[Outcome, ...],
+    grown_from: tuple[TrialResult, ...],
+    rule: Selection,
+    seed: tuple[int, ...],
+) -> Evidence:
+    """`weigh`, kept: every question about a step goes through its earlier rounds again."""
+    seeds = len(results) // len(left)
+    by_axis = {c.axis: results[seeds * i : seeds * (i + 1)] for i, c in enumerate(left)}
+    return weigh(left, by_axis, grown_from, rule, seed)

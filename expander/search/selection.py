@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from expander.bits import unpack_bits
 from expander.config import Selection
-from expander.records import Candidate, Standing, TrialFailure, TrialResult, unpack_bits
+from expander.records import Candidate, Standing, TrialFailure, TrialResult
 from expander.spec import AXES
 
 Floats = npt.NDArray[np.float64]
@@ -22,16 +23,12 @@ CHUNK = 2_000_000
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A candidate that finished. correct: (seeds, videos), 1 where the video was right."""
+    """A candidate that finished: its accuracy and loss, mean over so many seeds."""
 
     candidate: Candidate
-    correct: Floats
+    accuracy: float
     loss: float
-
-    @property
-    def accuracy(self) -> float:
-        """Share of videos right, mean over seeds."""
-        return float(self.correct.mean())
+    seeds: int
 
 
 def correctness(results: Sequence[TrialResult]) -> Floats:
@@ -59,8 +56,8 @@ class Evidence:
         """The leader and the arms whose distance to it has an interval that includes 0."""
         if not self.arms:
             return []
-        leader = self.leader
-        return [i for i in range(len(self.arms)) if self._interval(leader, i)[0] <= 0]
+        low, _ = self._intervals(self.leader)
+        return [i for i in range(len(self.arms)) if low[i] <= 0]
 
     def standings(self) -> tuple[Standing, ...]:
         """The winner, the rest by score, the failed ones."""
@@ -69,7 +66,7 @@ class Evidence:
         winner = min(self.contenders, key=lambda i: _order(self.arms[i]))
         losers = (i for i in range(len(self.arms)) if i != winner)
         rest = sorted(losers, key=lambda i: (-self.scores[i], _order(self.arms[i])))
-        return (*(self._standing(i, winner) for i in (winner, *rest)), *self.failed)
+        return (*self._standings((winner, *rest), winner), *self.failed)
 
     def beaten(self, until: int | None) -> tuple[Standing, ...]:
         """Those beaten beyond doubt at a rung or before more seeds, by score, and the failed ones."""
@@ -77,27 +74,34 @@ class Evidence:
             return self.failed
         leader, still_in = self.leader, self.contenders
         out = sorted((i for i in range(len(self.arms)) if i not in still_in), key=lambda i: -self.scores[i])
-        standings = (*(self._standing(i, leader) for i in out), *self.failed)
+        standings = (*self._standings(out, leader), *self.failed)
         return tuple(replace(standing, until=until) for standing in standings)
 
-    def _interval(self, winner: int, index: int) -> tuple[float, float]:
-        tail = (1 - self.rule.confidence) / 2
-        low, high = np.quantile(self.draws[winner] - self.draws[index], [tail, 1 - tail])
-        return float(low), float(high)
+    def _intervals(self, winner: int) -> Floats:
+        """(2, arms): lower and upper end of the winner's score less each arm's."""
+        return interval(self.draws[winner] - self.draws, self.rule)
 
-    def _standing(self, index: int, winner: int) -> Standing:
-        arm, (low, high) = self.arms[index], self._interval(winner, index)
-        return Standing(
-            axis=arm.candidate.axis,
-            accuracy=arm.accuracy,
-            loss=arm.loss,
-            score=self.scores[index],
-            behind=self.scores[winner] - self.scores[index],
-            low=low,
-            high=high,
-            tied=index != winner and low <= 0 <= high,
-            seeds=len(arm.correct),
-        )
+    def _standings(self, indices: Sequence[int], winner: int) -> Iterator[Standing]:
+        low, high = self._intervals(winner).tolist()
+        for i in indices:
+            yield Standing(
+                axis=self.arms[i].candidate.axis,
+                accuracy=self.arms[i].accuracy,
+                loss=self.arms[i].loss,
+                score=self.scores[i],
+                behind=self.scores[winner] - self.scores[i],
+                low=low[i],
+                high=high[i],
+                tied=i != winner and low[i] <= 0 <= high[i],
+                seeds=self.arms[i].seeds,
+            )
+
+
+def interval(draws: Floats, rule: Selection) -> Floats:
+    """(2, ...): the ends of the interval of the stated confidence over the last axis of `draws`."""
+    tail = (1 - rule.confidence) / 2
+    ends: Floats = np.quantile(draws, [tail, 1 - tail], axis=-1)
+    return ends
 
 
 def weigh(
@@ -112,13 +116,13 @@ def weigh(
     outcomes: by axis, in the same order of seeds for all. current: results of the spec they grew
     from (empty: plain accuracy is the score). Deterministic in its arguments.
     """
-    arms, failed = _split(candidates, outcomes)
+    arms, matrices, failed = _split(candidates, outcomes)
     if not arms:
         return Evidence((), failed, (), np.empty((0, 0)), rule)
-    now = _paired(current, len(arms[0].correct)) if current and rule.score == "gain" else None
+    now = _paired(current, arms[0].seeds) if current and rule.score == "gain" else None
     scores = tuple(arm.accuracy if now is None else (arm.accuracy - float(now.mean())) / _doublings(arm)
                    for arm in arms)  # fmt: skip
-    draws = _score_draws(arms, now, rule, seed)
+    draws = _score_draws(arms, matrices, now, rule, seed)
     return Evidence(tuple(arms), failed, scores, draws, rule)
 
 
@@ -143,9 +147,8 @@ def difference(
     count = min(len(first), len(second))
     ours, theirs = (correctness(results[:count]) for results in (first, second))
     draws = _resample([ours, theirs], rule, seed)
-    tail = (1 - rule.confidence) / 2
-    low, high = np.quantile(draws[0] - draws[1], [tail, 1 - tail])
-    return float(ours.mean() - theirs.mean()), float(low), float(high)
+    low, high = interval(draws[0] - draws[1], rule).tolist()
+    return float(ours.mean() - theirs.mean()), low, high
 
 
 def _paired(current: Sequence[TrialResult], seeds: int) -> Floats:
@@ -156,8 +159,9 @@ def _paired(current: Sequence[TrialResult], seeds: int) -> Floats:
 
 def _split(
     candidates: Sequence[Candidate], outcomes: Mapping[str, Sequence[Outcome]]
-) -> tuple[list[Arm], tuple[Standing, ...]]:
-    arms, failed = [], []
+) -> tuple[list[Arm], list[Floats], tuple[Standing, ...]]:
+    arms: list[Arm] = []
+    matrices, failed = [], []
     for candidate in candidates:
         results = [o for o in outcomes[candidate.axis] if isinstance(o, TrialResult)]
         reasons = [o.reason for o in outcomes[candidate.axis] if isinstance(o, TrialFailure)]
@@ -165,8 +169,9 @@ def _split(
             failed.append(Standing(candidate.axis, 0, 0, 0, 0, 0, 0, False, reasons[0]))
         else:
             loss = sum(r.loss for r in results) / len(results)
-            arms.append(Arm(candidate, correctness(results), loss))
-    return arms, tuple(failed)
+            matrices.append(correctness(results))
+            arms.append(Arm(candidate, float(matrices[-1].mean()), loss, len(results)))
+    return arms, matrices, tuple(failed)
 
 
 def _order(arm: Arm) -> tuple[float, int, int, int]:
@@ -188,17 +193,26 @@ def _resample(matrices: Sequence[Floats], rule: Selection, seed: tuple[int, ...]
     parts = []
     for start in range(0, rule.resamples, step):
         count = min(step, rule.resamples - start)
-        seed_weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=count) / seeds
-        video_weights = rng.multinomial(videos, np.full(videos, 1 / videos), size=count) / videos
+        seed_weights, video_weights = _weights(rng, count, seeds), _weights(rng, count, videos)
         by_seed = stacked @ video_weights.T  # (matrices, seeds, resamples)
         parts.append(np.einsum("rs,msr->mr", seed_weights, by_seed))
     return np.concatenate(parts, axis=1)
 
 
+def _weights(rng: np.random.Generator, resamples: int, items: int) -> Floats:
+    """(resamples, items): how often each item was drawn, as a share; drawn with replacement."""
+    drawn = rng.integers(items, size=(resamples, items)) + np.arange(resamples)[:, None] * items
+    counts = np.bincount(drawn.ravel(), minlength=resamples * items)
+    return counts.reshape(resamples, items) / items
+
+
 def _score_draws(
-    arms: Sequence[Arm], now: Floats | None, rule: Selection, seed: tuple[int, ...]
+    arms: Sequence[Arm],
+    matrices: Sequence[Floats],
+    now: Floats | None,
+    rule: Selection,
+    seed: tuple[int, ...],
 ) -> Floats:
-    matrices = [arm.correct for arm in arms]
     if now is None:
         return _resample(matrices, rule, seed)
     drawn = _resample([*matrices, now], rule, seed)

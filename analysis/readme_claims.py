@@ -1,0 +1,46 @@
+"""Prints what the README says of a run, from its journal alone.
+
+    python analysis/readme_claims.py [RUN]      # by default runs/reference
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from expander.errors import ExpanderError
+from expander.report.headline import headline
+from expander.report.history import history
+from expander.report.pace import duration, foretold, took
+from expander.report.results import baselines
+from expander.report.tables import decisions, macs_text, steps, trajectory_text
+from expander.store import Run
+
+
+def main() -> None:
+    """The command line."""
+    past = history(Run(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/reference")))
+    table, tried, real, told = steps(past), decisions(past), took(past), foretold(past)
+    if table.empty or past.problem is None:
+        raise SystemExit("no step is decided yet")
+    first, last = table.iloc[0], table.iloc[-1]
+    print(trajectory_text(past))
+    print(f"\n{headline(past).outcome}")
+    found = f"{last['accuracy']:.1%} at {macs_text(last['cost'])} multiply-adds"
+    print(f"base {first['accuracy']:.1%} -> {found}, "
+          f"{last['cost'] / first['cost']:.1f} times the base's; {last['params']:,} parameters")  # fmt: skip
+    print(f"{real['trials']} trials of {tried['spec_id'].nunique()} networks in {duration(real['wall'])} "
+          f"({duration(real['seconds'])} of training)")  # fmt: skip
+    if told and told["seconds"] is not None:
+        print(f"foretold: {told['trials']} trials, {duration(told['seconds'])}")
+    ties = int(table["tie"].sum())
+    print(f"{ties} of {int((table['kind'] == 'expansion').sum())} steps were ties")
+    for line in headline(past).gain or [f"baselines: {len(baselines(past))}"]:
+        print(line)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ExpanderError as error:
+        raise SystemExit(str(error)) from None

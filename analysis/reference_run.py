@@ -1,0 +1,80 @@
+"""Makes runs/reference/ of a finished run: what a report needs, without weights, under 1 MB.
+
+    python analysis/reference_run.py runs/demo
+
+Copies the journal, the settings, the specs, baselines, tests and the trials' metrics; keeps the few
+frames that the page shows, so that it shows them where the videos are not; draws the README's figures
+into docs/. `expander report runs/reference` then works in any checkout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from expander.report.figures import gains, growth, save_trajectory
+from expander.report.film import KEPT, films, keep
+from expander.report.history import History, history
+from expander.report.ink import save
+from expander.report.videos import videos_of
+from expander.store import Run
+
+FILES = ("config.yaml", "provenance.json", "journal.jsonl", "baselines.jsonl", "specs/*.yaml", "tests/*.json",
+         "trials/*/metrics.jsonl")  # fmt: skip
+MOST = 1_000_000
+"""Bytes of all of it."""
+
+
+def export(source: Path, target: Path) -> int:
+    """Copies a run; its size in bytes. Names of this machine's folders are left out."""
+    shutil.rmtree(target, ignore_errors=True)
+    places = {str(source.resolve()): target.as_posix(), str(Path.cwd()): ".", str(Path.home()): "~"}
+    size = 0
+    for pattern in FILES:
+        for file in sorted(source.glob(pattern)):
+            text = file.read_text(encoding="utf-8")
+            for place, instead in places.items():
+                text = text.replace(f"{place}/", f"{instead}/")
+            size += _write(target / file.relative_to(source), text)
+    return size + _write(target / KEPT, _frames(history(Run(source))))
+
+
+def _frames(past: History) -> str:
+    """The frames of the first and the last spec."""
+    path = [step.chosen.winner.spec for step in past.path if step.chosen]
+    return keep(films(videos_of(past), list(dict.fromkeys([path[0], path[-1]])), past.run.folder)) + "\n"
+
+
+def _write(file: Path, text: str) -> int:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file.write_text(text, encoding="utf-8")
+
+
+def draw(run: Run, folder: Path) -> None:
+    """The figures that the README shows."""
+    past = history(run)
+    save_trajectory(past, folder / "trajectory.png")
+    for name, figure in (("gains", gains(past)), ("growth", growth(past))):
+        if figure is not None:
+            save(figure, folder / f"{name}.png")
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("runs/reference"))
+    parser.add_argument("--figures", type=Path, default=Path("docs"))
+    given = parser.parse_args()
+    if not history(Run(given.run)).path:
+        parser.error(f"{given.run} has no decided step")
+    size = export(given.run, given.out)
+    draw(Run(given.out), given.figures)
+    print(f"{given.out}: {size / 1e3:.0f} kB; figures in {given.figures}/")
+    if size > MOST:
+        raise SystemExit(f"{given.out} is larger than {MOST / 1e6:.0f} MB: take a shorter run")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""The kinds of cost a search can grow by or be limited by, their units, and how people read them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import ClassVar, Literal, get_args
+
+from pydantic import ConfigDict
+
+from expander.config import STRICT
+
+CostKind = Literal["flops", "params", "activations", "latency", "memory"]
+"""flops: multiply-adds. latency: milliseconds. memory: megabytes (1e6 bytes). All of one view."""
+
+KINDS: tuple[CostKind, ...] = get_args(CostKind)
+MEASURED: tuple[CostKind, ...] = ("latency", "memory")
+"""Not computed but measured on the machine that the network is meant for."""
+
+UNITS = {"flops": "multiply-adds", "params": "parameters", "activations": "activations",
+         "latency": "ms", "memory": "MB"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one view. macs: multiply-adds of convolutions and linears. activations: their outputs.
+
+    latency_ms, memory_mb: of inference, where a search needed them measured.
+    """
+
+    macs: int
+    params: int
+    activations: int
+    latency_ms: float | None = None
+    memory_mb: float | None = None
+
+    def of(self, kind: CostKind) -> float:
+        """The amount of one kind. Raises ValueError for one that was not measured."""
+        found = {"flops": self.macs, "params": self.params, "activations": self.activations,
+                 "latency": self.latency_ms, "memory": self.memory_mb}[kind]  # fmt: skip
+        if found is None:
+            raise ValueError(f"{kind} was not measured")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """The most that a candidate may cost of each kind; none: no limit. Raises ValueError."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+    flops: float | None = None
+    params: float | None = None
+    activations: float | None = None
+    latency: float | None = None
+    memory: float | None = None
+
+    def __post_init__(self) -> None:
+        for kind, most in asdict(self).items():
+            if most is not None and not 0 < most < math.inf:
+                raise ValueError(f"the limit of {kind} must be a positive number, not {most}")
+
+    def of(self, kind: CostKind) -> float | None:
+        """The limit of one kind."""
+        most: float | None = getattr(self, kind)
+        return most
+
+
+NO_CEILINGS = Ceilings()
+
+
+def amount_text(kind: CostKind, amount: float) -> str:
+    """As people read it: 605.3 M multiply-adds, 12.3 ms."""
+    if kind in MEASURED:
+        return f"{amount:.4g} {UNITS[kind]}"
+    if kind != "flops" and amount < 1e6:
+        return f"{amount:,.0f} {UNITS[kind]}"
+    number = f"{amount / 1e9:.3f} G" if amount >= 1e9 else f"{amount / 1e6:.4g} M"
+    return f"{number} {UNITS[kind]}"

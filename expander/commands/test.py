@@ -1,0 +1,242 @@
+"""test: the multi-view test of a network, with MMAction2's flags."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from expander.commands import videos
+from expander.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from expander.config import DataConfig
+    from expander.data.held_out import HeldOut
+    from expander.model.weights import Loaded
+    from expander.multiview import Outcome, Scorer
+    from expander.scores import ScoreFile
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+PROTOCOLS = ("expander", "slowfast", "mmaction2", "pytorchvideo")
+METRICS = ("top_k_accuracy", "mean_class_accuracy")
+SEVERAL: dict[str, Callable[[str], bool]] = {"--eval": METRICS.__contains__, "--topk": str.isdecimal}
+"""Options that take one value or more, as MMAction2's do, and what is a value of theirs."""
+
+
+class SeveralValues(click.Command):
+    """A command whose options in SEVERAL take several values: `--topk 1 5` is `--topk 1 --topk 5`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See click.Command."""
+        return super().parse_args(ctx, repeated(args))
+
+
+def repeated(args: Sequence[str]) -> list[str]:
+    """Arguments with the name of an option in SEVERAL before each of its values."""
+    found: list[str] = []
+    name = ""
+    for number, argument in enumerate(args):
+        first = number > 0 and args[number - 1] in SEVERAL
+        if name and not first and SEVERAL[name](argument):
+            found.append(name)
+        elif not first:
+            name = argument if argument in SEVERAL else ""
+        found.append(argument)
+    return found
+
+
+@click.command(cls=SeveralValues)
+@click.argument("spec")
+@click.argument("checkpoint", required=False)
+@videos.data_options
+@click.option("--eval", "metrics", multiple=True, type=click.Choice(METRICS), default=METRICS,
+              help="One or more.  [default: both]")
+@click.option("--topk", multiple=True, type=click.IntRange(min=1), default=(1, 5), show_default=True)
+@click.option("--views", default="10", show_default=True, metavar="10|30|KxM",
+              help="10: 10 clips at the centre; 30: 10 clips of 3 crops; K clips of M crops (1 or 3).")
+@click.option("--protocol", type=click.Choice(PROTOCOLS), default="expander", show_default=True,
+              help="Whose clips, crops, resizing and pooling.")
+@click.option("--average-clips", "average", type=click.Choice(["prob", "score"]), default="prob",
+              show_default=True, help="Mean over views of probabilities or of logits.")
+@click.option("--out", type=FILE, help="Result as JSON; the confusion matrix beside it as CSV and PNG.")
+@click.option("--dump-scores", "dump", type=FILE, help="Scores of every video, one JSON line each.")
+@click.option("--resume", is_flag=True, help="Go on with a test that was stopped (of the same --out).")
+@click.option("--allow-missing", is_flag=True, help="Exit 0 although videos are missing or unreadable.")
+@click.option("--device", help="cpu, cuda, cuda:1.  [default: cuda if there is one]")
+@click.option("--batch", type=click.IntRange(min=1), default=10, show_default=True, help="Views at a time.")
+@click.option("--workers", type=click.IntRange(min=0), default=1, show_default=True,
+              help="Videos decoded ahead of the network.")  # fmt: skip
+def test(spec: str, checkpoint: str | None, **options: Any) -> None:
+    """Test the network SPEC with the weights CHECKPOINT on the validation videos.
+
+    SPEC is a published name, a YAML file, RUN, RUN:step3 or RUN:final; a run brings its own weights and
+    data. CHECKPOINT is a .safetensors file, or a checkpoint of SlowFast, PyTorchVideo or MMAction2.
+    """
+    from expander.data.protocols import parse_views
+
+    views = parse_views(options["views"])
+    loaded, path = _weights(spec, checkpoint)
+    config, data = _data(spec, options, loaded)
+    out = _result_path(spec, options, str(views))
+    scorer = _scorer(loaded, views, config, options)
+    file, kept = _score_file(out, scorer, data, loaded.sha256, options)
+    outcome = _run(scorer, data, file)
+    if len(outcome.failed) == len(data.names) + len(data.lost):
+        first = ": ".join(outcome.failed[0])
+        raise DataError(f"none of the {len(outcome.failed)} videos can be read, the first is {first}")
+    from expander.summary import summary
+
+    topk = tuple(dict.fromkeys(options["topk"]))
+    found = summary(scorer, data, outcome, loaded.classes, options["metrics"], topk)
+    found = {**found, "checkpoint": {"path": str(path), "sha256": loaded.sha256}}
+    _show(found, scorer, outcome)
+    if out is not None:
+        _write(out, found, spec)
+    if file is not None and not kept and not outcome.failed:
+        file.path.unlink()
+    if outcome.failed and not options["allow_missing"]:
+        click.echo(f"{found['n_failed']} videos failed; --allow-missing accepts that", err=True)
+        raise SystemExit(4)
+
+
+def _weights(spec: str, checkpoint: str | None) -> tuple[Loaded, Path]:
+    from expander.commands.references import find_spec, find_weights
+    from expander.model.foreign import load_foreign
+    from expander.model.weights import load_weights
+
+    wanted = find_spec(spec)
+    path = find_weights(checkpoint or spec)
+    if checkpoint is None and path.suffix != ".safetensors":
+        raise UsageError(f"CHECKPOINT is missing: the weights of {spec}; only a run brings its own")
+    if path.suffix == ".safetensors":
+        return load_weights(path, wanted), path
+    return load_foreign(path, wanted), path
+
+
+def _data(spec: str, options: dict[str, Any], loaded: Loaded) -> tuple[DataConfig, HeldOut]:
+    """The data that the options name, or the run's, or the embedded videos."""
+    from expander.commands.progress import Counter
+    from expander.commands.references import find_run, is_run
+    from expander.config import DataConfig
+    from expander.data.held_out import open_held_out
+    from expander.data.sources import embedded
+    from expander.engine import started
+
+    if options["val_ann"] and not options["train_ann"]:
+        options = {**options, "train_ann": options["val_ann"]}  # a test can do without a training list
+    given = videos.given(options)
+    if not given and is_run(spec):
+        config = started(find_run(spec.partition(":")[0])).data
+    else:
+        try:
+            config = DataConfig(**given)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+    if config.folder is None and config.train_ann is None:
+        with Counter("making the embedded videos (once)", "video") as counter:
+            embedded(counter)
+    return config, open_held_out(config, loaded.classes)
+
+
+def _result_path(spec: str, options: dict[str, Any], views: str) -> Path | None:
+    """--out, or in the run folder."""
+    from expander.commands.references import find_run, is_run
+
+    if options["out"] is not None or not is_run(spec):
+        out: Path | None = options["out"]
+        return out
+    name, _, step = spec.partition(":")
+    return find_run(name).folder / "tests" / f"{step or 'final'}-{options['protocol']}-{views}.json"
+
+
+def _scorer(loaded: Loaded, views: Any, config: DataConfig, options: dict[str, Any]) -> Scorer:
+    from dataclasses import replace
+
+    import torch
+
+    from expander.data.sources import decoder
+    from expander.data.views import Look
+    from expander.multiview import Scorer
+
+    name = options["device"] or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        network = loaded.network.to(torch.device(name))
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"--device {name}: {str(error).splitlines()[0]}") from None
+    uncached = replace(config, cache_gb=0.0)
+    look = Look(loaded.spec, views, options["protocol"])
+    return Scorer(network, look, options["average"], options["batch"], options["workers"],
+                  lambda: decoder(uncached, ""))  # fmt: skip
+
+
+def _score_file(
+    out: Path | None, scorer: Scorer, data: HeldOut, sha256: str, options: dict[str, Any]
+) -> tuple[ScoreFile | None, bool]:
+    """Where scores go as they come, and whether the file is to stay."""
+    from expander.scores import ScoreFile
+
+    path = options["dump"] or (out and out.with_suffix(".scores.jsonl"))
+    if path is None:
+        if options["resume"]:
+            raise UsageError("--resume needs the --out or --dump-scores of the test that was stopped")
+        return None, False
+    look = scorer.how
+    head = {
+        "schema": 1, "checkpoint": sha256, "spec": str(look.spec), "protocol": look.protocol,
+        "views": str(look.views), "average_clips": scorer.average, "data": data.fingerprint,
+    }  # fmt: skip
+    return ScoreFile(path, head, options["resume"]), options["dump"] is not None
+
+
+def _run(scorer: Scorer, data: HeldOut, file: ScoreFile | None) -> Outcome:
+    from expander.commands.progress import Counter
+
+    try:
+        with Counter("testing", "video") as counter:
+            return scorer.run(data, file, counter)
+    except (KeyboardInterrupt, SystemExit):
+        if file is not None:
+            click.echo("stopped; the same command with --resume goes on", err=True)
+        raise
+
+
+def _show(found: dict[str, Any], scorer: Scorer, outcome: Outcome) -> None:
+    from expander.data.protocols import view_crop
+    from expander.report.tables import macs_text
+
+    look = scorer.how
+    crop = view_crop(look.protocol, look.views.crops, look.spec)
+    cost, videos = found["cost"], found["n"] + found["n_failed"]
+    click.echo(f"{look.spec}: {look.views} views of {crop} pixels, protocol {look.protocol}, "
+               f"{scorer.average} averaged")  # fmt: skip
+    for name, row in found["metrics"].items():
+        click.echo(f"{name:20} {row['value']:7.2%}  [{row['low']:.2%}, {row['high']:.2%}]")
+    click.echo(f"videos               {found['n']} of {videos}, {found['n_failed']} failed")
+    click.echo(f"multiply-adds        {macs_text(cost['macs_per_view'])} x {cost['views']} views = "
+               f"{macs_text(cost['macs_per_video'])} a video")  # fmt: skip
+    click.echo(f"time                 {outcome.seconds:.1f} s, {found['videos_per_second']:.2f} videos/s; "
+               f"decoding {outcome.decoding:.1f} s")  # fmt: skip
+    if (published := found["reference"]) is not None:
+        click.echo(f"published            {published['top1']:.1%} top-1 on {published['data']} "
+                   f"({published['model']}, {published['views']} views, {published['source']})")  # fmt: skip
+    for row in found["failed"][:5]:
+        click.echo(f"failed: {row['path']}: {row['reason']}", err=True)
+
+
+def _write(out: Path, found: dict[str, Any], spec: str) -> None:
+    """The result, and the confusion matrix as a table and a figure."""
+    from io import BytesIO
+
+    from expander.report.confusion import figure, matrix
+    from expander.store import write_atomic
+
+    table = matrix(found["confusion"], found["classes"])
+    drawn = BytesIO()
+    figure(table, f"{spec}, {found['n']} videos").savefig(drawn, format="png", dpi=120)
+    write_atomic(out.with_suffix(".confusion.csv"), table.to_csv().encode())
+    write_atomic(out.with_suffix(".confusion.png"), drawn.getvalue())
+    write_atomic(out, (json.dumps(found, indent=1) + "\n").encode())
+    click.echo(f"result: {out}")

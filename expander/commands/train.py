@@ -1,0 +1,180 @@
+"""train: from a spec to a trained network."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from expander.commands import videos
+from expander.errors import ExpanderError, UsageError
+
+if TYPE_CHECKING:
+    from expander.commands.training_progress import Reporter
+    from expander.data.annotations import VideoData
+    from expander.trainings import Training, TrainingFolder
+
+FRESH_ONLY = (*videos.OPTIONS, "recipe", "init", "epochs", "batch", "seed", "overfit_batches", "gpus",
+              "workers_ddp", "log", "overrides")  # fmt: skip
+
+@click.command()
+@click.argument("spec", required=False)
+@videos.data_options
+@click.option("--recipe", help="x3d, finetune, tiny, or a YAML file.  [default: x3d]")
+@click.option("--init", help="Weights to start from: a .safetensors file, RUN or TRAINING.")
+@click.option("--epochs", type=int, help="Passes over the training videos.  [default: the recipe's]")
+@click.option("--batch", type=int, help="Clips a step, over all processes.  [default: the recipe's]")
+@click.option("--run", "name", help="Name of the folder below runs/.  [default: made from spec and time]")
+@click.option("--resume", is_flag=True, help="Go on with the training of this name where it stopped.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of weights, order, crops, dropout.  [default: 0]")
+@click.option("--dry-run", is_flag=True, help="One batch: shapes, cost, memory, seconds an epoch.")
+@click.option("--overfit-batches", type=click.IntRange(min=1), metavar="N",
+              help="Train and test on the clips of the first N batches only: can it learn them by heart?")
+@click.option("--gpus", type=click.IntRange(min=1), help="Processes, one GPU each (Ray Train).")
+@click.option("--workers-ddp", type=click.IntRange(min=1), help="Processes on CPUs (Ray Train, gloo).")
+@click.option("--log", type=click.Choice(["csv", "tensorboard"]), help="Metrics in this form too.")
+@click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE",
+              help="Any setting of train, data or backend, e.g. train.lr=0.05, data.workers=4.")  # fmt: skip
+def train(**options: Any) -> None:
+    """Train SPEC to the end: a YAML file, a published name (x3d_s), RUN, RUN:step3 or RUN:final.
+
+    Without --data or --train-ann and --val-ann it trains on the embedded data set. The folder gets
+    best.safetensors, last.safetensors, metrics.jsonl, training.json and a figure.
+    """
+    if options["resume"]:
+        _resume(options)
+    else:
+        _fresh(options)
+
+
+def _fresh(options: dict[str, Any]) -> None:
+    from expander.commands.training_setup import plan
+
+    folder = _folder(options)
+    if folder.folder.exists() and not options["dry_run"]:
+        again = "go on with --resume, or choose another --run" if folder.exists() else "choose another --run"
+        raise UsageError(f"{folder.folder} exists; {again}")
+    training, data = plan(options)
+    if options["dry_run"]:
+        _dry(training, data)
+        return
+    folder.create()
+    with folder.locked():
+        folder.write(training)
+        _go(training, folder, data)
+
+
+def _folder(options: dict[str, Any]) -> TrainingFolder:
+    """runs/NAME. Raises UsageError for a name that is no plain folder name."""
+    from expander.commands.references import RUNS
+    from expander.trainings import TrainingFolder
+
+    if options["spec"] is None:
+        raise UsageError("SPEC is missing: what to train, e.g. x3d_s, spec.yaml or RUN:final")
+    name = options["name"]
+    if name is None:
+        plain = re.sub(r"[^A-Za-z0-9._-]", "-", Path(options["spec"]).stem).strip("-.")
+        return TrainingFolder(RUNS / f"train-{plain}-{datetime.now():%Y%m%d-%H%M%S}")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}", name):
+        raise UsageError(f"--run {name!r}: take letters, digits, '_', and inside the name '.' and '-'")
+    return TrainingFolder(RUNS / name)
+
+
+def _dry(training: Training, data: VideoData) -> None:
+    from expander.commands.progress import Counter
+    from expander.data.sources import fill_cache
+    from expander.rehearsal import rehearse
+
+    with Counter("decoding the videos (once)", "video") as counter:
+        fill_cache(data, training.data, counter)
+    click.echo(rehearse(training, data))
+    click.echo("dry run: nothing was trained")
+
+
+def _resume(options: dict[str, Any]) -> None:
+    from expander.commands.references import find_spec, find_training
+    from expander.feeding import checked_data
+
+    clash = [name for name in FRESH_ONLY if options[name] not in (None, ())]
+    if options["name"] is None or clash or options["dry_run"]:
+        raise UsageError("--resume takes --run NAME and nothing else; the settings are the training's own")
+    folder = find_training(options["name"])
+    if folder is None:
+        raise UsageError(f"no training {options['name']!r} in runs/ and no training folder of that name")
+    training = folder.read()
+    if options["spec"] is not None:
+        asked = find_spec(options["spec"]).with_classes(len(training.classes))
+        if asked != training.spec:
+            raise UsageError(f"{folder.folder} trains another spec, {training.spec}, not {asked}")
+    with folder.locked():
+        if training.state == "finished":
+            _conclude(training, folder)
+            return
+        data = checked_data(training)
+        training = replace(training, state="running", reason="")
+        folder.write(training)
+        _go(training, folder, data)
+
+
+def _go(training: Training, folder: TrainingFolder, data: VideoData) -> None:
+    """Trains to the end and shows what came of it."""
+    from expander.commands.progress import Counter
+    from expander.commands.training_progress import Reporter
+    from expander.data.sources import fill_cache
+
+    click.echo(f"training: {folder.folder}")
+    with Counter("decoding the videos (once)", "video") as counter:
+        fill_cache(data, training.data, counter)
+    with Reporter(training, folder) as reporter:
+        run = _together if training.workers > 1 else _alone
+        try:
+            training = run(training, folder, reporter)
+        except ExpanderError as error:
+            folder.write(replace(folder.read(), state="stopped", reason=str(error)))
+            raise
+    _conclude(training, folder)
+
+
+def _alone(training: Training, folder: TrainingFolder, reporter: Reporter) -> Training:
+    from expander.commands.training_progress import how_to_go_on, interruptible
+    from expander.fitting import fit
+    from expander.team import Team
+
+    with interruptible() as interruption:
+        training = fit(training, folder, Team(), reporter, interruption.asked)
+    if training.state == "stopped":
+        click.echo(how_to_go_on(folder), err=True)
+        raise SystemExit(interruption.code)
+    return training
+
+
+def _together(training: Training, folder: TrainingFolder, reporter: Reporter) -> Training:
+    from expander.backends.ray_train import fit_together
+    from expander.commands.training_progress import how_to_go_on
+
+    try:
+        return fit_together(training, folder, reporter)
+    except (KeyboardInterrupt, SystemExit):
+        click.echo(how_to_go_on(folder), err=True)
+        raise
+
+
+def _conclude(training: Training, folder: TrainingFolder) -> None:
+    """The best validation, and where everything is."""
+    from expander.errors import EnvironmentFault
+    from expander.report.curves import save_curves
+
+    path = folder.folder / "report" / "curves.png"
+    try:
+        save_curves(folder, path)
+    except OSError as error:
+        raise EnvironmentFault(f"{path}: cannot be written: {error.strerror}") from None
+    if training.best is not None:
+        best = training.best
+        click.echo(f"best: video_top1 {best.video_top1:.1%} after epoch {best.epoch}: {folder.best}")
+    click.echo(f"last: {folder.last}\nfigure: {path}")
+    click.echo(f"finished{': ' + training.reason if training.reason else ''}")

@@ -1,0 +1,96 @@
+"""From the options of `train` to a checked training, before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from expander.commands import videos
+from expander.errors import EnvironmentFault, UsageError
+
+if TYPE_CHECKING:
+    from expander.config import BackendConfig, TrainRecipe
+    from expander.data.annotations import VideoData
+    from expander.trainings import Training
+
+
+def plan(options: dict[str, Any]) -> tuple[Training, VideoData]:
+    """The training that the options ask for, and its videos; says what it will be."""
+    from expander.commands.progress import Counter
+    from expander.commands.references import find_spec, find_weights
+    from expander.data.sources import open_data
+    from expander.preparation import command_line, versions
+    from expander.settings import load_training
+    from expander.starting import started_from
+    from expander.trainings import Training
+
+    named = {key: options[key] for key in ("epochs", "batch")}
+    given = {"data": videos.given(options), "train": named}
+    recipe, place, backend = load_training(options["recipe"] or "x3d", options["overrides"], given)
+    spec = find_spec(options["spec"])
+    init = str(find_weights(options["init"]).resolve()) if options["init"] else ""
+    workers, gpus = _processes(options, recipe)
+    backend = _threads(options, backend, workers)
+    with Counter("making the embedded videos (once)", "video") as counter:
+        data = open_data(place, counter)
+    if place.folder or place.train_ann:
+        click.echo(videos.describe(data))
+    training = Training(
+        spec.with_classes(len(data.classes)), recipe, place, data.fingerprint, data.classes, len(data.train),
+        options["seed"] or 0, init, workers, gpus, backend, options["overfit_batches"] or 0,
+        options["log"] or "", tuple(command_line()), versions(),
+    )  # fmt: skip
+    click.echo(describe(training, len(data.val)))
+    if init:
+        click.echo(started_from(training))
+    return training, data
+
+
+def _processes(options: dict[str, Any], recipe: TrainRecipe) -> tuple[int, bool]:
+    if options["gpus"] and options["workers_ddp"]:
+        raise UsageError("--gpus or --workers-ddp, not both: processes with a GPU each, or without")
+    workers = options["gpus"] or options["workers_ddp"] or 1
+    if recipe.batch % (workers * recipe.accumulate):
+        parts = f"{workers} processes x {recipe.accumulate} parts (train.accumulate)"
+        shared = f"a batch of {recipe.batch} clips cannot be shared evenly by {parts}"
+        raise UsageError(f"{shared}; change --batch")
+    if options["gpus"] == 1 and not _has_gpu():
+        raise EnvironmentFault("--gpus 1: torch sees no GPU on this machine")
+    return workers, options["gpus"] is not None
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _threads(options: dict[str, Any], backend: BackendConfig, workers: int) -> BackendConfig:
+    """All CPUs of this machine, shared by the processes, unless backend.cpus_per_trial says otherwise."""
+    from expander.preparation import check_backend, cores
+
+    if not any(text.replace(" ", "").startswith("backend.cpus_per_trial") for text in options["overrides"]):
+        backend = replace(backend, cpus_per_trial=max(1, cores() // workers))
+    check_backend(backend)
+    return backend
+
+
+def describe(training: Training, validation: int) -> str:
+    """What will be trained, in three lines."""
+    from expander.cost import cost
+    from expander.report.tables import macs_text
+
+    recipe, price = training.recipe, cost(training.spec)
+    rate = recipe.loop(training.steps, False).lr
+    each = f", {training.workers} processes" if training.workers > 1 else ""
+    few = training.overfit_batches
+    shown = f"{few} batches only" if few else f"{training.videos} videos"
+    return (
+        f"spec: {training.spec}, {macs_text(price.macs)} multiply-adds, {price.params:,} parameters, "
+        f"{len(training.classes)} classes\n"
+        f"recipe: {recipe.epochs} epochs of {training.steps_per_epoch} steps of {recipe.batch} clips{each}, "
+        f"learning rate {rate:.4g}\n"
+        f"data: {shown} to train on, {validation} to validate on every {recipe.validate_every} epochs"
+    )

@@ -1,0 +1,20 @@
+"""When memory does not suffice: how it is told, and what to try."""
+
+from __future__ import annotations
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether this is how torch or numpy say that memory is full, on a GPU or a CPU."""
+    texts = ("can't allocate memory", "not enough memory", "out of memory", "Unable to allocate")
+    return isinstance(error, MemoryError) or any(text in str(error) for text in texts)
+
+
+def memory_remedy(batch: int, accumulate: int, workers: int) -> str:
+    """One line: what did not fit, and what to try."""
+    part = batch // (accumulate * workers)
+    if part == 1:
+        return "out of memory with one clip at a time: take a smaller spec, or a machine with more memory"
+    finer = next(n for n in range(2 * accumulate, batch + 1) if batch % (n * workers) == 0)
+    smaller = max(1, part // 2) * accumulate * workers
+    same = f"--set train.accumulate={finer} (the same training in smaller parts)"
+    return f"out of memory with {part} clips at a time; try {same}, or --batch {smaller}"

@@ -1,0 +1,31 @@
+"""A network straight from a checkpoint of SlowFast, PyTorchVideo or MMAction2, without a file of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from expander.errors import DataError
+from expander.model.checkpoint import open_checkpoint, sha256_of
+from expander.model.convert import to_ours
+from expander.model.detect import library_of
+from expander.model.network import X3D
+from expander.model.weights import Loaded
+from expander.spec import Spec
+
+
+def load_foreign(path: Path, spec: Spec) -> Loaded:
+    """The network of `spec` for the classes that the checkpoint has, which are called by their numbers.
+
+    Raises DataError for a file that cannot be trusted or read, UsageError for weights of another spec.
+    """
+    state = open_checkpoint(path)
+    library = library_of(state, str(path))
+    bias = state.get(library.module("head.fc2") + ".bias")
+    if bias is None:
+        raise DataError(f"{path}: has no classifier")
+    wanted = spec.with_classes(len(bias))
+    network = X3D(wanted)
+    network.load_state_dict(to_ours(state, wanted, library, str(path)))
+    digest = sha256_of(path)
+    source = {"library": library.name, "file": path.name, "sha256": digest}
+    return Loaded(network.eval(), wanted, tuple(map(str, range(len(bias)))), digest, source)

@@ -1,0 +1,245 @@
+"""Figures of networks and trainings: where the cost is, how the loss fell, what a test says of classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from expander.cost import layers
+from expander.report.history import History, Step, mark
+from expander.report.ink import INK, LINES, PAGE, drawing, sheet, style
+from expander.report.results import json_lines, number
+from expander.report.tables import wilson
+from expander.spec import AXES, Spec
+
+SMOOTH = 0.15
+"""Share of a curve that is averaged for a point of it."""
+
+BLUE = style("temporal")[0]
+GROUPS = (
+    ("pointwise convolutions", BLUE, ""),
+    ("depthwise 3x3x3", "#e69f00", "//"),
+    ("squeeze-excitation", "#009e73", "\\\\"),
+    ("stem and head", "#cc79a7", "xx"),
+)
+"""Operators as people think of them, each with a colour and a hatching."""
+
+MOST_CLASSES = 40
+MOST_CELLS = 30
+
+
+def curves(past: History, width: float = 7.6) -> Figure | None:
+    """Training loss of every candidate of every step; none where no metrics are kept."""
+    found = [(step, lines) for step in past.steps if (lines := _step_curves(past, step))]
+    if not found:
+        return None
+    columns = min(len(found), max(1, int(width / 2.1)))
+    rows = math.ceil(len(found) / columns)
+    with drawing():
+        figure = sheet(width, 0.9 + 1.9 * rows)
+        panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+        for panel, (step, lines) in zip(panels.flat, found, strict=False):
+            _curves_panel(panel, step, lines)
+        for panel in list(panels.flat)[len(found) :]:
+            panel.set_visible(False)
+        for panel in panels[-1]:
+            panel.set_xlabel("optimiser step")
+        figure.supylabel("training loss (running mean)", fontsize=10)
+        names = [a for a in ("base", *AXES) if any(a == axis for _, lines in found for axis, _ in lines)]
+        figure.legend(handles=[Line2D([], [], color=style(a)[0], ls=_line(a), lw=2, label=a) for a in names],
+                      loc="outside lower center", ncols=max(2, int(width / 1.3)), handlelength=3)  # fmt: skip
+    return figure
+
+
+def _step_curves(past: History, step: Step) -> list[tuple[str, pd.DataFrame]]:
+    """(axis, step and loss) of each candidate whose metrics are there, the mean over its seeds."""
+    seeds: dict[str, list[pd.DataFrame]] = {}
+    for name in dict.fromkeys(mark(id).folder for id in (*(t.id for t in step.trials), *step.ended)):
+        curve = _curve(past.run.folder / "trials" / name)
+        if len(curve) > 1:
+            seeds.setdefault(mark(name).axis, []).append(curve)
+    return [(axis, pd.concat(parts).groupby("step", as_index=False).mean()) for axis, parts in seeds.items()]
+
+
+def _curve(folder: Path) -> pd.DataFrame:
+    lines = json_lines(folder / "metrics.jsonl")
+    rows = [(number(row.get("step")), number(row.get("loss"))) for row in lines]
+    finite = [row for row in rows if None not in row and math.isfinite(row[1] or 0)]
+    known = pd.DataFrame(finite, columns=["step", "loss"], dtype="float64")
+    window = max(1, round(SMOOTH * len(known)))
+    known["loss"] = known["loss"].rolling(window, min_periods=1, center=True).mean()
+    return known
+
+
+def _line(axis: str) -> Any:
+    return LINES[AXES.index(axis)] if axis in AXES else "-"
+
+
+def _curves_panel(panel: Axes, step: Step, lines: list[tuple[str, pd.DataFrame]]) -> None:
+    winner = step.chosen.winner.axis if step.chosen else ""
+    for axis, curve in lines:
+        thick = axis == winner
+        wide, above = (2.4, 3) if thick else (1.2, 2)
+        panel.plot(curve["step"], curve["loss"], color=style(axis)[0], ls=_line(axis), lw=wide, zorder=above)
+    panel.set_title(f"step {step.plan.step}" + (f": {winner}" if winner and winner != "base" else ""))
+    panel.xaxis.set_major_locator(MaxNLocator(4))
+
+
+def layer_costs(spec: Spec, width: float = 7.6) -> Figure:
+    """Where a spec's multiply-adds, parameters and activations are: by stage and operator, in per cent."""
+    rows = [(_stage(at.stage), _group(at.stage, at.operator), at.macs, at.params, at.activations)
+            for at in layers(spec)]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["stage", "group", "macs", "params", "activations"])
+    stages = list(dict.fromkeys(table["stage"]))
+    with drawing():
+        figure = sheet(width, 1.0 + 0.26 * len(stages) if width > 6 else 2.0 + 0.78 * len(stages))
+        across = (1, 3) if width > 6 else (3, 1)
+        panels = figure.subplots(*across, sharey=True, sharex=True, squeeze=False)
+        what = ("macs", "multiply-adds"), ("params", "parameters"), ("activations", "activations")
+        for panel, (column, title) in zip(panels.flat, what, strict=True):
+            sums = table.groupby(["stage", "group"])[column].sum().unstack(fill_value=0)
+            _bars(panel, sums.reindex(stages) * 100 / table[column].sum(), stages)
+            panel.set_title(f"{title}, %")
+        panels[0, 0].invert_yaxis()
+        handles = [Patch(facecolor=c, hatch=h, edgecolor=PAGE, label=name) for name, c, h in GROUPS]
+        figure.legend(handles=handles, loc="outside lower center", ncols=4 if width > 6 else 2)
+    return figure
+
+
+def _stage(name: str) -> str:
+    return name.replace("stage", "stage ")
+
+
+def _group(stage: str, operator: str) -> str:
+    if stage in ("stem", "head"):
+        return GROUPS[3][0]
+    if operator.startswith("se."):
+        return GROUPS[2][0]
+    return GROUPS[1][0] if operator == "conv_b" else GROUPS[0][0]
+
+
+def _bars(panel: Axes, shares: pd.DataFrame, stages: list[str]) -> None:
+    left = np.zeros(len(stages))
+    for name, colour, hatch in GROUPS:
+        if name in shares:
+            values = shares[name].to_numpy(dtype=float)
+            panel.barh(stages, values, left=left, color=colour, hatch=hatch, edgecolor=PAGE, lw=0.5)
+            left += values
+    panel.grid(False, axis="y")
+
+
+def class_accuracy(test: Mapping[str, Any], width: float = 5.2) -> Figure | None:
+    """Accuracy of each class with a 95 % interval, the worst first; of many classes both ends."""
+    told = ((str(row.get("class")), number(row.get("accuracy")), number(row.get("n")))
+            for row in _list(test, "per_class"))  # fmt: skip
+    rows = [(name, accuracy, n) for name, accuracy, n in told if accuracy is not None and n is not None]
+    if not rows:
+        return None
+    rows.sort(key=lambda row: (row[1], row[0]))
+    if left_out := max(0, len(rows) - MOST_CLASSES):
+        rows = rows[: MOST_CLASSES // 2] + rows[-MOST_CLASSES // 2 :]
+    with drawing():
+        figure = sheet(width, 0.9 + 0.2 * len(rows))
+        axes = figure.add_subplot()
+        for height, (_, accuracy, n) in enumerate(rows):
+            ends = [100 * (end or 0) for end in wilson(accuracy, int(n))]
+            axes.plot(ends, [height] * 2, color=BLUE, lw=1.4, zorder=2)
+            axes.plot(accuracy * 100, height, "o", color=BLUE, ms=5, mec=PAGE, mew=0.5, zorder=3)
+        axes.set_yticks(range(len(rows)), [_short(name) for name, _, _ in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.set_xlim(-2, 102)
+        axes.set_xlabel("accuracy, %" + (f" ({left_out} classes left out)" if left_out else ""))
+    return figure
+
+
+def confusion(test: Mapping[str, Any], width: float = 5.2) -> Figure | None:
+    """Rows: true classes, in per cent of them; none without a confusion, or with too many classes to read."""
+    names = [str(name) for name in test.get("classes") or []]
+    counts = _counts(test, len(names))
+    if counts is None or not 0 < len(names) <= MOST_CELLS:
+        return None
+    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    with drawing():
+        figure = sheet(width, width * 0.98)
+        axes = figure.add_subplot()
+        for row, column in np.ndindex(*shares.shape):
+            if (share := float(shares[row, column])) > 0:
+                axes.add_patch(Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, lw=0,
+                                         color=BLUE, alpha=0.12 + 0.88 * share))  # fmt: skip
+                if len(names) <= 16:
+                    axes.annotate(f"{share * 100:.0f}", (column, row), ha="center", va="center", fontsize=8,
+                                  color=INK if share < 0.5 else PAGE)  # fmt: skip
+        axes.set_xticks(range(len(names)), [_short(name) for name in names], rotation=90)
+        axes.set_yticks(range(len(names)), [_short(name) for name in names])
+        axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5), aspect="equal")
+        axes.tick_params(labelsize=9 if len(names) <= 16 else 7)
+        axes.grid(False)
+        axes.set_xlabel("predicted class")
+        axes.set_ylabel("true class (cells: % of it)")
+    return figure
+
+
+def _counts(test: Mapping[str, Any], classes: int) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+    triples = test.get("confusion")
+    if not isinstance(triples, list) or not triples:
+        return None
+    counts = np.zeros((classes, classes))
+    for triple in triples:
+        if isinstance(triple, list) and len(triple) == 3:
+            true, predicted, count = (int(v) for v in triple)
+            if 0 <= true < classes and 0 <= predicted < classes:
+                counts[true, predicted] += count
+    return counts
+
+
+def confusions(test: Mapping[str, Any], most: int = 10) -> list[dict[str, Any]]:
+    """The pairs that are taken for each other most often: true, predicted, count, share of the true."""
+    names = [str(name) for name in test.get("classes") or []]
+    counts = _counts(test, len(names))
+    if counts is None:
+        return []
+    wrong = counts - np.diag(np.diag(counts))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    pairs = [divmod(int(place), len(names)) for place in order]
+    return [{"true": names[t], "predicted": names[p], "count": int(wrong[t, p]),
+             "share": float(wrong[t, p] / counts[t].sum())} for t, p in pairs if wrong[t, p]]  # fmt: skip
+
+
+def training_curves(folder: Path, width: float = 5.2) -> Figure | None:
+    """A full training: its loss and its validation accuracy over the epochs; none without metrics."""
+    rows = pd.DataFrame(json_lines(folder / "metrics.jsonl"))
+    if not {"epoch", "loss"} <= set(rows) or rows["loss"].count() < 2:
+        return None
+    with drawing():
+        figure = sheet(width, 4.2)
+        top, bottom = figure.subplots(2, 1, sharex=True)
+        trained = rows.dropna(subset=["loss"])
+        top.plot(trained["epoch"], trained["loss"], color=BLUE, lw=1.4)
+        top.set_ylabel("training loss")
+        if "video_top1" in rows:
+            known = rows.dropna(subset=["video_top1"])
+            bottom.plot(known["epoch"], known["video_top1"] * 100, "o-", color=style("bottleneck")[0], ms=4)
+        bottom.set_ylabel("validation\n(video_top1), %")
+        bottom.set_xlabel("epoch")
+    return figure
+
+
+def _list(test: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    found = test.get(key)
+    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+
+
+def _short(name: str, most: int = 28) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+

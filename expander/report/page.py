@@ -1,0 +1,183 @@
+"""One self-contained HTML page of runs and trainings: no network, no script needed, names escaped."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from expander import __version__
+from expander.report import charts, figures, words
+from expander.report.columns import BASELINES, DECISIONS, STEPS, TESTS, TRAININGS, Column
+from expander.report.film import Film, films
+from expander.report.headline import headline
+from expander.report.history import History, history
+from expander.report.ink import svg
+from expander.report.live import failures
+from expander.report.pace import duration, foretold, took
+from expander.report.results import baselines, json_file, name_of, test_files, tests, trainings
+from expander.report.tables import decisions, steps, trials
+from expander.report.videos import quarantined, videos_of
+from expander.space import dump_spec
+from expander.spec import Spec
+from expander.store import Run
+
+WIDE, NARROW = 7.6, 4.3
+"""Inches of a figure beside text and on a phone."""
+
+
+def page(folders: list[Path]) -> str:
+    """The page of these folders: searches and full trainings. Raises DataError for a damaged journal."""
+    searches = [history(Run(folder)) for folder in folders if Run(folder).exists()]
+    environment = Environment(
+        loader=PackageLoader("expander", "report"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    return environment.get_template("page.html.j2").render(
+        title=", ".join(map(name_of, folders)),
+        version=__version__,
+        frontier=_both("frontier", "Best accuracy for every cost, of each run",
+                       lambda width: figures.frontiers(list(searches), width)) if len(searches) > 1 else None,
+        searches=[_search(past, f"r{number}") for number, past in enumerate(searches)],
+        trainings=_table(trainings(*folders), TRAININGS, words.TRAINING_ORDER),
+        training_figures=[(name_of(folder), figure) for number, folder in enumerate(folders)
+                          if (figure := _training(folder, f"t{number}"))],
+        tests=_table(tests(*folders), TESTS, words.TEST_ORDER),
+        tested=[_tested(name, found, f"x{n}-{m}") for n, folder in enumerate(folders)
+                for m, (name, found) in enumerate(test_files(folder))],
+    )  # fmt: skip
+
+
+def _search(past: History, id: str) -> dict[str, Any]:
+    """All that the page says of a search."""
+    path = [step.chosen.winner for step in past.path if step.chosen]
+    last = path[-1].spec if path else None
+    specs = list(dict.fromkeys([path[0].spec, path[-1].spec])) if path else []
+    data = videos_of(past)
+    return {
+        "id": id,
+        "name": past.name,
+        "headline": headline(past),
+        "figures": _figures(past, id, last),
+        "steps": _table(steps(past), STEPS, words.STEP_ORDER),
+        "decisions": _table(_behind(decisions(past)), DECISIONS, words.DECISION_ORDER),
+        "baselines": _table(baselines(past), BASELINES, words.BASELINE_ORDER),
+        "forecast": _forecast(past),
+        "failures": list(failures(past)),
+        "videos": _videos(past),
+        "quarantined": data if isinstance(data, str) else quarantined(data),
+        "films": [_film(film) for film in films(data, specs, past.run.folder)],
+        "spec_yaml": dump_spec(last, f"the last chosen spec of the run {past.name}") if last else "",
+        "commands": _commands(past),
+        "provenance": _provenance(past),
+    }
+
+
+def _both(id: str, meaning: str, draw: Callable[[float], Figure | None]) -> dict[str, Any] | None:
+    """A figure drawn for a desk and for a phone; none where there is nothing to draw."""
+    drawn = [draw(width) for width in (WIDE, NARROW)]
+    if drawn[0] is None or drawn[1] is None:
+        return None
+    return {"meaning": meaning, "wide": Markup(svg(drawn[0], f"{id}w", meaning)),
+            "narrow": Markup(svg(drawn[1], f"{id}n", meaning))}  # fmt: skip
+
+
+def _figures(past: History, id: str, last: Spec | None) -> dict[str, dict[str, Any] | None]:
+    drawn: Iterable[tuple[str, str, Callable[[float], Figure | None]]] = (
+        ("trajectory", "Accuracy against cost: the chosen path and every candidate",
+         lambda width: figures.trajectory(past, width)),
+        ("gains", "What each axis gave in each step", lambda width: figures.gains(past, width)),
+        ("growth", "How the chosen spec grew from step to step", lambda width: figures.growth(past, width)),
+        ("curves", "Training loss of every candidate", lambda width: charts.curves(past, width)),
+        ("layers", "Where the final network's cost is",
+         lambda width: charts.layer_costs(last, width) if last else None),
+    )  # fmt: skip
+    return {name: _both(f"{id}{name}", meaning, draw) for name, meaning, draw in drawn}
+
+
+def _table(
+    table: pd.DataFrame, columns: tuple[Column, ...], order: tuple[str, ...] | None = None
+) -> dict[str, Any]:
+    """A table for the page: its columns with their meanings, and its cells as people read them."""
+    return {**words.cells(table, order), "meanings": {column.name: column.meaning for column in columns}}
+
+
+def _behind(table: pd.DataFrame) -> pd.DataFrame:
+    """Without the winners' distance to themselves."""
+    return table.assign(**{name: table[name].mask(table["chosen"]) for name in ("behind", "low", "high")})
+
+
+def _forecast(past: History) -> list[tuple[str, str, str]]:
+    """(what, foretold, took) in words; nothing foretold where the run did not record its pace."""
+    before, real = foretold(past), took(past)
+    told = before or {"steps": None, "trials": None, "seconds": None}
+    rows = [("expansions", told["steps"], real["steps"]), ("trials", told["trials"], real["trials"])]
+    said = [(what, "" if b is None else f"{b:,}", f"{r:,}") for what, b, r in rows]
+    wall = "not recorded" if told["seconds"] is None else duration(told["seconds"])
+    summed = duration(real["seconds"])
+    return [*said, ("wall time", wall, duration(real["wall"])), ("time of all trials", "", summed)]
+
+
+def _videos(past: History) -> list[tuple[str, int]]:
+    """Trials that met unreadable videos, and how many each."""
+    table = trials(past)
+    table = table[table["bad_videos"].fillna(0) > 0]
+    return list(zip(table["trial"], table["bad_videos"].astype(int), strict=True))
+
+
+def _film(film: Film) -> dict[str, Any]:
+    spec = film.spec
+    clip = "1 frame" if spec.frames == 1 else f"{spec.frames} frames, every {spec.stride}th of the video"
+    return {"spec": f"{clip}, {spec.crop} x {spec.crop} pixels", "strips": film.strips,
+            "missing": film.missing}  # fmt: skip
+
+
+def _commands(past: History) -> list[str]:
+    """What made the run, and what goes on with it."""
+    given = past.provenance.get("command")
+    made = shlex.join(["expander", *map(str, given[1:])]) if isinstance(given, list) and given else ""
+    commit = past.provenance.get("commit")
+    checkout = [f"git checkout {commit}"] if isinstance(commit, str) and commit else []
+    again = [f"expander search --run {shlex.quote(past.name)} --resume"] if past.finished is None else []
+    return [*checkout, *([made] if made else []), *again]
+
+
+def _provenance(past: History) -> list[tuple[str, str]]:
+    """Versions, machine, commit, data: as flat rows."""
+    about = past.provenance
+    versions = about.get("versions")
+    rows = [(str(k), str(v)) for k, v in versions.items()] if isinstance(versions, dict) else []
+    for key in ("platform", "cores", "commit", "data_fingerprint"):
+        if about.get(key) not in (None, ""):
+            rows.append((key.replace("_", " "), str(about[key])))
+    return rows
+
+
+def _training(folder: Path, id: str) -> dict[str, Any] | None:
+    if not json_file(folder / "training.json"):
+        return None
+    meaning = "Loss and validation accuracy over the training"
+    return _both(id, meaning, lambda width: charts.training_curves(folder, min(width, 5.2)))
+
+
+def _tested(name: str, found: dict[str, Any], id: str) -> dict[str, Any]:
+    """Of one multi-view test: its figures, its confusions, what could not be read."""
+    classes = _both(f"{id}c", "Accuracy of each class, with 95 % intervals",
+                    lambda width: charts.class_accuracy(found, min(width, 5.2)))  # fmt: skip
+    matrix = _both(f"{id}m", "Confusion of the classes",
+                   lambda width: charts.confusion(found, min(width, 5.2)))  # fmt: skip
+    failed = [row for row in found.get("failed") or [] if isinstance(row, dict)]
+    return {
+        "name": name,
+        "figures": [figure for figure in (classes, matrix) if figure],
+        "confusions": charts.confusions(found),
+        "failed": [(str(row.get("path", "")), str(row.get("reason", ""))) for row in failed],
+    }
+
+

@@ -1,0 +1,186 @@
+"""What other commands left in a folder: baselines, full trainings, multi-view tests.
+
+Unknown keys are ignored and missing ones shown as missing; a file that is no JSON is left out with
+a warning: a report is made of what is there.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import statistics
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import TypeAdapter, ValidationError
+
+from expander.cost import cost
+from expander.report import columns
+from expander.report.history import History
+from expander.report.tables import Row, spec_row
+from expander.spec import Spec
+from expander.store import Run
+
+log = logging.getLogger(__name__)
+Place = Path | Run | History
+SPEC = TypeAdapter(Spec)
+
+
+def folder_of(place: Place) -> Path:
+    """The folder of a run or of a training."""
+    if isinstance(place, History):
+        return place.run.folder
+    return place.folder if isinstance(place, Run) else place
+
+
+def name_of(place: Place) -> str:
+    """The folder's own name."""
+    return folder_of(place).resolve().name
+
+
+def baselines(*runs: Place) -> pd.DataFrame:
+    """One row a baseline of RUN/baselines.jsonl. Columns: `columns.BASELINES`."""
+    rows = ({"run": name_of(run), **_baseline(found)} for run in runs
+            for found in json_lines(folder_of(run) / "baselines.jsonl"))  # fmt: skip
+    return columns.frame(rows, columns.BASELINES)
+
+
+def _baseline(found: Mapping[str, Any]) -> Row:
+    results = found.get("results") or found.get("result") or []
+    results = [r for r in ([results] if isinstance(results, dict) else results) if isinstance(r, dict)]
+    price = found.get("cost") if isinstance(found.get("cost"), dict) else {}
+    assert isinstance(price, dict)
+    return {
+        **specified(found.get("spec")),
+        "kind": found.get("kind"),
+        "name": found.get("name") or found.get("kind"),
+        **{column: price[key] for column, key in PRICES if number(price.get(key)) is not None},
+        "seeds": len(results) or None,
+        "accuracy": _mean(r.get("accuracy") for r in results),
+        "loss": _mean(r.get("loss") for r in results),
+        "seconds": _sum(r.get("seconds") for r in results),
+    }
+
+
+PRICES = (("cost", "macs"), ("params", "params"), ("activations", "activations"))
+
+
+def trainings(*folders: Place) -> pd.DataFrame:
+    """One row a folder with a training.json. Columns: `columns.TRAININGS`."""
+    rows = []
+    for folder in map(folder_of, folders):
+        about = json_file(folder / "training.json")
+        if about:
+            rows.append({"run": name_of(folder), **_training(about, json_lines(folder / "metrics.jsonl"))})
+    return columns.frame(rows, columns.TRAININGS)
+
+
+def _training(about: Mapping[str, Any], metrics: Iterable[Mapping[str, Any]]) -> Row:
+    rows = list(metrics)
+    validated = [row for row in rows if number(row.get("video_top1")) is not None]
+    last = validated[-1] if validated else {}
+    best = about.get("best") if isinstance(about.get("best"), dict) else {}
+    assert isinstance(best, dict)
+    speeds = [v for row in rows if (v := number(row.get("clips_per_second"))) is not None]
+    return {
+        **specified(about.get("spec")),
+        "state": about.get("state"),
+        "epochs": len(validated),
+        "best_epoch": best.get("epoch"),
+        "best_video_top1": number(best.get("video_top1")),
+        "video_top1": last.get("video_top1"),
+        "val_loss": number(last.get("val_loss")),
+        "clips_per_second": statistics.median(speeds) if speeds else None,
+        "data_wait": _mean(row.get("data_wait") for row in rows),
+    }
+
+
+def test_files(place: Place) -> list[tuple[str, dict[str, Any]]]:
+    """Name and content of every result in a folder's tests/, in the order of their names."""
+    found = ((path.stem, json_file(path)) for path in sorted((folder_of(place) / "tests").glob("*.json")))
+    return [(name, content) for name, content in found if content]
+
+
+def tests(*runs: Place) -> pd.DataFrame:
+    """One row a metric of every multi-view test. Columns: `columns.TESTS`."""
+    rows = ({"run": name_of(run), "test": name, **row} for run in runs for name, found in test_files(run)
+            for row in _test(found))  # fmt: skip
+    return columns.frame(rows, columns.TESTS)
+
+
+def _test(found: Mapping[str, Any]) -> Iterator[Row]:
+    views, price = found.get("views"), found.get("cost")
+    clips = [number(views.get(key)) for key in ("clips", "crops")] if isinstance(views, dict) else [None]
+    head = {
+        **specified(found.get("spec")),
+        "protocol": found.get("protocol"),
+        "views": int(clips[0] * clips[1]) if len(clips) == 2 and clips[0] and clips[1] else None,
+        "videos": found.get("n"),
+        "failed": found.get("n_failed"),
+        "macs_per_video": price.get("macs_per_video") if isinstance(price, dict) else None,
+        "videos_per_second": number(found.get("videos_per_second")),
+    }
+    metrics = found.get("metrics")
+    for name, value in (metrics if isinstance(metrics, dict) else {}).items():
+        parts = value if isinstance(value, dict) else {"value": value}
+        yield {**head, "metric": name, **{key: number(parts.get(key)) for key in ("value", "low", "high")}}
+
+
+def specified(value: object) -> Row:
+    """Text, id and cost of a spec that was written as JSON; nothing where it is none."""
+    try:
+        spec = SPEC.validate_json(json.dumps(value))
+    except (ValidationError, TypeError):
+        return {}
+    price = cost(spec)
+    return {**spec_row(spec), "cost": price.macs, "params": price.params, "activations": price.activations}
+
+
+def json_file(path: Path) -> dict[str, Any]:
+    """An object from a JSON file; empty, with a warning, for one that is damaged, empty for none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        log.warning("%s is left out: %s", path, error)
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def json_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON-lines file; a line that is still being written, or damaged, is left out."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    rows = []
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
+
+
+def number(value: object) -> float | None:
+    """A number that is one; none for anything else."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _numbers(values: Iterable[object]) -> list[float]:
+    return [v for value in values if (v := number(value)) is not None]
+
+
+def _mean(values: Iterable[object]) -> float | None:
+    found = _numbers(values)
+    return sum(found) / len(found) if found else None
+
+
+def _sum(values: Iterable[object]) -> float | None:
+    found = _numbers(values)
+    return sum(found) if found else None

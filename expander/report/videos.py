@@ -1,0 +1,51 @@
+"""The videos of a run, where they still are; which of them cannot be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from expander.config import DataConfig
+from expander.data import synthetic
+from expander.data.annotations import VideoData
+from expander.data.sources import cache_folder, open_data
+from expander.data.verdicts import Verdicts, key_of
+from expander.errors import ExpanderError
+from expander.report.history import History
+
+
+def videos_of(past: History) -> VideoData | str:
+    """The run's data set, or why it is not there; nothing is made or downloaded for it."""
+    if past.start is None:
+        return "the journal is empty"
+    config: DataConfig = past.start.data
+    if config.folder is None and config.train_ann is None and not _embedded_exists():
+        return "the embedded videos are not on this machine; expander data make makes them"
+    try:
+        data = open_data(config)
+    except (ExpanderError, OSError) as error:
+        return str(error)
+    if data.fingerprint != past.start.data_fingerprint:
+        return "the data set has changed since the run"
+    return data
+
+
+def _embedded_exists() -> bool:
+    made = synthetic.SetConfig()
+    return any(cache_folder().glob(f"embedded-v{synthetic.VERSION}-{made.fingerprint}-seed*"))
+
+
+def quarantined(data: VideoData) -> list[tuple[str, str]]:
+    """Videos that are known to be unreadable, with the reason; those never tried are not among them."""
+    known = Verdicts(cache_folder() / "verdicts.jsonl").known
+    bad = {key: verdict.reason for key, verdict in known.items() if verdict.route == "bad"}
+    if not bad:
+        return []
+    found = ((path, _key(path)) for path in (*data.train.paths, *data.val.paths))
+    return [(str(path), bad[key]) for path, key in found if key in bad]
+
+
+def _key(path: Path) -> str:
+    try:
+        return key_of(path)
+    except OSError:
+        return ""

@@ -1,0 +1,45 @@
+"""Trainings that take a second, on the shared videos."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from expander.config import DataConfig, TrainRecipe
+from expander.data.sources import open_data
+from expander.spec import Base, Spec
+from expander.trainings import Training, TrainingFolder
+
+SMALL = Spec(Base(frames=2, stride=8, crop=16, stem_width=4, depths=(1,), head_width=8, width_divisor=2))
+
+
+def training_of(videos: Path, workers: int = 1, **recipe: Any) -> Training:
+    """A training of SMALL on the 48 training videos: by default 4 epochs of 6 steps of 8 clips."""
+    data = DataConfig(None, str(videos / "train.txt"), str(videos / "val.txt"), str(videos), cache_gb=1)
+    found = open_data(data)
+    defaults = {"epochs": 4, "batch": 8, "lr": 0.8, "dropout": 0.3, "precise_bn": 2, "validate_every": 2,
+                "views": 1, "ema": 0.9, "mixup": 0.2, "label_smoothing": 0.1}  # fmt: skip
+    return Training(
+        SMALL.with_classes(len(found.classes)), TrainRecipe(**{**defaults, **recipe}), data,
+        found.fingerprint, found.classes, len(found.train), seed=5, workers=workers,
+    )  # fmt: skip
+
+
+def folder_of(place: Path, training: Training) -> TrainingFolder:
+    """A folder in which the training may begin."""
+    folder = TrainingFolder(place)
+    folder.create()
+    folder.write(training)
+    return folder
+
+
+def timeless(folder: TrainingFolder) -> list[dict[str, Any]]:
+    """The rows of metrics without what depends on the clock."""
+    clock = ("clips_per_second", "data_wait")
+    return [{name: value for name, value in row.items() if name not in clock} for row in folder.rows()]
+
+
+def with_recipe(training: Training, **changes: Any) -> Training:
+    """The same training with another recipe."""
+    return replace(training, recipe=replace(training.recipe, **changes))

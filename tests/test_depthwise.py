@@ -1,0 +1,250 @@
+"""Our kernels against the library's convolution and batch norm, on a CPU and in Triton's interpreter."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from expander.config import Recipe
+from expander.errors import UsageError
+from expander.model import compiled
+from expander.model.depthwise import depthwise, enabled, temporal
+from expander.model.folding import fold_batch_norm
+from expander.model.network import X3D
+from expander.model.norm import conv_norm_relu, norm_silu
+from expander.spec import Base, Spec
+from expander.training import optimizer, train_step
+
+random_shapes = settings(deadline=None, derandomize=True, max_examples=30)
+SPEC = Spec(
+    base=Base(frames=3, crop=24, stem_width=10, depths=(1, 2), head_width=16, classes=5, width_divisor=1),
+    bottleneck=2.25,
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Arrays this small are slower with more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def random(*shape: int, seed: int = 0, kind: torch.dtype = torch.float64) -> Tensor:
+    """A random tensor that wants a gradient."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64).to(kind).requires_grad_()
+
+
+def library(x_NTHWC: Tensor, weight: Tensor, stride: int) -> Tensor:
+    padding = [size // 2 for size in weight.shape[2:]]
+    x_NCTHW = x_NTHWC.permute(0, 4, 1, 2, 3)
+    y = F.conv3d(x_NCTHW, weight, None, (1, stride, stride), padding, 1, len(weight))
+    return y.permute(0, 2, 3, 4, 1)
+
+
+def close(mine: Tensor, other: Tensor, kind: torch.dtype) -> bool:
+    """Equal up to rounding of sums, measured at the largest value."""
+    tolerance = {torch.float64: 1e-11, torch.float32: 1e-5}[kind]
+    return bool((mine - other).abs().max() <= tolerance * other.abs().max().clamp_min(1))
+
+
+@random_shapes
+@given(
+    shape=st.tuples(
+        st.integers(1, 3), st.integers(1, 6), st.integers(1, 9), st.integers(1, 9), st.integers(1, 40)
+    ),
+    stride=st.sampled_from([1, 2]),
+    kind=st.sampled_from([torch.float32, torch.float64]),
+    strided=st.booleans(),
+)
+def test_depthwise_equals_conv3d_with_its_gradients(
+    shape: tuple[int, ...], stride: int, kind: torch.dtype, strided: bool
+) -> None:
+    x, weight = random(*shape, kind=kind), random(shape[-1], 1, 3, 3, 3, seed=1, kind=kind)
+    theirs = library(x, weight, stride)
+    mine, found = depthwise(x, weight, stride)
+    upstream = random(*theirs.shape, seed=2, kind=kind).detach()
+    if strided:  # a gradient that is not contiguous
+        upstream = upstream.transpose(0, 3).contiguous().transpose(0, 3)
+    assert close(mine, theirs, kind)
+    gradients = (torch.autograd.grad(y, (x, weight), upstream) for y in (mine, theirs))
+    assert all(close(one, other, kind) for one, other in zip(*gradients, strict=True))
+    frames = theirs.detach().flatten(0, 1).flatten(1, 2)
+    expected = torch.stack((frames.mean(1), frames.var(1, correction=0) * frames.shape[1]), 1)
+    assert close(found, expected, kind)
+
+
+@random_shapes
+@given(
+    shape=st.tuples(
+        st.integers(1, 3), st.integers(1, 7), st.integers(1, 6), st.integers(1, 6), st.integers(1, 40)
+    ),
+    kind=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_the_temporal_convolution_equals_conv3d(shape: tuple[int, ...], kind: torch.dtype) -> None:
+    x, weight = random(*shape, kind=kind), random(shape[-1], 1, 5, 1, 1, seed=1, kind=kind)
+    theirs, (mine, _) = library(x, weight, 1), temporal(x, weight)
+    upstream = random(*theirs.shape, seed=2, kind=kind).detach()
+    assert close(mine, theirs, kind)
+    gradients = (torch.autograd.grad(y, (x, weight), upstream) for y in (mine, theirs))
+    assert all(close(one, other, kind) for one, other in zip(*gradients, strict=True))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_gradients_of_the_convolutions_are_those_of_differences(stride: int) -> None:
+    x, weight = random(2, 2, 3, 4, 3), random(3, 1, 3, 3, 3, seed=1)
+    assert torch.autograd.gradcheck(lambda *both: depthwise(*both, stride)[0], (x, weight))
+    assert torch.autograd.gradcheck(lambda *both: temporal(*both)[0], (x, random(3, 1, 5, 1, 1)))
+
+
+def test_gradcheck_of_the_reference_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPANDER_KERNELS", "reference")
+    torch.manual_seed(0)
+    base = Base(frames=2, crop=8, stem_width=4, depths=(1,), head_width=4, classes=2, width_divisor=4)
+    network = X3D(Spec(base=base), dropout=0).double()
+    assert torch.autograd.gradcheck(network, (random(1, 3, 2, 8, 8),), fast_mode=True)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_gradients_through_the_norms_are_those_of_differences(training: bool) -> None:
+    conv, norm = nn.Conv3d(3, 4, 1, bias=False).double(), nn.BatchNorm3d(4).double().train(training)
+    x, rest = random(2, 2, 2, 3, 3), random(2, 2, 2, 3, 4, seed=1)
+    excite = random(2, 4, seed=2), random(2, seed=3), random(4, 2, seed=4), random(4, seed=5)
+
+    def function(x: Tensor, rest: Tensor, *excite: Tensor) -> Tensor:
+        y = conv_norm_relu(x, conv, norm, rest)
+        y, found = depthwise(y, torch.full((4, 1, 3, 3, 3), 0.1, dtype=torch.float64), 1)
+        return norm_silu(y, norm, found, excite)
+
+    norm.momentum = 0.0  # the same function at every call
+    assert torch.autograd.gradcheck(function, (x, rest, *excite))
+
+
+def losses(steps: int) -> list[float]:
+    """Of a training on random clips from one seed."""
+    torch.manual_seed(0)
+    network = X3D(SPEC, dropout=0, he_head=True)
+    sgd = optimizer(network, Recipe(lr=0.05))
+    batches = [(torch.randn(8, 3, 3, 24, 24), torch.randint(5, (8,))) for _ in range(5)]
+    return [train_step(network, sgd, *batches[step % 5]).item() for step in range(steps)]
+
+
+def test_fifty_steps_have_the_losses_of_the_reference_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = losses(50)
+    monkeypatch.setenv("EXPANDER_KERNELS", "reference")
+    assert own == pytest.approx(losses(50), rel=1e-4)
+    assert own[-1] < own[0]
+
+
+def test_any_number_of_threads_gives_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "SMALL", 0)
+    x, weight = random(2, 3, 9, 7, 20, kind=torch.float32), random(20, 1, 3, 3, 3, kind=torch.float32)
+    found = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        y, moments = depthwise(x, weight, 2)
+        found.append((y, moments, *torch.autograd.grad(y.square().sum(), (x, weight))))
+    assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
+
+
+def test_an_error_in_a_thread_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    def kernel(*_: object) -> None:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(compiled, "SMALL", 0)
+    torch.set_num_threads(2)
+    with pytest.raises(RuntimeError, match="no"):
+        compiled.launch(kernel, 8, compiled.flat(torch.zeros(8)))
+
+
+def test_folded_norms_give_the_same_logits() -> None:
+    torch.manual_seed(0)
+    network = X3D(SPEC, dropout=0).double()
+    for norm in (module for module in network.modules() if isinstance(module, nn.BatchNorm3d)):
+        nn.init.uniform_(norm.weight, 0.5, 1.5)
+        nn.init.normal_(norm.bias)
+    clips = random(2, 3, 3, 24, 24).detach()
+    network(clips)  # running statistics of their own
+    folded = fold_batch_norm(network)
+    assert not [module for module in folded.modules() if isinstance(module, nn.BatchNorm3d)]
+    assert torch.allclose(folded(clips), network.eval()(clips))
+    with torch.inference_mode():
+        assert torch.allclose(folded(clips), network(clips))
+
+
+def test_a_nan_stays_a_nan() -> None:
+    logits = X3D(SPEC, dropout=0)(torch.full((2, 3, 3, 24, 24), torch.nan))
+    assert logits.isnan().all()
+
+
+def test_another_choice_of_kernels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPANDER_KERNELS", "fast")
+    with pytest.raises(UsageError, match="EXPANDER_KERNELS=fast"):
+        enabled()
+
+
+def test_without_a_home_kernels_are_kept_in_a_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert "file" not in compiled.cache_folder().parts
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert compiled.cache_folder().is_relative_to(tmp_path)
+
+
+TRITON_CASES = [
+    ((1, 2, 3, 3, 5), 3, 3, 1, torch.float32),
+    ((1, 2, 4, 3, 5), 3, 3, 2, torch.float32),
+    ((1, 1, 3, 4, 70), 3, 3, 2, torch.bfloat16),
+    ((1, 4, 2, 1, 3), 5, 1, 1, torch.float16),
+]
+
+
+def test_triton_kernels_equal_conv3d_in_the_interpreter() -> None:
+    """In a process of its own: the interpreter is chosen when Triton is imported."""
+    done = subprocess.run(
+        [sys.executable, __file__], env={**os.environ, "TRITON_INTERPRET": "1"},
+        capture_output=True, text=True, check=False, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == ["equal"] * len(TRITON_CASES)
+
+
+def check_triton(shape: tuple[int, ...], depth: int, size: int, stride: int, kind: torch.dtype) -> None:
+    """Forward and both gradients of one case."""
+    from expander.model import kernels_triton
+
+    x, weight = random(*shape, kind=kind), random(shape[-1], 1, depth, size, size, seed=1, kind=kind)
+    wide = x.detach().float().requires_grad_(), weight.detach().float().requires_grad_()
+    theirs = library(*wide, stride)
+    upstream = random(*theirs.shape, seed=2, kind=kind).detach()
+    mine = (
+        kernels_triton.forward(x.detach(), weight, stride),
+        kernels_triton.input_gradient(upstream, weight, stride, shape),
+        kernels_triton.weight_gradient(x.detach(), upstream, weight, stride),
+    )
+    expected = theirs, *torch.autograd.grad(theirs, wide, upstream.float())
+    tolerance = 1e-5 if kind == torch.float32 else torch.finfo(kind).eps
+    for one, other in zip(mine, expected, strict=True):
+        assert one.dtype == kind
+        assert (one.float() - other).abs().max() <= tolerance * other.abs().max()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for case in TRITON_CASES:
+        check_triton(*case)
+        print("equal")
