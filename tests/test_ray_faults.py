@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from conftest import Run, decisions
 from expander.backends.processes import Process, descendants
 
 pytestmark = pytest.mark.slow
-LIMIT = 240  # seconds that nothing here takes on a quiet machine
+LIMIT = 500  # seconds that nothing here takes even on a busy machine
 LONG = ["--set", "proxy.steps=100", "--set", "backend.checkpoint_seconds=0"]
 HERE = Path(__file__).parent
 
@@ -73,6 +73,24 @@ class Search:
         return self.process.returncode, told
 
 
+Start = Callable[..., Search]
+
+
+@pytest.fixture
+def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start]:
+    """Starts searches; those that a failed test leaves are killed."""
+    begun: list[Search] = []
+
+    def search(options: list[str], env: dict[str, str] | None = None) -> Search:
+        begun.append(Search(options, tmp_path, env or environment))
+        return begun[-1]
+
+    yield search
+    for one in begun:
+        one.process.kill()
+        one.process.communicate()
+
+
 @pytest.fixture
 def whole(expander: Run, micro: list[str], tmp_path: Path) -> list[str]:
     """What an undisturbed search decides, without Ray."""
@@ -82,9 +100,9 @@ def whole(expander: Run, micro: list[str], tmp_path: Path) -> list[str]:
 
 
 def test_killed_workers_are_retried_from_their_checkpoints(
-    micro: list[str], tmp_path: Path, environment: dict[str, str], whole: list[str]
+    start: Start, micro: list[str], tmp_path: Path, whole: list[str]
 ) -> None:
-    search = Search([*micro, *LONG, "--run", "r"], tmp_path, environment)
+    search = start([*micro, *LONG, "--run", "r"])
     killed: set[str] = set()
     for _ in range(3):
         attempt = search.in_trial(frozenset(killed))
@@ -102,10 +120,10 @@ def test_killed_workers_are_retried_from_their_checkpoints(
 
 
 def test_without_raylet_or_gcs_it_ends_with_exit_6_and_signals_end_it_too(
-    micro: list[str], tmp_path: Path, environment: dict[str, str], whole: list[str]
+    start: Start, micro: list[str], tmp_path: Path, whole: list[str]
 ) -> None:
     again = ["search", "--run", "r", "--resume"]
-    search = Search([*micro, *LONG, "--run", "r"], tmp_path, environment)
+    search = start([*micro, *LONG, "--run", "r"])
     for name in ("raylet", "gcs_server"):
         search.in_trial()
         victim = next(p for p in descendants(search.process.pid) if p.name == name)
@@ -116,14 +134,14 @@ def test_without_raylet_or_gcs_it_ends_with_exit_6_and_signals_end_it_too(
         assert time.monotonic() - begun < 60
         assert f"{name} is gone" in told
         assert "expander search --run r --resume" in told
-        search = Search(again, tmp_path, environment)
+        search = start(again)
     for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         search.in_trial()
         search.process.send_signal(number)
         found, told = search.end()
         assert found == code, told
         assert "expander search --run r --resume" in told
-        search = Search(again if code == 130 else [*again, "--backend", "inline"], tmp_path, environment)
+        search = start(again if code == 130 else [*again, "--backend", "inline"])
     code, told = search.end()
     assert code == 0, told
     assert decisions(journal(tmp_path, "r")) == whole
@@ -188,12 +206,12 @@ def cluster(environment: dict[str, str], tmp_path: Path) -> Iterator[Cluster]:
 
 
 def test_a_node_lost_in_a_step_costs_nothing(
-    cluster: Cluster, micro: list[str], tmp_path: Path, whole: list[str]
+    start: Start, cluster: Cluster, micro: list[str], tmp_path: Path, whole: list[str]
 ) -> None:
     shared = tmp_path / "shared"
     place = ["--ray-address", cluster.address, "--storage-path", str(shared)]
     options = [*micro, *LONG, *place, "--run", "r"]
-    search = Search(options, tmp_path, cluster.env)
+    search = start(options, cluster.env)
     cluster.kill_node(int(str(search.in_trial()["pid"])))
     code, told = search.end()
     assert code == 0, told
