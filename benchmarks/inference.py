@@ -29,7 +29,9 @@ from expander.model.folding import fold_batch_norm
 from expander.model.network import X3D
 
 
-def make_call(net: nn.Module, clips: Tensor, layout: torch.memory_format, precision: str) -> Callable[[], None]:
+def make_call(
+    net: nn.Module, clips: Tensor, layout: torch.memory_format, precision: str
+) -> Callable[[], None]:
     """One forward pass in evaluation as a function."""
     net = net.to(clips.device, memory_format=layout).eval()  # type: ignore[call-overload]
     clips = clips.contiguous(memory_format=layout)

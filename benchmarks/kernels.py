@@ -65,7 +65,10 @@ def calls(shape: Shape, options: argparse.Namespace) -> dict[str, Callable[[], N
     def both(forward: Callable[[], Tensor]) -> Callable[[], None]:
         return lambda: forward().backward(upstream)  # type: ignore[no-untyped-call]
 
-    return {"ours": both(ours), "library": both(library), "copy": lambda: target.copy_(source) and None}
+    def copy() -> None:
+        target.copy_(source)
+
+    return {"ours": both(ours), "library": both(library), "copy": copy}
 
 
 def measure(name: str, options: argparse.Namespace) -> None:

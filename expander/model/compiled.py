@@ -55,7 +55,7 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 def flat(tensor: Tensor) -> Any:
     """The memory of a contiguous tensor as a flat numpy array."""
-    return tensor.detach().view(-1).numpy()
+    return tensor.numpy(force=True).reshape(-1)  # force: its memory still, only without autograd
 
 
 def launch(kernel: Kernel, items: int, *arguments: Any) -> None:
