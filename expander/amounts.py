@@ -76,3 +76,10 @@ def amount_text(kind: CostKind, amount: float) -> str:
         return f"{amount:,.0f} {UNITS[kind]}"
     number = f"{amount / 1e9:.3f} G" if amount >= 1e9 else f"{amount / 1e6:.4g} M"
     return f"{number} {UNITS[kind]}"
+
+
+def duration_text(seconds: float) -> str:
+    """A time as people say it: 40 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from expander.amounts import amount_text
-from expander.commands.progress import duration
+from expander.commands.progress import about
 from expander.records import Problem
 from expander.report.tables import macs_text
 from expander.search.accounting import Spent
@@ -38,7 +38,7 @@ def foretell(what: str, problem: Problem, state: State, pace: Pace, cost_of: Cos
     """One line: steps, trials, time and disk from `state` to the end."""
     ahead = forecast(problem, state, cost_of, pace)
     click.echo(
-        f"{what}: {ahead.steps} steps, {ahead.trials} trials, {duration(ahead.seconds)}, "
+        f"{what}: {ahead.steps} steps, {ahead.trials} trials, {about(ahead.seconds)}, "
         f"{pace.parallel} at a time; {ahead.disk / 1e6:.1f} MB of weights"
     )
 
@@ -48,7 +48,7 @@ def spent_text(spent: Spent) -> str:
     some = [f"{spent.reused} reused"] * bool(spent.reused) + [f"{spent.failed} failed"] * bool(spent.failed)
     more = f" ({', '.join(some)})" if some else ""
     gpu = f", {spent.gpu_seconds / 3600:.2g} GPU hours" if spent.gpu_seconds else ""
-    return (f"spent: {spent.trials} trials{more}, {duration(spent.seconds)} of trials{gpu}, "
+    return (f"spent: {spent.trials} trials{more}, {about(spent.seconds)} of trials{gpu}, "
             f"{spent.clips} clips, {macs_text(spent.macs)} multiply-adds forward")  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import click
 
 from expander.amounts import amount_text
 from expander.commands.foretelling import foretell
-from expander.commands.progress import duration
+from expander.commands.progress import about
 from expander.cost import cost
 from expander.records import (
     Candidate,
@@ -72,7 +72,7 @@ class Narrator:
         macs = [float(cost(trial.spec).macs) for trial in trials(self.problem, event)]
         count = len(macs)
         self.step_began, self.step_foretold = time.monotonic(), self._corrected().of_round(self.problem, macs)
-        click.echo(f"step {event.step}: {count} trials, {duration(self.step_foretold)}")
+        click.echo(f"step {event.step}: {count} trials, {about(self.step_foretold)}")
         if sys.stderr.isatty():
             from tqdm import tqdm
 
@@ -124,7 +124,7 @@ class Narrator:
         """The last lines: how good the first forecast was, and what did not have to be trained."""
         taken = time.monotonic() - self.began
         if finished and self.trained and not self.reused:
-            click.echo(f"forecast: {duration(self.foretold)} at first{_against(self.foretold, taken)}")
+            click.echo(f"forecast: {about(self.foretold)} at first{_against(self.foretold, taken)}")
         if self.reused:
             rest = f"{self.trained} were trained" if self.trained else "nothing was trained"
             click.echo(f"reused {self.reused} results; {rest}")

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from expander.amounts import duration_text
+
 
 class Counter:
     """A context that counts done things of a total. Called with (done, total)."""
@@ -37,10 +39,6 @@ class Counter:
             self.bar.close()
 
 
-def duration(seconds: float) -> str:
-    """As people say it: about 40 s, about 12 min, about 3.5 h."""
-    if seconds < 90:
-        return f"about {seconds:.0f} s"
-    if seconds < 5400:
-        return f"about {seconds / 60:.0f} min"
-    return f"about {seconds / 3600:.1f} h"
+def about(seconds: float) -> str:
+    """A time that is a guess: about 40 s, about 12 min, about 3.5 h."""
+    return f"about {duration_text(seconds)}"

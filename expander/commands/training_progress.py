@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from expander.commands.metrics_log import open_log
-from expander.commands.progress import duration
+from expander.commands.progress import about
 from expander.pacing import PATIENT, Pace
 from expander.preparation import cores
 from expander.trainings import Row, Training, TrainingFolder
@@ -59,7 +59,7 @@ class Reporter:
         self._warn(row)
         if self.bar is None and time.monotonic() - self.told > QUIET_SECONDS:
             clips = (self.training.steps - row["step"]) * self.training.recipe.batch
-            left = duration(clips / max(1e-9, row["clips_per_second"]))
+            left = about(clips / max(1e-9, row["clips_per_second"]))
             self._say(f"{self._head(row)} loss {row['loss']:.3f}, {speed(row)}, {left} left")
 
     def _head(self, row: Row) -> str:
@@ -81,7 +81,7 @@ class Reporter:
             self.bar = tqdm(total=pace.steps, initial=pace.step - 1, leave=False, bar_format=form)
         row = {"clips_per_second": pace.clips_per_second, "data_wait": pace.data_wait}
         self.bar.set_description_str(f"epoch {pace.epoch}", refresh=False)
-        text = f"loss {loss:.3f}, {speed(row)}{_gpu_memory()}, {duration(pace.seconds_left)} left"
+        text = f"loss {loss:.3f}, {speed(row)}{_gpu_memory()}, {about(pace.seconds_left)} left"
         self.bar.set_postfix_str(text, refresh=False)
         self.bar.update(pace.step - self.bar.n)
 

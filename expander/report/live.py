@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from expander.amounts import amount_text
+from expander.amounts import amount_text, duration_text
 from expander.engine import started, state_of
 from expander.records import TrialFailure, TrialResult
 from expander.report.history import Ended, History, Step, history, mark
-from expander.report.pace import duration, foretold, remaining
+from expander.report.pace import foretold, remaining
 from expander.report.results import json_lines, number
 from expander.search.controller import trials
 from expander.store import Run
@@ -130,7 +130,7 @@ def _ahead(now: dict[str, Any]) -> str:
     ahead = now["forecast"]
     if ahead is None:
         return "ahead: not foretold, as its costs are measured"
-    time = f", {duration(ahead['seconds'])}" if ahead["seconds"] is not None else ""
+    time = f", {duration_text(ahead['seconds'])}" if ahead["seconds"] is not None else ""
     return f"ahead: {ahead['steps']} steps, {ahead['trials']} trials{time}"
 
 

@@ -59,10 +59,3 @@ def took(past: History) -> dict[str, Any]:
     wall = (past.last - past.first).total_seconds() if past.last and past.first else 0.0
     expansions = sum(step.plan.kind == "expansion" for step in past.path)
     return {"steps": expansions, "trials": len(results), "seconds": seconds, "wall": wall}
-
-
-def duration(seconds: float) -> str:
-    """A time as people say it: 40 s, 12 min, 3.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

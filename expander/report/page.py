@@ -13,6 +13,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from expander import __version__
+from expander.amounts import duration_text
 from expander.report import charts, figures, words
 from expander.report.columns import BASELINES, DECISIONS, STEPS, TESTS, TRAININGS, Column
 from expander.report.film import Film, films
@@ -20,7 +21,7 @@ from expander.report.headline import headline
 from expander.report.history import History, history
 from expander.report.ink import svg
 from expander.report.live import failures
-from expander.report.pace import duration, foretold, took
+from expander.report.pace import foretold, took
 from expander.report.results import baselines, json_file, name_of, test_files, tests, trainings
 from expander.report.tables import decisions, steps, trials
 from expander.report.videos import quarantined, videos_of
@@ -119,9 +120,9 @@ def _forecast(past: History) -> list[tuple[str, str, str]]:
     told = before or {"steps": None, "trials": None, "seconds": None}
     rows = [("expansions", told["steps"], real["steps"]), ("trials", told["trials"], real["trials"])]
     said = [(what, "" if b is None else f"{b:,}", f"{r:,}") for what, b, r in rows]
-    wall = "not recorded" if told["seconds"] is None else duration(told["seconds"])
-    summed = duration(real["seconds"])
-    return [*said, ("wall time", wall, duration(real["wall"])), ("time of all trials", "", summed)]
+    wall = "not recorded" if told["seconds"] is None else duration_text(told["seconds"])
+    summed = duration_text(real["seconds"])
+    return [*said, ("wall time", wall, duration_text(real["wall"])), ("time of all trials", "", summed)]
 
 
 def _videos(past: History) -> list[tuple[str, int]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from expander.report.pace import duration
+from expander.amounts import duration_text
 from expander.report.tables import macs_text
 
 PERCENT = ("accuracy", "accuracy_low", "accuracy_high", "video_top1", "best_video_top1", "data_wait")
@@ -72,5 +72,5 @@ def _number(name: str, value: Any) -> str:
     if name in POINTS:
         return f"{value * 100:+.1f}"
     if name == "seconds":
-        return duration(value)
+        return duration_text(value)
     return f"{value:.3g}" if isinstance(value, float) else f"{value:,}"
