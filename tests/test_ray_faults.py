@@ -37,6 +37,14 @@ def until(found: object, process: subprocess.Popen[str]) -> bool:
     return not found
 
 
+def runs(pid: int) -> bool:
+    """Whether a process lives; one that nobody has waited for yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 class Search:
     """A search under Ray as a process of its own."""
 
@@ -57,7 +65,7 @@ class Search:
             for manifest in trials.glob("*/checkpoints/step-*.json"):
                 rows = (manifest.parent.parent / "attempts.jsonl").read_text().splitlines()
                 last = json.loads(rows[-1])
-                if last["trial"] not in done and Path(f"/proc/{last['pid']}").exists():
+                if last["trial"] not in done and runs(last["pid"]):
                     found.append(last)
         self.below = descendants(self.process.pid)
         return found[0]
