@@ -61,7 +61,9 @@ def source(place: Path, data: Path, epochs: int) -> Path:
     trained(place, "source", data, ["--epochs", str(epochs)])
     out, back = place / "slowfast.pyth", place / "imported.safetensors"
     call(place, ["weights", "export", "source", "--to", "slowfast", "--out", out.name])
-    call(place, ["weights", "import", out.name, "--spec", "spec.yaml", "--out", back.name])
+    # With the class names, so that the other classes are known to be others.
+    labels = ["--labels", str(data / "classes.txt")]
+    call(place, ["weights", "import", out.name, "--spec", "spec.yaml", *labels, "--out", back.name])
     return back
 
 
