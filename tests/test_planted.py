@@ -14,7 +14,7 @@ from expander.data.sources import open_data, source_limits
 from expander.data.synthetic import SetConfig, make
 from expander.engine import search
 from expander.records import Problem, RunStarted
-from expander.report.tables import candidates
+from expander.report.tables import decisions
 from expander.space import AxisRule, SearchSpace
 from expander.spec import AXES, Base
 from expander.store import Run
@@ -44,7 +44,7 @@ def first_step(
     run.append(RunStarted(problem, settings, BackendConfig("inline"), data.fingerprint, data.classes))
     with run.locked(), InlineBackend() as backend:
         search(run, backend, lambda *_: None)
-    table = candidates(run)
+    table = decisions(run)
     shown = table[["axis", "cost", "ratio", "accuracy", "score", "low", "high", "chosen"]]
     print(f"\n{title}\n{shown.to_string(index=False)}")
     return table[table["step"] == 1]
