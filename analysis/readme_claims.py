@@ -8,10 +8,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from expander.amounts import duration_text
 from expander.errors import ExpanderError
 from expander.report.headline import headline
 from expander.report.history import history
-from expander.report.pace import duration, foretold, took
+from expander.report.pace import foretold, took
 from expander.report.results import baselines
 from expander.report.tables import decisions, macs_text, steps, trajectory_text
 from expander.store import Run
@@ -29,10 +30,11 @@ def main() -> None:
     found = f"{last['accuracy']:.1%} at {macs_text(last['cost'])} multiply-adds"
     print(f"base {first['accuracy']:.1%} -> {found}, "
           f"{last['cost'] / first['cost']:.1f} times the base's; {last['params']:,} parameters")  # fmt: skip
-    print(f"{real['trials']} trials of {tried['spec_id'].nunique()} networks in {duration(real['wall'])} "
-          f"({duration(real['seconds'])} of training)")  # fmt: skip
+    wall, trained = duration_text(real["wall"]), duration_text(real["seconds"])
+    networks = f"{real['trials']} trials of {tried['spec_id'].nunique()} networks"
+    print(f"{networks} in {wall} ({trained} of training)")
     if told and told["seconds"] is not None:
-        print(f"foretold: {told['trials']} trials, {duration(told['seconds'])}")
+        print(f"foretold: {told['trials']} trials, {duration_text(told['seconds'])}")
     ties = int(table["tie"].sum())
     print(f"{ties} of {int((table['kind'] == 'expansion').sum())} steps were ties")
     for line in headline(past).gain or [f"baselines: {len(baselines(past))}"]:

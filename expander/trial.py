@@ -21,6 +21,7 @@ from expander.data.decode import Decoder
 from expander.data.sources import decoder, open_data
 from expander.errors import DataError, EnvironmentFault
 from expander.evaluation import VideoScores, score_videos
+from expander.memory import out_of_memory
 from expander.model.network import X3D
 from expander.model.weights import save_weights
 from expander.records import TrialFailure, TrialOrder, TrialResult
@@ -48,18 +49,13 @@ def run_trial(order: TrialOrder) -> TrialResult | TrialFailure:
     except Diverged as error:
         reason = str(error)
     except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
         reason = f"out of memory on {os.uname().nodename} ({_first(error)}); a smaller proxy.batch helps"
     except OSError as error:
         place = error.filename or order.folder
         raise EnvironmentFault(f"{place}: cannot be written or read: {error.strerror}") from None
     return TrialFailure(order.trial.id, reason, time.monotonic() - started, order.gpus)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    told = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, MemoryError) or any(words in str(error) for words in told)
 
 
 def _first(error: Exception) -> str:

@@ -29,7 +29,7 @@ HOMES = {
     "fvcore": {"cost.py"},
     "decord": {"data/readers.py"},
     "av": {"data/demux.py", "data/readers.py", "data/synthetic.py"},
-    "matplotlib": {"report/charts.py", "report/confusion.py", "report/curves.py", "report/figures.py",
+    "matplotlib": {"report/charts.py", "report/confusion.py", "report/figures.py",
           "report/ink.py", "report/labels.py", "report/page.py"},
     "safetensors": {"model/checkpoint.py", "model/weights.py"},
     "onnxruntime": {"model/export.py"},

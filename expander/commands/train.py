@@ -166,15 +166,20 @@ def _together(training: Training, folder: TrainingFolder, reporter: Reporter) ->
 def _conclude(training: Training, folder: TrainingFolder) -> None:
     """The best validation, and where everything is."""
     from expander.errors import EnvironmentFault
-    from expander.report.curves import save_curves
+    from expander.report.charts import training_curves
+    from expander.report.ink import save
 
     path = folder.folder / "report" / "curves.png"
+    figure = training_curves(folder.folder, 7.0)
     try:
-        save_curves(folder, path)
+        if figure is not None:
+            save(figure, path)
     except OSError as error:
         raise EnvironmentFault(f"{path}: cannot be written: {error.strerror}") from None
     if training.best is not None:
         best = training.best
         click.echo(f"best: video_top1 {best.video_top1:.1%} after epoch {best.epoch}: {folder.best}")
-    click.echo(f"last: {folder.last}\nfigure: {path}")
+    click.echo(f"last: {folder.last}")
+    if figure is not None:
+        click.echo(f"figure: {path}")
     click.echo(f"finished{': ' + training.reason if training.reason else ''}")

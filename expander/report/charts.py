@@ -216,7 +216,7 @@ def confusions(test: Mapping[str, Any], most: int = 10) -> list[dict[str, Any]]:
 
 
 def training_curves(folder: Path, width: float = 5.2) -> Figure | None:
-    """A full training: its loss and its validation accuracy over the epochs; none without metrics."""
+    """A full training: losses and validation accuracy over the epochs, the best one starred; none without."""
     rows = pd.DataFrame(json_lines(folder / "metrics.jsonl"))
     if not {"epoch", "loss"} <= set(rows) or rows["loss"].count() < 2:
         return None
@@ -224,11 +224,15 @@ def training_curves(folder: Path, width: float = 5.2) -> Figure | None:
         figure = sheet(width, 4.2)
         top, bottom = figure.subplots(2, 1, sharex=True)
         trained = rows.dropna(subset=["loss"])
-        top.plot(trained["epoch"], trained["loss"], color=BLUE, lw=1.4)
-        top.set_ylabel("training loss")
+        top.plot(trained["epoch"], trained["loss"], color=BLUE, lw=1.4, label="training")
+        top.set_ylabel("cross-entropy")
         if "video_top1" in rows:
-            known = rows.dropna(subset=["video_top1"])
-            bottom.plot(known["epoch"], known["video_top1"] * 100, "o-", color=style("bottleneck")[0], ms=4)
+            known, colour = rows.dropna(subset=["video_top1"]), style("bottleneck")[0]
+            top.plot(known["epoch"], known["val_loss"], "o-", color=colour, ms=4, label="validation")
+            bottom.plot(known["epoch"], known["video_top1"] * 100, "o-", color=colour, ms=4)
+            best = known.iloc[int(known["video_top1"].to_numpy().argmax())]
+            bottom.plot(best["epoch"], best["video_top1"] * 100, "*", color=INK, ms=11)
+        top.legend()
         bottom.set_ylabel("validation\n(video_top1), %")
         bottom.set_xlabel("epoch")
     return figure
