@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,20 +52,21 @@ def rows(order: TrialOrder, name: str = "metrics.jsonl") -> list[dict[str, Any]]
 
 def cut(order: TrialOrder, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Ends the trial as a kill would: after the optimiser step `step`, nothing is written any more."""
-    from expander import training
+    from expander import trial
+    from expander.training import train, train_step
 
-    real, done = training.train_step, 0
+    done = 0
 
     def dying(*arguments: Any) -> torch.Tensor:
         nonlocal done
-        loss = real(*arguments)
+        loss = train_step(*arguments)
         done += 1
         if done == step:
             raise KeyboardInterrupt
         return loss
 
     with monkeypatch.context() as patched:
-        patched.setattr(training, "train_step", dying)
+        patched.setattr(trial, "train", partial(train, step_of=dying))
         with pytest.raises(KeyboardInterrupt):
             run_trial(order)
 
@@ -118,16 +120,15 @@ def test_a_trial_that_is_asked_to_stop_writes_a_checkpoint_and_stops(
 ) -> None:
     lazy = replace(order, checkpoint_seconds=1e6)
     stop = Path(order.folder) / "trials" / "stop"
-    from expander import training
-
-    real = training.train_step
+    from expander import trial
+    from expander.training import train, train_step
 
     def asking(*arguments: Any) -> torch.Tensor:
         stop.touch()
-        return real(*arguments)
+        return train_step(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(training, "train_step", asking)
+        patched.setattr(trial, "train", partial(train, step_of=asking))
         with pytest.raises(Stopped):
             run_trial(lazy)
     assert [path.name for path in (folder(lazy) / "checkpoints").glob("*.pt")] == ["step-00000003.pt"]

@@ -98,6 +98,7 @@ def _filled(
         now, limit = getattr(spec, axis), problem.space.axes[axis].limit
         factor, _ = largest_within(spec, axis, now, max(now, limit), budget, cost_of, problem.cost)
         fuller = tidy(spec, axis, factor)
-        if _fits(problem, fuller):
+        # Whole frames may round a factor over its limit.
+        if _fits(problem, fuller) and getattr(fuller, axis) <= max(now, limit):
             spec = fuller
     return spec
