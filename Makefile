@@ -5,9 +5,11 @@ STAMP := $(VENV)/.installed
 
 .PHONY: demo test clean
 
-# The main job on the embedded videos: grow a network in three steps, contract it to the target.
+# The main job on the embedded videos: grow a network step by step, contract it to the target, show why.
+demo: RUN := demo-$(shell date +%Y%m%d-%H%M%S)
 demo: $(STAMP)
-	$(BIN)/expander search --space tiny --target-gflops 0.001 --run demo-$$(date +%Y%m%d-%H%M%S)
+	$(BIN)/expander search --space tiny --target-gflops 0.001 --run $(RUN)
+	$(BIN)/expander report $(RUN) --format html --out runs/$(RUN)/report/index.html
 
 # Everything that must hold: format, types, all tests, slow ones included.
 test: $(STAMP)
