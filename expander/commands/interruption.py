@@ -43,7 +43,8 @@ class Interruption:
         if self.hard is not None:
             self.hard.cancel()
         for number, handler in self.before.items():
-            signal.signal(number, handler)
+            # One that was interrupted is about to end: a late second signal must not cost its last words.
+            signal.signal(number, signal.SIG_IGN if self.code else handler)
 
     def _signal(self, number: int, _: FrameType | None) -> None:
         again, self.code = bool(self.code), 128 + number

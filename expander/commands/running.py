@@ -92,15 +92,16 @@ def go(run: Run, start: RunStarted, pace: Pace, known: dict[str, Known]) -> None
     cost_of = prices(start.problem, run.folder, start.backend.cpus_per_trial)
     narrator = Narrator(start.problem, pace, cost_of, state_of(run))
     stop = Stop(run)
+    interruption = Interruption(stop, start.budget.hours)
     try:
-        with Interruption(stop, start.budget.hours) as interruption:
-            try:
-                with narrator, backend_of(start.backend) as entered:
-                    state = run_search(run, entered, narrator, stop, start.budget, known)
-            except KeyboardInterrupt:
-                state = state_of(run)
+        with interruption, narrator, backend_of(start.backend) as entered:
+            run_search(run, entered, narrator, stop, start.budget, known)
+    except KeyboardInterrupt:
+        if not interruption.code and not stop.reason:
+            raise
     finally:
         stop.clear()
+    state = state_of(run)
     narrator.conclude(state.finished is not None)
     if interruption.code and state.finished is None:
         click.echo(f"stopped; nothing finished is lost, go on with: {_again(run)}", err=True)
