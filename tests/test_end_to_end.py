@@ -35,8 +35,11 @@ def test_from_videos_to_weights_for_others(
         training = TrainingFolder(tmp_path / "runs" / name).read()
         assert training.state == "finished"
         assert training.best is not None
-    # The multi-view test of `trained` on the validation list belongs here. Until there is such a command,
-    # one video stands for it: 10 views, probabilities averaged.
+    result = tmp_path / "result.json"
+    ran("test", "trained", *data[2:], "--views", "10", "--out", result)
+    tested = json.loads(result.read_text())
+    listed = len((videos / "val.txt").read_text().splitlines())
+    assert (tested["n"], tested["n_failed"], tested["views"]) == (listed, 0, {"clips": 10, "crops": 1})
     video = next((videos / "videos" / "val").rglob("*.mp4"))
     found = json.loads(ran("predict", video, "--weights", "trained", "--topk", "24", "--json"))
     assert sum(row["probability"] for row in found) == pytest.approx(1, abs=1e-4)
