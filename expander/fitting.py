@@ -102,6 +102,8 @@ class Fit:
         full = FullStep(self.network, recipe, self.training.seed, self.team, self.average, self.step)
         stream = self._stream()
         while self.step < self.training.steps:
+            if self._enough():  # asked here, so that a training killed after its last validation stops too
+                break
             epoch = self.step // per_epoch + 1
             ahead = islice(stream, epoch * per_epoch - self.step)
             self.meter.begin(self.step)
@@ -111,8 +113,8 @@ class Fit:
                 return self._stopped()
             if epoch % recipe.validate_every == 0 or epoch == recipe.epochs:
                 self._validate(epoch)
-            if self._enough():
-                return self._finished(f"no better video_top1 for {self.worse} validations")
+        if self._enough():
+            return self._finished(f"no better video_top1 for {self.worse} validations")
         if self.validated < recipe.epochs:  # killed between the last step and its validation
             self._validate(recipe.epochs)
         return self._finished("")

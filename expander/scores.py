@@ -43,6 +43,9 @@ class ScoreFile:
             rows = [json.loads(line) for line in lines]
         except (OSError, ValueError) as error:
             raise DataError(f"{self.path}: no scores of a test: {error}; start without --resume") from None
+        for number, row in enumerate(rows, 2):
+            if not isinstance(row, dict) or "video" not in row or not {"scores", "failed"} & set(row):
+                raise DataError(f"{self.path}:{number}: no scores of a video; start without --resume")
         other = [key for key in head if not isinstance(found, dict) or found.get(key) != head[key]]
         if other:
             raise UsageError(f"{self.path}: scores of another test, it differs in {', '.join(other)}; "

@@ -30,20 +30,20 @@ def test_from_videos_to_weights_for_others(
     contracted = tmp_path / "runs" / "grown" / "specs" / "contracted-0.0003.yaml"
     settings = [f"--set={setting}" for setting in TRAINING]
     ran("train", contracted, *data, "--run", "small", *settings)
-    ran("train", "grown:final", *data, "--run", "trained", *settings)
+    ran("train", "grown:final", "--run", "trained", *settings)  # on the videos of the run
     for name in ("small", "trained"):
         training = TrainingFolder(tmp_path / "runs" / name).read()
         assert training.state == "finished"
         assert training.best is not None
-    result = tmp_path / "result.json"
-    ran("test", "trained", *data[2:], "--views", "10", "--out", result)
-    tested = json.loads(result.read_text())
+    ran("test", "trained", "--views", "10")
+    tested = json.loads((tmp_path / "runs" / "trained" / "tests" / "best-expander-10x1.json").read_text())
     listed = len((videos / "val.txt").read_text().splitlines())
     assert (tested["n"], tested["n_failed"], tested["views"]) == (listed, 0, {"clips": 10, "crops": 1})
     video = next((videos / "videos" / "val").rglob("*.mp4"))
     found = json.loads(ran("predict", video, "--weights", "trained", "--topk", "24", "--json"))
     assert sum(row["probability"] for row in found) == pytest.approx(1, abs=1e-4)
     assert "grown" in ran("report", "grown")
+    assert "best_video_top1" in ran("report", "trained")
     out = tmp_path / "slowfast.pyth"
     assert "logits within" in ran("weights", "export", "trained", "--to", "slowfast", "--out", out)
     back = tmp_path / "back.safetensors"

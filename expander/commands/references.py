@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from expander.config import DataConfig
+from expander.engine import started
 from expander.errors import DataError, UsageError
 from expander.records import StepChosen
 from expander.space import load_spec
@@ -30,9 +32,9 @@ def find_training(name: str) -> TrainingFolder | None:
 
 
 def find_spec(text: str) -> Spec:
-    """SPEC: a YAML file, a published name (x3d_s), RUN, RUN:step3 or RUN:final; or a training."""
+    """SPEC: a YAML file, a published name (x3d_s), RUN, RUN:step3 or RUN:final; or TRAINING."""
     name, colon, step = text.partition(":")
-    if not colon and (training := find_training(name)):
+    if training := find_training(name):
         return training.read().spec
     if text.endswith((".yaml", ".yml")) or not (colon or _is_run(name)):
         return load_spec(text)
@@ -68,9 +70,20 @@ def find_weights(text: str) -> Path:
     return found[0]
 
 
-def is_run(reference: str) -> bool:
-    """Whether RUN, RUN:step3 or RUN:final names a run that is there."""
-    return _is_run(reference.partition(":")[0])
+def home_of(reference: str) -> Path | None:
+    """The folder of the run or training that RUN, RUN:step3 or TRAINING names; none when there is none."""
+    name = reference.partition(":")[0]
+    if training := find_training(name):
+        return training.folder
+    return find_run(name).folder if _is_run(name) else None
+
+
+def data_of(reference: str) -> DataConfig | None:
+    """The data settings of the run or training that a reference names."""
+    name = reference.partition(":")[0]
+    if training := find_training(name):
+        return training.read().data
+    return started(find_run(name)).data if _is_run(name) else None
 
 
 def _trained(training: TrainingFolder, which: str) -> Path:

@@ -91,17 +91,26 @@ def _say(text: str, out: Path | None) -> None:
 
 
 def _trajectories(names: tuple[str, ...]) -> str:
-    from expander.commands.references import find_run
+    from expander.commands.references import find_run, find_training
+    from expander.report import results
     from expander.report.history import history
     from expander.report.tables import trajectory_text
 
     parts = []
     for name in names:
+        if training := find_training(name):
+            parts.append(f"training {name}\n{_plain(results.trainings(training.folder))}")
+            continue
         past = history(find_run(name))
         parts.append(f"run {name}\n{trajectory_text(past)}")
         if past.path:
             parts.append(f"figure: {draw(past.run)}")
     return "\n".join(parts)
+
+
+def _plain(table: pd.DataFrame) -> str:
+    """A table of few rows as lines of `column: value`."""
+    return "\n".join(f"  {name}: {value}" for row in table.to_dict("records") for name, value in row.items())
 
 
 def _rows(names: tuple[str, ...], form: str, table: str, out: Path | None) -> None:
@@ -120,9 +129,11 @@ def _rows(names: tuple[str, ...], form: str, table: str, out: Path | None) -> No
 
 
 def _table(names: tuple[str, ...], table: str) -> pd.DataFrame:
-    from expander.commands.references import find_run
+    from expander.commands.references import find_run, find_training
     from expander.report import results, tables
 
+    if table == "steps" and all(map(find_training, names)):
+        table = "trainings"  # they have no steps
     if table in ("baselines", "trainings", "tests"):
         of_folders: Callable[..., pd.DataFrame] = getattr(results, table)
         return of_folders(*map(find_folder, names))

@@ -119,17 +119,16 @@ def _weights(spec: str, checkpoint: str | None) -> tuple[Loaded, Path]:
 def _data(spec: str, options: dict[str, Any], loaded: Loaded) -> tuple[DataConfig, HeldOut]:
     """The data that the options name, or the run's, or the embedded videos."""
     from expander.commands.progress import Counter
-    from expander.commands.references import find_run, is_run
+    from expander.commands.references import data_of
     from expander.config import DataConfig
     from expander.data.held_out import open_held_out
     from expander.data.sources import embedded
-    from expander.engine import started
 
     if options["val_ann"] and not options["train_ann"]:
         options = {**options, "train_ann": options["val_ann"]}  # a test can do without a training list
     given = videos.given(options)
-    if not given and is_run(spec):
-        config = started(find_run(spec.partition(":")[0])).data
+    if not given and (own := data_of(spec)):
+        config = own
     else:
         try:
             config = DataConfig(**given)
@@ -143,13 +142,15 @@ def _data(spec: str, options: dict[str, Any], loaded: Loaded) -> tuple[DataConfi
 
 def _result_path(spec: str, options: dict[str, Any], views: str) -> Path | None:
     """--out, or in the run folder."""
-    from expander.commands.references import find_run, is_run
+    from expander.commands.references import find_training, home_of
 
-    if options["out"] is not None or not is_run(spec):
+    home = home_of(spec)
+    if options["out"] is not None or home is None:
         out: Path | None = options["out"]
         return out
-    name, _, step = spec.partition(":")
-    return find_run(name).folder / "tests" / f"{step or 'final'}-{options['protocol']}-{views}.json"
+    name, _, which = spec.partition(":")
+    which = which or ("best" if find_training(name) else "final")
+    return home / "tests" / f"{which}-{options['protocol']}-{views}.json"
 
 
 def _scorer(loaded: Loaded, views: Any, config: DataConfig, options: dict[str, Any]) -> Scorer:
@@ -231,12 +232,13 @@ def _write(out: Path, found: dict[str, Any], spec: str) -> None:
     from io import BytesIO
 
     from expander.report.confusion import figure, matrix
+    from expander.report.formats import csv_text
     from expander.store import write_atomic
 
     table = matrix(found["confusion"], found["classes"])
     drawn = BytesIO()
     figure(table, f"{spec}, {found['n']} videos").savefig(drawn, format="png", dpi=120)
-    write_atomic(out.with_suffix(".confusion.csv"), table.to_csv().encode())
+    write_atomic(out.with_suffix(".confusion.csv"), csv_text(table.reset_index()).encode())
     write_atomic(out.with_suffix(".confusion.png"), drawn.getvalue())
     write_atomic(out, (json.dumps(found, indent=1) + "\n").encode())
     click.echo(f"result: {out}")

@@ -42,8 +42,8 @@ FRESH_ONLY = (*videos.OPTIONS, "recipe", "init", "epochs", "batch", "seed", "ove
 def train(**options: Any) -> None:
     """Train SPEC to the end: a YAML file, a published name (x3d_s), RUN, RUN:step3 or RUN:final.
 
-    Without --data or --train-ann and --val-ann it trains on the embedded data set. The folder gets
-    best.safetensors, last.safetensors, metrics.jsonl, training.json and a figure.
+    Without --data or --train-ann and --val-ann it trains on the videos of the run, or else on the embedded
+    data set. The folder gets best.safetensors, last.safetensors, metrics.jsonl, training.json and a figure.
     """
     if options["resume"]:
         _resume(options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def plan(options: dict[str, Any]) -> tuple[Training, VideoData]:
     """The training that the options ask for, and its videos; says what it will be."""
     from expander.commands.progress import Counter
-    from expander.commands.references import find_spec, find_weights
+    from expander.commands.references import data_of, find_spec, find_weights
     from expander.data.sources import open_data
     from expander.preparation import command_line, versions
     from expander.settings import load_training
@@ -27,7 +27,8 @@ def plan(options: dict[str, Any]) -> tuple[Training, VideoData]:
     from expander.trainings import Training
 
     named = {key: options[key] for key in ("epochs", "batch")}
-    given = {"data": videos.given(options), "train": named}
+    own = data_of(options["spec"])
+    given = {"data": videos.given(options) or (asdict(own) if own else {}), "train": named}
     recipe, place, backend = load_training(options["recipe"] or "x3d", options["overrides"], given)
     spec = find_spec(options["spec"])
     init = str(find_weights(options["init"]).resolve()) if options["init"] else ""

@@ -83,7 +83,7 @@ def _fits(state: Mapping[str, Tensor], library: Library, where: str) -> str:
     """Which published networks the state is of, for the end of an error line."""
     try:
         alike = spec_of(state, library, where).alike
-    except ExpanderError:
+    except (ExpanderError, ValueError):  # not even the sizes of a network
         return ""
     return f"; they are of {' or '.join(alike)}" if alike else ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ KINDS = {torch.float32: "F32", torch.int64: "I64"}
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the file says of itself. sha256: of names and contents of the tensors. source: of an import."""
+    """What the file says of itself. sha256: of all else in the file. source: of an import."""
 
     spec: Spec
     classes: tuple[str, ...]
@@ -57,7 +57,8 @@ def save_weights(
 ) -> None:
     """Writes the state of `network`, whole or not at all. Raises EnvironmentFault."""
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    header = Header(spec, classes, _digest(state), dict(source or {}))
+    header = Header(spec, classes, "", dict(source or {}))
+    header = replace(header, sha256=_digest(header, state))
     # One entry: the library writes several in an order that changes from call to call.
     write_atomic(path, save(state, {KEY: json.dumps(asdict(header), sort_keys=True)}))
 
@@ -78,8 +79,8 @@ def load_weights(path: Path, spec: Spec | None = None) -> Loaded:
     except (SafetensorError, OSError) as error:
         raise DataError(f"{path}: damaged, or no safetensors file ({_short(error)}); "
                         "expander weights import reads checkpoints of other libraries") from None  # fmt: skip
-    if header.sha256 and _digest(state) != header.sha256:
-        raise DataError(f"{path}: damaged: its tensors do not have the checksum in its header")
+    if _digest(header, state) != header.sha256:
+        raise DataError(f"{path}: damaged: it does not have the checksum in its header")
     with torch.device("meta"):
         network = X3D(wanted)
     network.load_state_dict(state, assign=True)
@@ -127,9 +128,10 @@ def _fits(found: dict[str, tuple[tuple[int, ...], str]], spec: Spec, said: Spec)
     return shapes == {name: tuple(value.shape) for name, value in expected.items()}
 
 
-def _digest(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the tensors by name: kind, shape, bytes."""
-    digest = hashlib.sha256()
+def _digest(header: Header, state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the rest of the header, and the tensors by name: kind, shape, bytes."""
+    rest = json.dumps(asdict(replace(header, sha256="")), sort_keys=True)
+    digest = hashlib.sha256(rest.encode())
     for name in sorted(state):
         value = state[name].contiguous()
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
