@@ -163,7 +163,7 @@ def test_status_report_and_contract_read_a_run_in_another_place(
     assert {"step", "axis", "cost", "ratio", "accuracy"} <= set(rows[0])
     assert rows[0]["axis"] == "base"
     header = expander("report", moved, "--format", "csv").stdout.splitlines()[0]
-    assert header.startswith("step,kind,axis")
+    assert header.startswith("run,step,kind,axis")
     options = json.loads(expander("contract", moved, "--target-gflops", "0.0003", "--json").stdout)
     chosen = [option for option in options if option["chosen"]]
     assert len(chosen) == 1
