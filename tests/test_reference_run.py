@@ -44,3 +44,10 @@ def test_an_exported_run_gives_the_same_tables_and_names_no_folder_of_this_machi
                           capture_output=True, text=True, check=False)  # fmt: skip
     assert told.returncode == 0, told.stderr
     assert "base 30.0% -> 41.0% at 0.4339 M multiply-adds, 3.0 times the base's" in told.stdout
+
+
+def test_the_run_in_the_repository_gives_a_page_and_is_small() -> None:
+    kept = ROOT / "runs" / "reference"
+    assert sum(path.stat().st_size for path in kept.rglob("*") if path.is_file()) < 1_000_000
+    assert "Trajectory" in page([kept])
+    assert not list(kept.rglob("*.safetensors"))
