@@ -6,18 +6,22 @@ training rows, never by the validation rows.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from io import StringIO
+from itertools import repeat
 from pathlib import Path
 from typing import overload
 
 import numpy as np
 import pandas as pd
 
-from expander.data.formats import Rows
+from expander.data.formats import OURS, Rows
 from expander.errors import DataError
 
 MOST_CLASSES = 1_000_000
@@ -69,12 +73,17 @@ class VideoData:
     form: str = "list"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Split:
     """Rows with the file they are from, which errors name."""
 
     file: Path
     rows: Rows
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The paths in one spelling each."""
+        return _spelled(self.rows.table["path"].tolist())
 
     def only(self, split: str) -> Split:
         """The rows of one split, where the file has several."""
@@ -86,7 +95,7 @@ class Split:
 
     def fault(self, bad: Sequence[bool] | pd.Series, what: str) -> None:
         """Raises DataError for the first row where `bad` is true."""
-        if any(bad):
+        if np.any(bad):
             row = self.rows.table[np.asarray(bad)].iloc[0]
             raise DataError(f"{self.file}:{row['line']}: {what}: {row['path']!r}")
 
@@ -106,9 +115,9 @@ def assemble(
     unknown = set(lists[1].labels) - set(lists[0].labels)
     strange = [label in unknown for label in lists[1].labels]
     val.fault(strange, f"its class has no video in {train.file}")
-    trained = set(_normal(train))
-    shared = [name in trained for name in _normal(val)]
-    val.fault(shared, f"in {train.file} too; validation must not be trained on")
+    shared = set(train.names).intersection(val.names)
+    twice = [name in shared for name in val.names]
+    val.fault(twice, f"in {train.file} too; validation must not be trained on")
     for split, videos in zip((train, val), lists, strict=True):
         if not any(path.exists() for path in videos.paths):
             raise DataError(f"{split.file}: none of its videos exists, the first is {videos.paths[0]}")
@@ -129,7 +138,7 @@ def class_names(train: Split, given: tuple[str, ...]) -> tuple[str, ...]:
 def numbered(split: Split, names: tuple[str, ...], root: Path, outside: bool) -> VideoList:
     """The rows with class numbers, checked: see `assemble`. Raises DataError with file:line."""
     table = split.rows.table
-    split.fault(pd.Series(_normal(split), dtype=object).duplicated(), "listed twice")
+    split.fault(pd.Series(split.names, dtype=object).duplicated(), "listed twice")
     if not outside:
         split.fault(_leaves(split, root), "outside of the data root; --allow-outside permits it")
     if split.rows.numbers:
@@ -139,11 +148,6 @@ def numbered(split: Split, names: tuple[str, ...], root: Path, outside: bool) ->
         numbers = table["label"].map({name: number for number, name in enumerate(names)})
         split.fault(numbers.isna(), "its class has no training video")
     return VideoList(Paths(root, tuple(table["path"])), tuple(numbers.astype(int).tolist()))
-
-
-def _normal(split: Split) -> list[str]:
-    """The paths in one spelling each."""
-    return _spelled(split.rows.table["path"].tolist())
 
 
 def _spelled(paths: list[str]) -> list[str]:
@@ -189,13 +193,21 @@ def _fingerprint(lists: tuple[VideoList, VideoList], root: Path, names: tuple[st
 
 def to_csv(data: VideoData, folder: Path) -> str:
     """The rows as our CSV, for a file in `folder`, which its paths start from."""
-    parts = []
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(OURS)
     for name, videos in (("train", data.train), ("val", data.val)):
         assert isinstance(videos.paths, Paths)
-        root = os.path.relpath(os.path.realpath(videos.paths.root), os.path.realpath(folder))
-        start = "" if root == os.curdir else f"{os.path.normpath(root)}{os.sep}"
-        paths = _spelled([path if path[0] == os.sep else start + path for path in videos.paths.names])
-        classes = [data.classes[label] for label in videos.labels]
-        columns = {"path": paths, "label": videos.labels, "class": classes, "split": name}
-        parts.append(pd.DataFrame(columns))
-    return str(pd.concat(parts).to_csv(index=False))
+        paths = _started(videos.paths.names, videos.paths.root, folder)
+        classes = (data.classes[label] for label in videos.labels)
+        writer.writerows(zip(paths, videos.labels, classes, repeat(name), strict=False))
+    return text.getvalue()
+
+
+def _started(names: Sequence[str], root: Path, folder: Path) -> list[str]:
+    """Paths below `root` as paths from `folder`."""
+    way = os.path.relpath(os.path.realpath(root), os.path.realpath(folder))
+    start = "" if way == os.curdir else f"{way}{os.sep}"
+    # Spelled first: `..` at the start of the way itself needs nothing, and is there more often than not.
+    paths = [path if path[0] == os.sep else start + path for path in _spelled(list(names))]
+    return [os.path.normpath(path) for path in paths] if any(".." in name for name in names) else paths
