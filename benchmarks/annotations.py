@@ -49,7 +49,8 @@ def lists(folder: Path, rows: int) -> None:
 
 def timed(form: str, data: Path, out: Path) -> None:
     """Wall seconds and processor seconds of the command."""
-    command = [sys.executable, "-m", "expander.cli", "data", "index", os.fspath(data), "--out", os.fspath(out)]
+    named = os.fspath(data), "--out", os.fspath(out)
+    command = [sys.executable, "-m", "expander.cli", "data", "index", *named]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     begun = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
