@@ -63,7 +63,10 @@ def calls(shape: Shape, options: argparse.Namespace) -> dict[str, Callable[[], N
     target = torch.empty_like(source)
 
     def both(forward: Callable[[], Tensor]) -> Callable[[], None]:
-        return lambda: forward().backward(upstream)  # type: ignore[no-untyped-call]
+        def step() -> None:  # not `backward`, which adds to the gradients of the step before
+            torch.autograd.grad(forward(), (x_NTHWC, conv.weight), upstream)
+
+        return step
 
     def copy() -> None:
         target.copy_(source)

@@ -41,8 +41,8 @@ HOMES = {
     "yaml": {"preparation.py", "space.py", "strict_yaml.py"},
     "tensorboardX": {"commands/metrics_log.py"},
     "jinja2": {"report/page.py"},
-    "numba": {"model/compiled.py", "model/lanes.py"},
-    "llvmlite": {"model/lanes.py"},
+    "numba": {"model/compiled.py", "model/lanes.py", "model/launch.py"},
+    "llvmlite": {"model/lanes.py", "model/launch.py"},
     "triton": {"model/kernels_triton.py"},
 }
 NO_TORCH = ("spec.py", "strict_yaml.py", "config.py", "space.py", "settings.py", "records.py", "store.py",

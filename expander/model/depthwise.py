@@ -109,63 +109,63 @@ def _taps(weight: Tensor) -> Tensor:
 class _Depthwise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> tuple[Tensor, Tensor]:
-        from expander.model.compiled import flat, launch
         from expander.model.kernels_depthwise import forward
+        from expander.model.launch import launch
 
         n, t, h, w, c = x.shape
         y = x.new_empty(n, t, (h - 1) // stride + 1, (w - 1) // stride + 1, c)
         moments = x.new_zeros(n * t, 2, c)
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.sizes = stride, (t, h, w, *y.shape[2:4], c)
-        launch(forward, n * t, flat(x), flat(_taps(weight)), flat(y), flat(moments), *ctx.sizes, stride)
+        launch(forward, n * t, x, _taps(weight), y, moments, *ctx.sizes, stride)
         ctx.mark_non_differentiable(moments)
         return y, moments
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor, _: Any) -> tuple[Tensor | None, Tensor, None]:
-        from expander.model.compiled import flat, launch
         from expander.model.kernels_depthwise import forward, scatter, weight_gradient
+        from expander.model.launch import launch
 
         (x, weight), dy = ctx.saved_tensors, dy.contiguous()
         frames, taps = x.shape[0] * x.shape[1], _taps(weight)
         dx = torch.empty_like(x)
         if ctx.stride == 1:  # the gradient of the input is a convolution with the reversed kernel
             sizes = ctx.sizes
-            launch(forward, frames, flat(dy), flat(taps.flip(0)), flat(dx), flat(x[:0]), *sizes, 1)
+            launch(forward, frames, dy, taps.flip(0), dx, x[:0], *sizes, 1)
         else:
-            launch(scatter, frames, flat(dy), flat(taps), flat(dx), *ctx.sizes)
+            launch(scatter, frames, dy, taps, dx, *ctx.sizes)
         groups = min(GROUPS, frames)
         dw = x.new_zeros(groups, 27, len(weight))
-        launch(weight_gradient, groups, flat(x), flat(dy), flat(dw), frames, groups, *ctx.sizes, ctx.stride)
+        launch(weight_gradient, groups, x, dy, dw, frames, groups, *ctx.sizes, ctx.stride)
         return dx, dw.sum(0).t().reshape(weight.shape), None
 
 
 class _Temporal(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        from expander.model.compiled import flat, launch
         from expander.model.kernels_depthwise import temporal as kernel
+        from expander.model.launch import launch
 
         n, t, h, w, c = x.shape
         y, moments = torch.empty_like(x), x.new_zeros(n * t, 2, c)
         ctx.save_for_backward(x, weight)
-        launch(kernel, n * t, flat(x), flat(_taps(weight)), flat(y), flat(moments), t, h * w, c)
+        launch(kernel, n * t, x, _taps(weight), y, moments, t, h * w, c)
         ctx.mark_non_differentiable(moments)
         return y, moments
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor, _: Any) -> tuple[Tensor, Tensor]:
-        from expander.model.compiled import flat, launch
         from expander.model.kernels_depthwise import temporal as kernel
         from expander.model.kernels_depthwise import temporal_weight_gradient
+        from expander.model.launch import launch
 
         (x, weight), dy = ctx.saved_tensors, dy.contiguous()
         n, t, h, w, c = x.shape
         dx, groups = torch.empty_like(x), min(GROUPS, n * t)
         taps = _taps(weight).flip(0)
-        launch(kernel, n * t, flat(dy), flat(taps), flat(dx), flat(x[:0]), t, h * w, c)
+        launch(kernel, n * t, dy, taps, dx, x[:0], t, h * w, c)
         dw = x.new_zeros(groups, len(taps), c)
-        launch(temporal_weight_gradient, groups, flat(x), flat(dy), flat(dw), n * t, groups, t, h * w, c)
+        launch(temporal_weight_gradient, groups, x, dy, dw, n * t, groups, t, h * w, c)
         return dx, dw.sum(0).t().reshape(weight.shape)

@@ -58,18 +58,20 @@ def row(x, w, k, y, above, here, below, out, W, V, C, c, n, fresh, stride):  # t
     to = out * V * C + c
     a0 = h0 = b0 = spread(x, 0.0)
     a1, h1, b1 = load(x, pa, na), load(x, ph, n), load(x, pb, nb)
-    for i in range(V):
-        j = stride * i * C
-        if stride == 2:
-            a1, h1, b1 = load(x, pa + j, na), load(x, ph + j, n), load(x, pb + j, nb)
-        inside = 1 if stride * i + 1 < W else 0
-        j += C
-        a2, h2, b2 = load(x, pa + j, na * inside), load(x, ph + j, n * inside), load(x, pb + j, nb * inside)
-        total = load(y, to + i * C, ny) + (a0 * w00 + a1 * w01 + a2 * w02)
-        total = total + (h0 * w10 + h1 * w11 + h2 * w12) + (b0 * w20 + b1 * w21 + b2 * w22)
-        store(y, to + i * C, n, total)
-        a0, h0, b0 = (a1, h1, b1) if stride == 1 else (a2, h2, b2)
-        a1, h1, b1 = a2, h2, b2
+    # The last column apart: to its right there may be none, and to ask at every column costs a third.
+    for i_from, i_to, right in ((0, V - 1, 1), (V - 1, V, 1 if stride * (V - 1) + 1 < W else 0)):
+        ma, mh, mb = na * right, n * right, nb * right
+        for i in range(i_from, i_to):
+            j = stride * i * C
+            if stride == 2:
+                a1, h1, b1 = load(x, pa + j, na), load(x, ph + j, n), load(x, pb + j, nb)
+            j += C
+            a2, h2, b2 = load(x, pa + j, ma), load(x, ph + j, mh), load(x, pb + j, mb)
+            total = load(y, to + i * C, ny) + (a0 * w00 + a1 * w01 + a2 * w02)
+            total = total + (h0 * w10 + h1 * w11 + h2 * w12) + (b0 * w20 + b1 * w21 + b2 * w22)
+            store(y, to + i * C, n, total)
+            a0, h0, b0 = (a1, h1, b1) if stride == 1 else (a2, h2, b2)
+            a1, h1, b1 = a2, h2, b2
 
 
 @compiled
@@ -100,19 +102,20 @@ def weight_row(x, dy, dw, place, above, here, below, out, W, V, C, c, n, stride)
     pa, ph, pb = max(above, 0) * W * C + c, here * W * C + c, max(below, 0) * W * C + c
     a0 = h0 = b0 = spread(x, 0.0)
     a1, h1, b1 = load(x, pa, na), load(x, ph, n), load(x, pb, nb)
-    for i in range(V):
-        j = stride * i * C
-        if stride == 2:
-            a1, h1, b1 = load(x, pa + j, na), load(x, ph + j, n), load(x, pb + j, nb)
-        inside = 1 if stride * i + 1 < W else 0
-        j += C
-        a2, h2, b2 = load(x, pa + j, na * inside), load(x, ph + j, n * inside), load(x, pb + j, nb * inside)
-        d = load(dy, (out * V + i) * C + c, n)
-        w00, w01, w02 = w00 + d * a0, w01 + d * a1, w02 + d * a2
-        w10, w11, w12 = w10 + d * h0, w11 + d * h1, w12 + d * h2
-        w20, w21, w22 = w20 + d * b0, w21 + d * b1, w22 + d * b2
-        a0, h0, b0 = (a1, h1, b1) if stride == 1 else (a2, h2, b2)
-        a1, h1, b1 = a2, h2, b2
+    for i_from, i_to, right in ((0, V - 1, 1), (V - 1, V, 1 if stride * (V - 1) + 1 < W else 0)):
+        ma, mh, mb = na * right, n * right, nb * right
+        for i in range(i_from, i_to):
+            j = stride * i * C
+            if stride == 2:
+                a1, h1, b1 = load(x, pa + j, na), load(x, ph + j, n), load(x, pb + j, nb)
+            j += C
+            a2, h2, b2 = load(x, pa + j, ma), load(x, ph + j, mh), load(x, pb + j, mb)
+            d = load(dy, (out * V + i) * C + c, n)
+            w00, w01, w02 = w00 + d * a0, w01 + d * a1, w02 + d * a2
+            w10, w11, w12 = w10 + d * h0, w11 + d * h1, w12 + d * h2
+            w20, w21, w22 = w20 + d * b0, w21 + d * b1, w22 + d * b2
+            a0, h0, b0 = (a1, h1, b1) if stride == 1 else (a2, h2, b2)
+            a1, h1, b1 = a2, h2, b2
     store(dw, place, n, w00)
     store(dw, place + C, n, w01)
     store(dw, place + 2 * C, n, w02)
@@ -150,15 +153,15 @@ def scatter_row(dy, w, k, dx, one, other, out, W, V, C, c, n, fresh):  # type: i
     o2 = load(w, (before + 2) * C + c, m)
     first, second, to = one * V * C + c, max(other, 0) * V * C + c, out * W * C + c
     left, far_left = load(dy, first, n), load(dy, second, m)
-    for i in range((W + 1) // 2):
-        even, inside = to + 2 * i * C, 1 if i + 1 < V else 0
-        store(dx, even, n, load(dx, even, nx) + left * l1 + far_left * o1)
-        right = load(dy, first + (i + 1) * C, n * inside)
-        far_right = load(dy, second + (i + 1) * C, m * inside)
-        odd, room = even + C, 1 if 2 * i + 1 < W else 0
-        total = load(dx, odd, nx * room) + right * l0 + left * l2 + far_right * o0 + far_left * o2
-        store(dx, odd, n * room, total)
-        left, far_left = right, far_right
+    for i_from, i_to, inside, room in ((0, V - 1, 1, 1), (V - 1, V, 0, 1 - W % 2)):
+        mn, mm, mx, mo = n * inside, m * inside, nx * room, n * room
+        for i in range(i_from, i_to):
+            even = to + 2 * i * C
+            store(dx, even, n, load(dx, even, nx) + left * l1 + far_left * o1)
+            right, far_right = load(dy, first + (i + 1) * C, mn), load(dy, second + (i + 1) * C, mm)
+            total = load(dx, even + C, mx) + right * l0 + left * l2 + far_right * o0 + far_left * o2
+            store(dx, even + C, mo, total)
+            left, far_left = right, far_right
 
 
 @compiled

@@ -133,13 +133,14 @@ def silu_gradient(x, table, gates, k, rows, dv, per, P, C, start, stop):  # type
 
 
 @compiled
-def settle_norm(found, weight, bias, mean, variance, momentum, eps, batch, mask, P, C, table):  # type: ignore[no-untyped-def]
+def settle_norm(found, weight, bias, mean, variance, momentum, eps, batch, mask, P, table, start, stop):  # type: ignore[no-untyped-def]
     """The table of a norm. batch: of the moments `found`, and the running mean and variance move on.
 
     mask: what tells where the ReLU let values pass: 0 the norm itself, 1 the result, 2 no ReLU.
     """
+    C = len(weight)
     frames = len(found) // (2 * C)
-    for c in range(C):
+    for c in range(start, stop):
         centre, spread_ = float(mean[c]), float(variance[c])
         if batch:
             centre, squares = 0.0, 0.0
@@ -170,10 +171,11 @@ def settle_gradient(total, moment, table, count, batch, c, C, k):  # type: ignor
 
 
 @compiled
-def settle_relu(sums, table, batch, P, C, k):  # type: ignore[no-untyped-def]
+def settle_relu(sums, table, batch, P, k, start, stop):  # type: ignore[no-untyped-def]
     """k of `relu_gradient` from the sums of `relu_sums`."""
+    C = len(k) // 4
     frames = len(sums) // (2 * C)
-    for c in range(C):
+    for c in range(start, stop):
         total, moment = 0.0, 0.0
         for frame in range(frames):
             total += sums[frame * 2 * C + c]
@@ -182,9 +184,9 @@ def settle_relu(sums, table, batch, P, C, k):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def squeeze(found, table, per, C, means, squeezed):  # type: ignore[no-untyped-def]
+def squeeze(found, table, per, C, means, squeezed, start, stop):  # type: ignore[no-untyped-def]
     """The mean of every clip before the norm and after it, (N, C) each."""
-    for clip in range(len(means) // C):
+    for clip in range(start, stop):
         for c in range(C):
             total = 0.0
             for frame in range(clip * per, (clip + 1) * per):
@@ -194,28 +196,29 @@ def squeeze(found, table, per, C, means, squeezed):  # type: ignore[no-untyped-d
 
 
 @compiled
-def gate_gradient(sums, table, bias, per, C, dgates):  # type: ignore[no-untyped-def]
-    """The gradient of every clip's gates (N, C) from the sums of `silu_sums`, which become the clips'."""
-    for clip in range(len(dgates) // C):
+def gate_gradient(sums, table, bias, per, C, totals, dgates, start, stop):  # type: ignore[no-untyped-def]
+    """The gradient of every clip's gates (N, C), and its totals (N, 2, C) of the sums of `silu_sums`."""
+    for clip in range(start, stop):
         for c in range(C):
             total, moment = 0.0, 0.0
             for frame in range(clip * per, (clip + 1) * per):
                 total += sums[frame * 2 * C + c]
                 moment += sums[frame * 2 * C + C + c]
-            sums[clip * 2 * C + c], sums[clip * 2 * C + C + c] = total, moment
+            totals[clip * 2 * C + c], totals[clip * 2 * C + C + c] = total, moment
             dgates[clip * C + c] = table[2 * C + c] * moment + bias[c] * total
 
 
 @compiled
-def settle_silu(sums, table, gates, means, dmeans, batch, per, P, C, k, rows):  # type: ignore[no-untyped-def]
-    """k and the clips' rows of `silu_gradient` from the sums of clips; dmeans: of what was squeezed."""
+def settle_silu(totals, table, gates, means, dmeans, batch, per, P, k, rows, start, stop):  # type: ignore[no-untyped-def]
+    """k and the clips' rows of `silu_gradient` from the totals of clips; dmeans: of what was squeezed."""
+    C = len(k) // 4
     clips = len(gates) // C
-    for c in range(C):
+    for c in range(start, stop):
         total, moment = 0.0, 0.0
         for clip in range(clips):
             gate, dmean = gates[clip * C + c], dmeans[clip * C + c]
-            total += gate * sums[clip * 2 * C + c] + dmean
-            moment += gate * sums[clip * 2 * C + C + c] + dmean * (means[clip * C + c] - table[c])
+            total += gate * totals[clip * 2 * C + c] + dmean
+            moment += gate * totals[clip * 2 * C + C + c] + dmean * (means[clip * C + c] - table[c])
         settle_gradient(total, moment, table, clips * per * P, batch, c, C, k)
         for clip in range(clips):
             rows[clip * C + c] = table[2 * C + c] * dmeans[clip * C + c] / (per * P) + k[3 * C + c]

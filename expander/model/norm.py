@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from expander.model import kernels_norm as kernels
-from expander.model.compiled import flat, launch
+from expander.model.launch import launch
 
 BY_NORM, BY_RESULT, NO_RELU = 0, 1, 2  # masks of kernels.settle_norm
 ROWS = 6  # of a norm's table
@@ -42,7 +42,7 @@ def moments(x_NTHWC: Tensor) -> Tensor:
     """(F, 2, C): the mean of every frame and its sum of squared deviations from it."""
     sizes = _sizes(x_NTHWC)
     found = x_NTHWC.new_zeros(sizes.frames, 2, sizes.channels)
-    launch(kernels.moments, sizes.frames, flat(x_NTHWC), flat(found), sizes.positions, sizes.channels)
+    launch(kernels.moments, sizes.frames, x_NTHWC, found, sizes.positions, sizes.channels)
     return found
 
 
@@ -91,12 +91,11 @@ def _table(norm: nn.BatchNorm3d, x: Tensor, found: Tensor | None, mask: int) -> 
         if sizes.frames * sizes.positions == 1:
             raise ValueError("batch norm in training needs more than one value per channel")
         assert norm.num_batches_tracked is not None
-        norm.num_batches_tracked += 1
+        norm.num_batches_tracked.add_(1)  # not `+=`: a module takes long to set what it has
     table = x.new_empty(ROWS, sizes.channels)
-    kernels.settle_norm(
-        flat(table[:0] if found is None else found), flat(norm.weight), flat(norm.bias),
-        flat(running_mean), flat(running_var), _share(norm), norm.eps, norm.training, mask,
-        sizes.positions, sizes.channels, flat(table),
+    launch(
+        kernels.settle_norm, sizes.channels, table[:0] if found is None else found, norm.weight, norm.bias,
+        running_mean, running_var, _share(norm), norm.eps, norm.training, mask, sizes.positions, table,
     )  # fmt: skip
     return table
 
@@ -111,8 +110,8 @@ def _share(norm: nn.BatchNorm3d) -> float:
 
 def _affine(x: Tensor, table: Tensor, rest: Tensor | None, relu: bool, y: Tensor) -> Tensor:
     sizes = _sizes(x)
-    more = flat(x[:0] if rest is None else rest.contiguous())
-    arrays = flat(x), flat(table), more, 0.0 if relu else -float("inf"), flat(y)
+    more = x[:0] if rest is None else rest.contiguous()
+    arrays = x, table, more, 0.0 if relu else -float("inf"), y
     launch(kernels.affine, sizes.frames, *arrays, sizes.positions, sizes.channels)
     return y
 
@@ -141,13 +140,13 @@ class _ConvNormRelu(torch.autograd.Function):
         x, weight, u, y, table = ctx.saved_tensors
         u = x if u is None else u
         sizes, dy = _sizes(u), dy.contiguous()
-        told = flat(u if y is None else y)
+        told = u if y is None else y
         sums, k = u.new_zeros(sizes.frames, 2, sizes.channels), u.new_empty(4, sizes.channels)
         ends = sizes.positions, sizes.channels
-        launch(kernels.relu_sums, sizes.frames, flat(dy), told, flat(table), flat(u), flat(sums), *ends)
-        kernels.settle_relu(flat(sums), flat(table), ctx.batch, *ends, flat(k))
+        launch(kernels.relu_sums, sizes.frames, dy, told, table, u, sums, *ends)
+        launch(kernels.settle_relu, sizes.channels, sums, table, ctx.batch, sizes.positions, k)
         du, kept = torch.empty_like(u), u[:0] if y is None else torch.empty_like(u)
-        arrays = flat(dy), told, flat(table), flat(u), flat(k), flat(du), flat(kept)
+        arrays = dy, told, table, u, k, du, kept
         launch(kernels.relu_gradient, sizes.frames, *arrays, *ends)
         dx, dweight = (du, None) if weight is None else _linear_backward(du, x, weight)
         return dx, dweight, k[0], k[1], None if y is None else kept, None, None, None
@@ -169,11 +168,11 @@ def _gated_silu(
     inner: tuple[Tensor, ...] = ()
     if excite:
         means, squeezed = x.new_empty(2, x.shape[0], sizes.channels).unbind(0)
-        kernels.squeeze(flat(found), flat(table), per, sizes.channels, flat(means), flat(squeezed))
+        launch(kernels.squeeze, x.shape[0], found, table, per, sizes.channels, means, squeezed)
         hidden = F.linear(squeezed, excite[0], excite[1]).relu_()
         gates = F.linear(hidden, excite[2], excite[3]).sigmoid_()
         inner = means, squeezed, hidden
-    arrays = flat(x), flat(table), flat(gates), flat(y), per if excite else sizes.frames
+    arrays = x, table, gates, y, per if excite else sizes.frames
     launch(kernels.gated_silu, sizes.frames, *arrays, sizes.positions, sizes.channels)
     return y, table, gates, *inner
 
@@ -197,17 +196,18 @@ class _NormSilu(torch.autograd.Function):
         per = x.shape[1] if rest else sizes.frames
         ends = per, sizes.positions, sizes.channels
         sums, k = x.new_zeros(sizes.frames, 2, sizes.channels), x.new_empty(4, sizes.channels)
-        arrays = flat(dy), flat(x), flat(table), flat(gates), flat(dx), flat(sums)
+        arrays = dy, x, table, gates, dx, sums
         launch(kernels.silu_sums, sizes.frames, *arrays, *ends)
         dgates, rows = torch.empty_like(gates), torch.empty_like(gates)
-        kernels.gate_gradient(flat(sums), flat(table), flat(beta), per, sizes.channels, flat(dgates))
+        totals = x.new_empty(len(gates), 2, sizes.channels)
+        launch(kernels.gate_gradient, len(gates), sums, table, beta, per, sizes.channels, totals, dgates)
         means, dmeans = gates, torch.zeros_like(gates)
         dexcite: list[Tensor] = []
         if rest:
             means, (dmeans, *dexcite) = rest[0], _excite_backward(dgates, gates, *rest[1:])
-        of_clips = flat(sums), flat(table), flat(gates), flat(means), flat(dmeans)
-        kernels.settle_silu(*of_clips, ctx.batch, *ends, flat(k), flat(rows))
-        arrays = flat(x), flat(table), flat(gates), flat(k), flat(rows), flat(dx)
+        of_clips = totals, table, gates, means, dmeans
+        launch(kernels.settle_silu, sizes.channels, *of_clips, ctx.batch, per, sizes.positions, k, rows)
+        arrays = x, table, gates, k, rows, dx
         launch(kernels.silu_gradient, sizes.frames, *arrays, *ends)
         return dx, k[0], k[1], None, None, *dexcite
 
