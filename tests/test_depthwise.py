@@ -148,6 +148,24 @@ def test_fifty_steps_have_the_losses_of_the_reference_path(monkeypatch: pytest.M
     assert own[-1] < own[0]
 
 
+def copied_activations(depth: int) -> int:
+    """How many copies of clips a training step makes, of a network with so many blocks a stage."""
+    base = Base(frames=2, crop=32, stem_width=12, depths=(depth, depth), head_width=16, classes=5)
+    network = X3D(Spec(base=base), dropout=0)
+    sgd, clips, labels = optimizer(network, Recipe()), torch.randn(3, 3, 2, 32, 32), torch.arange(3)
+    train_step(network, sgd, clips, labels)
+    with torch.profiler.profile(record_shapes=True) as record:
+        train_step(network, sgd, clips, labels)
+    copies = (event.input_shapes for event in record.events() if event.name == "aten::copy_")
+    return sum(len(shapes[0]) == 5 and shapes[0][0] == len(clips) for shapes in copies)
+
+
+def test_the_layout_stays_that_of_the_kernels_from_the_clips_to_the_head_and_back() -> None:
+    few = copied_activations(depth=1)
+    assert few > 0  # the clips come in another layout
+    assert copied_activations(depth=4) == few
+
+
 def test_any_number_of_threads_gives_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "SMALL", 0)
     x, weight = random(2, 3, 9, 7, 20, kind=torch.float32), random(20, 1, 3, 3, 3, kind=torch.float32)
