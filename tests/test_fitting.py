@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import pytest
-from fitting_cases import folder_of, timeless, training_of, with_recipe
+from fitting_cases import after, folder_of, timeless, training_of, with_recipe
 
 from expander.checkpoints import Checkpoints
 from expander.config import TrainRecipe
@@ -27,12 +26,6 @@ def _decoded_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-def after(steps: int) -> Callable[[], bool]:
-    """A wish to stop after so many steps."""
-    done = count(1)
-    return lambda: next(done) >= steps
 
 
 def test_a_training_writes_rows_best_and_last_weights_and_its_end(videos: Path, tmp_path: Path) -> None:
@@ -79,18 +72,6 @@ def test_a_training_that_was_stopped_ends_bit_for_bit_as_if_it_had_not(
     assert timeless(cut) == timeless(whole)
     assert cut.best.read_bytes() == whole.best.read_bytes()
     assert cut.last.read_bytes() == whole.last.read_bytes()
-
-
-def test_parts_of_a_batch_give_the_gradient_of_the_whole_batch(videos: Path, tmp_path: Path) -> None:
-    """Of a network without batch statistics and chance; with them, parts are normalised by themselves."""
-    one = training_of(videos, epochs=1, dropout=0.0, mixup=0.0, ema=0.0, precise_bn=0)
-    losses = []
-    for name, training in (("whole", one), ("parts", with_recipe(one, accumulate=4))):
-        folder = folder_of(tmp_path / name, training)
-        fit(training, folder, Team())
-        losses.append([row["loss"] for row in folder.rows() if "loss" in row])
-    assert losses[0][0] == pytest.approx(losses[1][0], rel=0.05)
-    assert losses[0] != losses[1]
 
 
 def test_overfitting_learns_a_batch_by_heart(videos: Path, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ class Reporter:
         if self.bar is None:
             from tqdm import tqdm
 
-            form = "{desc} |{bar}| {n_fmt}/{total_fmt} {postfix}"
+            form = "{desc} |{bar}| {n_fmt}/{total_fmt}{postfix}"
             self.bar = tqdm(total=pace.steps, initial=pace.step - 1, leave=False, bar_format=form)
         row = {"clips_per_second": pace.clips_per_second, "data_wait": pace.data_wait}
         self.bar.set_description_str(f"epoch {pace.epoch}", refresh=False)
