@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from fitting_cases import after, folder_of, timeless, training_of, with_recipe
+from safetensors.torch import load_file
 
 from expander.checkpoints import Checkpoints
 from expander.config import TrainRecipe
@@ -85,6 +87,22 @@ def test_overfitting_learns_a_batch_by_heart(videos: Path, tmp_path: Path) -> No
     assert losses[-1] < 0.1 * losses[0]
     assert ended.best is not None
     assert ended.best.video_top1 >= 3 / 8  # of 8 videos, of 24 classes: views that were never trained on
+
+
+@pytest.mark.parametrize("precise", [0, 2])
+def test_the_averaged_weights_are_kept_with_the_statistics_asked_for(
+    videos: Path, tmp_path: Path, precise: int
+) -> None:
+    """Without precise batch norm the average has the running statistics of the network."""
+    training = training_of(videos, epochs=2, validate_every=1, ema=0.9, precise_bn=precise)
+    folder = folder_of(tmp_path / "a", training)
+    fit(training, folder, Team(), stop=after(7))
+    (validated,) = [each for each in Checkpoints(folder.checkpoints).valid() if each["step"] == 6]
+    kept, network, average = load_file(folder.best), validated["network"], validated["average"]
+    assert all(torch.equal(value, average[name]) for name, value in kept.items())
+    assert not torch.equal(kept["head.fc2.weight"], network["head.fc2.weight"])
+    statistics = [name for name in kept if "running" in name]
+    assert {torch.equal(kept[name], network[name]) for name in statistics} == {precise == 0}
 
 
 def test_a_training_without_progress_stops_early_and_says_so(videos: Path, tmp_path: Path) -> None:

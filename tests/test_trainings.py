@@ -176,3 +176,7 @@ def test_the_pace_counts_clips_and_epochs_from_where_it_began() -> None:
     assert pace.clips_per_second > 0
     assert 0 <= pace.data_wait <= 1
     assert meter.close(9).clips_per_second == 0  # a span of its own
+    shown = meter.pace(9)  # of the last seconds, whatever span they belong to
+    assert shown.clips_per_second > 0
+    assert shown.memory > 1e6
+    assert not shown.on_gpu
