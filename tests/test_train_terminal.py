@@ -108,38 +108,25 @@ def test_a_training_shows_one_line_and_stops_at_ctrl_c(
 def test_two_processes_show_the_same_line_stop_at_signals_and_go_on(
     start: Start, small: list[str], tmp_path: Path
 ) -> None:
+    """Ctrl-C, then SIGKILL to the process that a person has started, then SIGTERM: no step is lost."""
     again = ["train", "--run", "t", "--resume"]
     terminal = start([*small, "--workers-ddp", "2"])
     check_line(wait_for_line(terminal, 20))
     below = descendants(terminal.process.pid)
+    assert [process for process in below if process.name.startswith("ray::RayTrain")]
     terminal.press_ctrl_c()
     first = check_stopped(terminal, tmp_path, 130)
     assert first >= 20
     assert gone(below)
     terminal = start(again)
     check_line(wait_for_line(terminal, first + 20))
-    terminal.process.send_signal(signal.SIGTERM)
-    second = check_stopped(terminal, tmp_path, 143)
-    rows = TrainingFolder(tmp_path / "runs" / "t").rows()
-    assert [row["step"] for row in rows] == list(range(1, second + 1))
-
-
-@pytest.mark.slow
-def test_two_killed_processes_leave_nothing_running_and_go_on(
-    start: Start, small: list[str], tmp_path: Path
-) -> None:
-    """SIGKILL to the process that a person has started, which can end no other one any more."""
-    terminal = start([*small, "--workers-ddp", "2", "--set=train.checkpoint_minutes=0.01"])
-    wait_for_line(terminal, 20)
     below = descendants(terminal.process.pid)
-    assert [process for process in below if process.name.startswith("ray::RayTrain")]
     terminal.process.kill()
     assert terminal.end() == -signal.SIGKILL
     assert gone(below)
-    folder = TrainingFolder(tmp_path / "runs" / "t")
-    reached = folder.rows()[-1]["step"]
-    terminal = start(["train", "--run", "t", "--resume"])
-    wait_for_line(terminal, reached + 1)
-    terminal.press_ctrl_c()
-    end = check_stopped(terminal, tmp_path, 130)
-    assert [row["step"] for row in folder.rows()] == list(range(1, end + 1))
+    terminal = start(again)
+    wait_for_line(terminal, first + 20)
+    terminal.process.send_signal(signal.SIGTERM)
+    last = check_stopped(terminal, tmp_path, 143)
+    rows = TrainingFolder(tmp_path / "runs" / "t").rows()
+    assert [row["step"] for row in rows] == list(range(1, last + 1))

@@ -37,8 +37,11 @@ def _worker(order: dict[str, str]) -> None:
     end_with_parent()
     training, folder = from_json(Training, order["training"]), TrainingFolder(Path(order["folder"]))
     context = ray.train.get_context()
-    # Without a GPU of its own Ray may still name the machine's first one.
-    device = ray.train.torch.get_device() if training.gpus else torch.device("cpu")
+    # A process without a GPU of its own would be given the machine's first one.
+    device = torch.device("cpu")
+    if training.gpus:
+        device = ray.train.torch.get_device()
+        torch.cuda.set_device(device)  # kernels of our own start on the current one
     team = Team(context.get_world_rank(), context.get_world_size(), device)
     teller = Teller(folder)
     try:
