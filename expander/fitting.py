@@ -21,16 +21,15 @@ from expander.checkpoints import Checkpoints
 from expander.data.annotations import VideoData
 from expander.data.dataset import Batch, TrainingClips, batched
 from expander.data.sources import decoder
-from expander.errors import DataError, EnvironmentFault, TrainingFault
+from expander.errors import DataError, TrainingFault
 from expander.feeding import checked_data, shares
 from expander.identity import check_identity, identity
-from expander.memory import memory_remedy, out_of_memory
 from expander.model.network import X3D
 from expander.model.synced import synced
 from expander.model.weights import save_weights
 from expander.pacing import Meter, Pace
 from expander.starting import he_head, new_network
-from expander.stepping import FullStep
+from expander.stepping import FullStep, fault_of
 from expander.team import Team
 from expander.training import Diverged, optimizer, restore, snapshot, train
 from expander.trainings import Best, Row, Training, TrainingFolder
@@ -55,7 +54,7 @@ def fit(training: Training, folder: TrainingFolder, team: Team, watcher: Watcher
     """Trains to the end, or until `stop` says so; returns the training as it is then.
 
     Raises DataError for data that changed, UsageError for checkpoints of another training,
-    EnvironmentFault for lack of memory or disk, TrainingFault for a loss that is no number.
+    EnvironmentFault for lack of memory, disk or a compiler, TrainingFault for a loss that is no number.
     """
     torch.set_num_threads(training.backend.cpus_per_trial)
     data = checked_data(training)
@@ -64,10 +63,9 @@ def fit(training: Training, folder: TrainingFolder, team: Team, watcher: Watcher
     except Diverged as error:
         raise TrainingFault(f"{folder.folder}: {error}: --set train.lr=...") from None
     except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
+        if (fault := fault_of(error, training.recipe, team.size)) is None:
             raise
-        remedy = memory_remedy(training.recipe.batch, training.recipe.accumulate, team.size)
-        raise EnvironmentFault(remedy) from None
+        raise fault from None
 
 
 class Fit:
@@ -94,7 +92,8 @@ class Fit:
         elif team.leads:
             folder.cut(0)
         self.saved = time.monotonic()
-        self.meter = Meter(training.recipe.batch, training.steps_per_epoch, training.steps, self.step)
+        batch, per_epoch = training.recipe.batch, training.steps_per_epoch
+        self.meter = Meter(batch, per_epoch, training.steps, self.step, team.device)
 
     def run(self) -> Training:
         """See `fit`."""
@@ -139,7 +138,7 @@ class Fit:
             self.step += 1
             if self.watcher is not None:
                 self.watcher.step(self.meter.pace(self.step), self.loss)
-            if self.stop():
+            if self.team.agreed(self.stop()):
                 return
 
     def _log(self, step: int, loss: float, lr: float) -> None:

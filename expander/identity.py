@@ -10,8 +10,8 @@ from expander.errors import DataError, UsageError
 from expander.records import to_json
 from expander.trainings import Training
 
-HARMLESS = ("checkpoint_minutes",)
-"""Settings of a recipe that change nothing of the result."""
+HARMLESS = ("checkpoint_minutes", "compile")
+"""Settings of a recipe that change nothing of the result but its rounding."""
 
 
 def identity(training: Training) -> dict[str, Any]:

@@ -1,6 +1,17 @@
-"""When memory does not suffice: how it is told, and what to try."""
+"""How much memory a training takes; when it does not suffice, how that is told and what to try."""
 
 from __future__ import annotations
+
+import resource
+
+import torch
+
+
+def peak_memory(device: torch.device) -> float:
+    """Bytes at the peak so far: of the GPU where `device` is one, else of this process."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_reserved(device))
+    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from dataclasses import dataclass, replace
+from statistics import median
 
 import torch
 
@@ -12,23 +12,25 @@ from expander.cost import cost
 from expander.data.annotations import VideoData
 from expander.data.dataset import TrainingClips, batched
 from expander.data.sources import decoder
-from expander.errors import EnvironmentFault
 from expander.feeding import shares
-from expander.memory import memory_remedy, out_of_memory
+from expander.memory import peak_memory
 from expander.starting import he_head, new_network
-from expander.stepping import FullStep
-from expander.team import Team
+from expander.stepping import FullStep, fault_of
+from expander.team import Team, device_for
 from expander.training import optimizer
 from expander.trainings import Training
 
+TRIED = 6
+"""Batches that are timed at most."""
+
 SPENT = 5.0
-"""Seconds of steps after which no further one is timed."""
+"""Seconds of batches after which no further one is timed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """Of one process's part of a batch, `clips` of it. shape: of the clips. seconds_load: in one process.
-    memory: bytes at the peak (GPU memory where there is a GPU, else of this process)."""
+    """What the clips of one process took of one batch. shape: of these clips. seconds_load: in one process.
+    memory: bytes at the peak (GPU memory if `on_gpu`, else of this process)."""
 
     shape: tuple[int, ...]
     seconds_load: float
@@ -36,56 +38,65 @@ class Rehearsal:
     memory: float
     on_gpu: bool
 
+    def seconds(self, workers: int) -> float:
+        """Of a batch, with so many loader processes: the slower of loading and step sets the pace; without
+        any, a step waits for its clips."""
+        if workers == 0:
+            return self.seconds_load + self.seconds_step
+        return max(self.seconds_load / workers, self.seconds_step)
+
 
 def rehearse(training: Training, data: VideoData) -> str:
     """What one batch took, as lines for a person. Raises EnvironmentFault when memory does not suffice."""
-    recipe = training.recipe
     try:
         found = _measure(training, data)
     except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
+        if (fault := fault_of(error, training.recipe, training.workers)) is None:
             raise
-        remedy = memory_remedy(recipe.batch, recipe.accumulate, training.workers)
-        raise EnvironmentFault(remedy) from None
-    loading = found.seconds_load / max(1, training.data.workers)
-    # Without loader processes a step waits for its clips; with them the slower of the two sets the pace.
-    together = max if training.data.workers else sum
-    seconds = together([loading, found.seconds_step]) * training.steps_per_epoch
+        raise fault from None
+    return told(found, training)
+
+
+def told(found: Rehearsal, training: Training) -> str:
+    """Lines for a person. Clips a second and seconds an epoch follow from the seconds of the same batch."""
+    recipe, seconds = training.recipe, found.seconds(training.data.workers)
+    epoch = seconds * training.steps_per_epoch
     macs = cost(training.spec).macs * recipe.batch
     where = "on the GPU" if found.on_gpu else "by this process"
     return (
         f"one batch: clips {'x'.join(map(str, found.shape))} a process "
         f"({macs / 1e9:.4g} G multiply-adds forward for all {recipe.batch} clips)\n"
         f"  loading {found.seconds_load:.3g} s in one process, step {found.seconds_step:.3g} s, "
-        f"{found.shape[0] * training.workers / max(loading, found.seconds_step):.4g} clips/s at the most\n"
+        f"{recipe.batch / seconds:.4g} clips/s with {training.data.workers or 'no'} loader processes\n"
         f"  memory {found.memory / 1e9:.2f} GB at the peak {where}\n"
-        f"  an epoch {seconds:.3g} s, all {recipe.epochs} epochs {seconds * recipe.epochs / 3600:.3g} h, "
+        f"  an epoch {epoch:.4g} s, all {recipe.epochs} epochs {epoch * recipe.epochs / 3600:.3g} h, "
         f"without the validations"
     )
 
 
 def _measure(training: Training, data: VideoData) -> Rehearsal:
     torch.set_num_threads(training.backend.cpus_per_trial)
-    team = Team()
+    # GPUs of other machines are rehearsed with what there is here.
+    team = Team(device=device_for(None if training.on_gpu else training.on_gpu))
     # Alone, this process does the part of one: as many clips at a time as it would in the training.
     batch = training.recipe.batch // training.workers
-    alone = replace(training, workers=1, recipe=replace(training.recipe, batch=batch))
+    alone = replace(training, workers=1, recipe=replace(training.recipe, batch=batch, epochs=TRIED))
     frames = decoder(training.data, data.fingerprint)
     clips = TrainingClips(data.train, training.spec, training.recipe.flip, frames)
     source = iter(batched(clips, shares(alone, len(data.train), 0, team), 0))
-    begun = time.perf_counter()
-    first = next(source)
-    loading = time.perf_counter() - begun
     network = new_network(alone).to(team.device)
     sgd = optimizer(network, alone.recipe.loop(1, he_head(alone)))
     step = FullStep(network, alone.recipe, alone.seed, team, None)
-    times: list[float] = []
     network.train()
-    while len(times) < 2 or (len(times) < 6 and sum(times) < SPENT):
-        begun = time.perf_counter()
-        float(step(network, sgd, first.clips.to(team.device), first.labels.to(team.device)))
-        times.append(time.perf_counter() - begun)
-    on_gpu = team.device.type == "cuda"
-    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    peak = torch.cuda.max_memory_reserved() if on_gpu else host
-    return Rehearsal(tuple(first.clips.shape), loading, min(times), peak, on_gpu)
+    begun = time.perf_counter()
+    times: list[tuple[float, float]] = []
+    while len(times) < 2 or (len(times) < TRIED and time.perf_counter() - begun < SPENT):
+        asked = time.perf_counter()
+        some = next(source)
+        loaded = time.perf_counter()
+        float(step(network, sgd, some.clips.to(team.device), some.labels.to(team.device)))
+        times.append((loaded - asked, time.perf_counter() - loaded))
+    # The first batch opens files and compiles kernels, which an epoch does once.
+    load, spent = (median(each) for each in zip(*times[1:], strict=True))
+    memory = peak_memory(team.device)
+    return Rehearsal(tuple(some.clips.shape), load, spent, memory, team.device.type == "cuda")

@@ -8,6 +8,8 @@ processes share the batch.
 from __future__ import annotations
 
 import contextlib
+import warnings
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -18,6 +20,8 @@ from torch.nn.utils import clip_grad_norm_
 from expander.augment import mixed, mixed_loss
 from expander.averages import WeightAverage
 from expander.config import TrainRecipe
+from expander.errors import EnvironmentFault
+from expander.memory import memory_remedy, out_of_memory
 from expander.team import Team
 
 
@@ -30,7 +34,7 @@ class FullStep:
     ) -> None:  # fmt: skip
         self.recipe, self.seed, self.team, self.average, self.done = recipe, seed, team, average, done
         self.wrapped = team.wrapped(network)
-        self.forward = torch.compile(self.wrapped) if recipe.compile else self.wrapped
+        self.forward: Callable[..., Tensor] = _compiled(self.wrapped) if recipe.compile else self.wrapped
         self.lower = lower_precision(recipe, team.device)
 
     def __call__(self, network: nn.Module, sgd: torch.optim.SGD, clips: Tensor, labels: Tensor) -> Tensor:
@@ -65,6 +69,27 @@ class FullStep:
         if more and isinstance(self.wrapped, DistributedDataParallel):
             return self.wrapped.no_sync()
         return contextlib.nullcontext()
+
+
+def _compiled(network: nn.Module) -> Callable[..., Tensor]:
+    """As torch.compile makes it: the weights, and their names, stay those of `network`."""
+    # Dynamo says that it looks through a cached question about an installed package: it may.
+    warnings.filterwarnings("ignore", r"(?s).*Dynamo detected a call to a `functools.lru_cache`")
+    return torch.compile(network)
+
+
+def fault_of(error: Exception, recipe: TrainRecipe, workers: int) -> EnvironmentFault | None:
+    """What a person is told when a step failed for lack of memory or of a compiler; None: otherwise."""
+    if out_of_memory(error):
+        return EnvironmentFault(memory_remedy(recipe.batch, recipe.accumulate, workers))
+    if recipe.compile:
+        from torch._dynamo.exc import TorchDynamoException
+
+        if isinstance(error, TorchDynamoException):
+            reason = next(iter(str(error).strip().splitlines()), "")
+            remedy = "install a C++ compiler (g++), or leave train.compile out"
+            return EnvironmentFault(f"train.compile: torch cannot compile the network: {reason}; {remedy}")
+    return None
 
 
 def lower_precision(recipe: TrainRecipe, device: torch.device) -> bool:

@@ -10,9 +10,15 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from expander.errors import EnvironmentFault
 
-def _alone() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+def device_for(gpu: bool | None = None) -> torch.device:
+    """The GPU or the CPU, as wanted; none: the GPU where there is one. Raises EnvironmentFault."""
+    there = torch.cuda.is_available()
+    if gpu and not there:
+        raise EnvironmentFault("--gpus (backend.gpus_per_trial) asks for a GPU, and torch sees none here")
+    return torch.device("cuda" if there and gpu is not False else "cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +30,7 @@ class Team:
 
     rank: int = 0
     size: int = 1
-    device: torch.device = field(default_factory=_alone)
+    device: torch.device = field(default_factory=device_for)
 
     @property
     def leads(self) -> bool:
@@ -37,6 +43,14 @@ class Team:
             dist.all_reduce(value)
             value /= self.size
         return value
+
+    def agreed(self, asked: bool) -> bool:
+        """What the first process was asked: the same answer in each of them."""
+        if self.size == 1:
+            return asked
+        answer = torch.tensor([asked])  # on the CPU: a GPU need not be waited for
+        dist.broadcast(answer, 0)
+        return bool(answer)
 
     def gather(self, value: Any) -> list[Any]:
         """`value` of every process, in the order of their ranks."""

@@ -19,7 +19,7 @@ from expander.config import STRICT, BackendConfig, DataConfig, TrainRecipe
 from expander.errors import DataError, EnvironmentFault
 from expander.records import from_json, to_json
 from expander.spec import Spec
-from expander.store import Lock, write_atomic
+from expander.store import STOP, Lock, write_atomic
 
 Row = dict[str, Any]
 
@@ -72,6 +72,14 @@ class Training:
     schema: int = 1
 
     @property
+    def on_gpu(self) -> bool | None:
+        """Whether each process computes on a GPU; none: if there is one."""
+        wanted = self.backend.gpus_per_trial
+        if self.gpus or self.workers > 1:
+            return self.gpus
+        return None if wanted is None else wanted > 0
+
+    @property
     def steps_per_epoch(self) -> int:
         """Whole batches of the videos; the rest of a pass opens the next epoch."""
         return self.overfit_batches or max(1, self.videos // self.recipe.batch)
@@ -92,6 +100,9 @@ class TrainingFolder:
         self.checkpoints = folder / "checkpoints"
         self.best = folder / "best.safetensors"
         self.last = folder / "last.safetensors"
+        # Between the processes of one training, while it runs:
+        self.pace = folder / "pace.json"
+        self.stop = folder / STOP
 
     def exists(self) -> bool:
         """Whether a training was started here."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,12 @@ def folder_of(place: Path, training: Training) -> TrainingFolder:
     folder.create()
     folder.write(training)
     return folder
+
+
+def after(steps: int) -> Callable[[], bool]:
+    """A wish to stop after so many steps."""
+    done = count(1)
+    return lambda: next(done) >= steps
 
 
 def timeless(folder: TrainingFolder) -> list[dict[str, Any]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import pytest
-from fitting_cases import folder_of, timeless, training_of, with_recipe
+import torch
+from fitting_cases import after, folder_of, timeless, training_of, with_recipe
+from safetensors.torch import load_file
 
 from expander.checkpoints import Checkpoints
 from expander.config import TrainRecipe
@@ -27,12 +28,6 @@ def _decoded_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-def after(steps: int) -> Callable[[], bool]:
-    """A wish to stop after so many steps."""
-    done = count(1)
-    return lambda: next(done) >= steps
 
 
 def test_a_training_writes_rows_best_and_last_weights_and_its_end(videos: Path, tmp_path: Path) -> None:
@@ -81,18 +76,6 @@ def test_a_training_that_was_stopped_ends_bit_for_bit_as_if_it_had_not(
     assert cut.last.read_bytes() == whole.last.read_bytes()
 
 
-def test_parts_of_a_batch_give_the_gradient_of_the_whole_batch(videos: Path, tmp_path: Path) -> None:
-    """Of a network without batch statistics and chance; with them, parts are normalised by themselves."""
-    one = training_of(videos, epochs=1, dropout=0.0, mixup=0.0, ema=0.0, precise_bn=0)
-    losses = []
-    for name, training in (("whole", one), ("parts", with_recipe(one, accumulate=4))):
-        folder = folder_of(tmp_path / name, training)
-        fit(training, folder, Team())
-        losses.append([row["loss"] for row in folder.rows() if "loss" in row])
-    assert losses[0][0] == pytest.approx(losses[1][0], rel=0.05)
-    assert losses[0] != losses[1]
-
-
 def test_overfitting_learns_a_batch_by_heart(videos: Path, tmp_path: Path) -> None:
     quiet = {"dropout": 0.0, "mixup": 0.0, "label_smoothing": 0.0, "flip": False}
     training = training_of(videos, epochs=120, validate_every=120, lr=1.6, ema=0.0, **quiet)
@@ -104,6 +87,22 @@ def test_overfitting_learns_a_batch_by_heart(videos: Path, tmp_path: Path) -> No
     assert losses[-1] < 0.1 * losses[0]
     assert ended.best is not None
     assert ended.best.video_top1 >= 3 / 8  # of 8 videos, of 24 classes: views that were never trained on
+
+
+@pytest.mark.parametrize("precise", [0, 2])
+def test_the_averaged_weights_are_kept_with_the_statistics_asked_for(
+    videos: Path, tmp_path: Path, precise: int
+) -> None:
+    """Without precise batch norm the average has the running statistics of the network."""
+    training = training_of(videos, epochs=2, validate_every=1, ema=0.9, precise_bn=precise)
+    folder = folder_of(tmp_path / "a", training)
+    fit(training, folder, Team(), stop=after(7))
+    (validated,) = [each for each in Checkpoints(folder.checkpoints).valid() if each["step"] == 6]
+    kept, network, average = load_file(folder.best), validated["network"], validated["average"]
+    assert all(torch.equal(value, average[name]) for name, value in kept.items())
+    assert not torch.equal(kept["head.fc2.weight"], network["head.fc2.weight"])
+    statistics = [name for name in kept if "running" in name]
+    assert {torch.equal(kept[name], network[name]) for name in statistics} == {precise == 0}
 
 
 def test_a_training_without_progress_stops_early_and_says_so(videos: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import resource
 import signal
 import subprocess
@@ -13,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import Run
 from fitting_cases import SMALL, timeless
 
 from expander.cli import main
 from expander.space import dump_spec
+from expander.team import device_for
 from expander.trainings import TrainingFolder
 
 FAST = ("train.epochs=4", "train.batch=8", "train.lr=0.8", "train.precise_bn=2", "train.validate_every=2",
@@ -87,6 +90,56 @@ def test_a_dry_run_says_shapes_cost_memory_and_time_and_writes_nothing(
     for said in ("clips 8x3x2x16x16", "multiply-adds", "clips/s", "GB at the peak", "an epoch", "nothing"):
         assert said in done.stdout
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_clips_a_second_and_seconds_an_epoch_of_a_dry_run_are_of_the_same_batch(
+    expander: Run, small: list[str], workers: int
+) -> None:
+    """6 steps of 8 clips are 48 clips, which at r clips/s take 48 / r seconds; all numbers have 3 digits."""
+    done = expander(*small, "--dry-run", f"--set=data.workers={workers}")
+    assert done.returncode == 0, done.stderr
+    form = r"loading (\S+) s .*, step (\S+) s, (\S+) clips/s.* an epoch (\S+) s"
+    told = re.search(form, done.stdout, re.DOTALL)
+    assert told is not None, done.stdout
+    load, step, rate, epoch = map(float, told.groups())
+    assert epoch == pytest.approx(48 / rate, rel=0.01)
+    assert rate == pytest.approx(8 / (load + step if workers == 0 else max(load, step)), rel=0.01)
+
+
+def test_processes_compute_where_the_options_say_on_a_machine_with_a_gpu(
+    fails: Fail, small: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is none here, so torch is made to say that there is one; nothing is trained."""
+    from expander.commands.train import train
+    from expander.commands.training_setup import plan
+
+    def device(*options: str) -> str:
+        parsed = train.make_context("train", [*small[1:], *options]).params
+        return device_for(plan(parsed)[0].on_gpu).type
+
+    assert "torch sees none here" in fails(6, *small, "--gpus", "1")
+    assert "torch sees none here" in fails(6, *small, "--set=backend.gpus_per_trial=1")
+    assert "leave one of them out" in fails(2, *small, "--workers-ddp", "2", "--set=backend.gpus_per_trial=1")
+    assert device() == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device() == "cuda"
+    assert device("--gpus", "1") == "cuda"
+    assert device("--workers-ddp", "1") == "cpu"
+    assert device("--workers-ddp", "2") == "cpu"
+    assert device("--set=backend.gpus_per_trial=0") == "cpu"
+
+
+def test_without_a_compiler_a_compiled_training_ends_with_one_line(
+    expander: Run, small: list[str], tmp_path: Path
+) -> None:
+    nowhere = {"CXX": str(tmp_path / "none"), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "inductor")}
+    done = expander(*small, "--run", "t", "--set=train.compile=true", **nowhere)
+    assert done.returncode == 6, done.stderr
+    said = r"^error: train\.compile: torch cannot compile the network: .*; install a C\+\+ compiler"
+    assert re.search(said, done.stderr, re.MULTILINE), done.stderr
+    assert "Traceback" not in done.stderr
+    assert TrainingFolder(tmp_path / "runs" / "t").read().state == "stopped"
 
 
 @pytest.mark.slow

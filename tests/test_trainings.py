@@ -168,7 +168,7 @@ def test_a_training_is_another_one_by_classes_data_spec_recipe_and_seed(tmp_path
 
 
 def test_the_pace_counts_clips_and_epochs_from_where_it_began() -> None:
-    meter = Meter(clips=8, per_epoch=4, steps=20, done=6)
+    meter = Meter(clips=8, per_epoch=4, steps=20, done=6, device=torch.device("cpu"))
     batch = Batch(torch.zeros(1), torch.zeros(1), ())
     assert list(meter.watch(iter([batch] * 3))) == [batch] * 3
     pace = meter.close(9)
@@ -176,3 +176,7 @@ def test_the_pace_counts_clips_and_epochs_from_where_it_began() -> None:
     assert pace.clips_per_second > 0
     assert 0 <= pace.data_wait <= 1
     assert meter.close(9).clips_per_second == 0  # a span of its own
+    shown = meter.pace(9)  # of the last seconds, whatever span they belong to
+    assert shown.clips_per_second > 0
+    assert shown.memory > 1e6
+    assert not shown.on_gpu

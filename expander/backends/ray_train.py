@@ -7,24 +7,22 @@ be at the same path on every node.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from expander.backends.base import last_lines
+from expander.backends.following import PERIOD, Teller, followed
+from expander.backends.processes import end_with_parent
 from expander.backends.ray_tune import RayBackend
 from expander.errors import KINDS, EnvironmentFault, ExpanderError
 from expander.fitting import Watcher, fit
 from expander.records import from_json, to_json
 from expander.team import Team
 from expander.trainings import Training, TrainingFolder
-
-POLL_SECONDS = 0.5
-"""Between two looks at the rows that the first process writes."""
 
 TOLD = "expander-fault:"
 """Before the exit code and the line of an error for people, in what comes back from a process."""
@@ -34,30 +32,62 @@ def _worker(order: dict[str, str]) -> None:
     """Runs in every Ray process."""
     import ray.train
     import ray.train.torch
+    import torch
 
+    end_with_parent()
+    training, folder = from_json(Training, order["training"]), TrainingFolder(Path(order["folder"]))
     context = ray.train.get_context()
-    device = ray.train.torch.get_device()
+    # A process without a GPU of its own would be given the machine's first one.
+    device = torch.device("cpu")
+    if training.gpus:
+        device = ray.train.torch.get_device()
+        torch.cuda.set_device(device)  # kernels of our own start on the current one
     team = Team(context.get_world_rank(), context.get_world_size(), device)
+    teller = Teller(folder)
     try:
-        fit(from_json(Training, order["training"]), TrainingFolder(Path(order["folder"])), team)
+        fit(training, folder, team, teller if team.leads else None, teller.stop)
     except ExpanderError as error:
         raise RuntimeError(f"{TOLD}{error.exit_code}:{error}") from None
 
 
-def fit_together(training: Training, folder: TrainingFolder, watcher: Watcher) -> Training:
-    """Trains to the end in training.workers processes. Raises the errors of fitting.fit, and
-    EnvironmentFault when Ray does not start or breaks off."""
+def fit_together(training: Training, folder: TrainingFolder, watcher: Watcher,
+                 stop: Callable[[], bool] = lambda: False) -> Training:  # fmt: skip
+    """Trains to the end, or until `stop` says so, in training.workers processes. Raises the errors of
+    fitting.fit, and EnvironmentFault when Ray does not start or breaks off."""
     order = {"training": to_json(training), "folder": str(folder.folder.resolve())}
     config = replace(training.backend, gpus_per_trial=1.0 if training.gpus else 0.0)
-    with RayBackend(config) as backend, _followed(folder, watcher), warnings.catch_warnings():
+    with RayBackend(config) as backend, followed(folder, watcher), warnings.catch_warnings():
         # Ray Train reads settings of Ray Data that Ray itself calls deprecated.
         warnings.simplefilter("ignore")
         scratch = backend.start(folder.folder, "train")
+        if not stop():
+            _run(_trainer(order, training, str(scratch / "train")), folder, stop)
+    ended = folder.read()
+    if ended.state == "running":  # stopped before its processes had begun
+        ended = replace(ended, state="stopped", reason="interrupted")
+        folder.write(ended)
+    return ended
+
+
+def _run(trainer: Any, folder: TrainingFolder, stop: Callable[[], bool]) -> None:
+    """Trains, and asks the first process to stop when `stop` says so."""
+    faults: list[Exception] = []
+
+    def work() -> None:
         try:
-            _trainer(order, training, str(scratch / "train")).fit()
+            trainer.fit()
         except Exception as error:
-            raise _fault(error) from None
-    return folder.read()
+            faults.append(error)
+
+    # Not in the main thread: there Ray would take SIGINT for itself and end the processes at once.
+    thread = threading.Thread(target=work, name="trainer", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        if stop():
+            folder.stop.touch()
+        thread.join(PERIOD)
+    if faults:
+        raise _fault(faults[0]) from None
 
 
 def _trainer(order: dict[str, str], training: Training, storage: str) -> Any:
@@ -68,7 +98,8 @@ def _trainer(order: dict[str, str], training: Training, storage: str) -> Any:
     return TorchTrainer(
         _worker,
         train_loop_config=order,
-        torch_config=TorchConfig(backend="nccl" if training.gpus else "gloo"),
+        # What a process tells of itself, rather than of its gradients, goes by the CPU in both.
+        torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if training.gpus else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=training.workers, use_gpu=training.gpus, resources_per_worker=each
         ),
@@ -87,27 +118,3 @@ def _fault(error: Exception) -> ExpanderError:
         code, _, line = text.split(TOLD, 1)[1].partition(":")
         return KINDS.get(int(code), ExpanderError)(line.splitlines()[0])
     return EnvironmentFault(f"Ray broke off: {last_lines(text, 1)}; --resume goes on")
-
-
-@contextlib.contextmanager
-def _followed(folder: TrainingFolder, watcher: Watcher) -> Iterator[None]:
-    """Passes the rows on that the first process writes, from a thread of its own."""
-    done, seen = threading.Event(), len(folder.rows())
-
-    def follow() -> None:
-        nonlocal seen
-        last = False
-        while not last:
-            last = done.wait(POLL_SECONDS)
-            rows = folder.rows()
-            for row in rows[seen:]:
-                watcher.row(row, folder.read())
-            seen = max(seen, len(rows))
-
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()

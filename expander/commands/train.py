@@ -14,6 +14,8 @@ from expander.commands import videos
 from expander.errors import ExpanderError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from expander.commands.training_progress import Reporter
     from expander.data.annotations import VideoData
     from expander.trainings import Training, TrainingFolder
@@ -34,7 +36,8 @@ FRESH_ONLY = (*videos.OPTIONS, "recipe", "init", "epochs", "batch", "seed", "ove
 @click.option("--dry-run", is_flag=True, help="One batch: shapes, cost, memory, seconds an epoch.")
 @click.option("--overfit-batches", type=click.IntRange(min=1), metavar="N",
               help="Train and test on the clips of the first N batches only: can it learn them by heart?")
-@click.option("--gpus", type=click.IntRange(min=1), help="Processes, one GPU each (Ray Train).")
+@click.option("--gpus", type=click.IntRange(min=1), help="Processes, one GPU each (Ray Train).  "
+              "[default: one process, with a GPU if there is one]")
 @click.option("--workers-ddp", type=click.IntRange(min=1), help="Processes on CPUs (Ray Train, gloo).")
 @click.option("--log", type=click.Choice(["csv", "tensorboard"]), help="Metrics in this form too.")
 @click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE",
@@ -122,45 +125,52 @@ def _resume(options: dict[str, Any]) -> None:
 
 def _go(training: Training, folder: TrainingFolder, data: VideoData) -> None:
     """Trains to the end and shows what came of it."""
-    from expander.commands.progress import Counter
-    from expander.commands.training_progress import Reporter
-    from expander.data.sources import fill_cache
+    from expander.commands.training_progress import how_to_go_on
 
     click.echo(f"training: {folder.folder}")
-    with Counter("decoding the videos (once)", "video") as counter:
-        fill_cache(data, training.data, counter)
-    with Reporter(training, folder) as reporter:
-        run = _together if training.workers > 1 else _alone
-        try:
-            training = run(training, folder, reporter)
-        except ExpanderError as error:
-            folder.write(replace(folder.read(), state="stopped", reason=str(error)))
-            raise
+    try:
+        training, code = _trained(training, folder, data)
+    except ExpanderError as error:
+        folder.write(replace(folder.read(), state="stopped", reason=str(error)))
+        raise
+    except (KeyboardInterrupt, SystemExit):  # at once, without a checkpoint
+        folder.write(replace(folder.read(), state="stopped", reason="interrupted"))
+        click.echo(how_to_go_on(folder), err=True)
+        raise
+    if training.state == "stopped":
+        click.echo(how_to_go_on(folder), err=True)
+        raise SystemExit(code)
     _conclude(training, folder)
 
 
-def _alone(training: Training, folder: TrainingFolder, reporter: Reporter) -> Training:
-    from expander.commands.training_progress import how_to_go_on, interruptible
+def _trained(training: Training, folder: TrainingFolder, data: VideoData) -> tuple[Training, int]:
+    """The training as it ended, and the exit code should a signal have stopped it."""
+    from expander.commands.progress import Counter
+    from expander.commands.training_progress import Reporter, interruptible
+    from expander.data.sources import fill_cache
+
+    with Counter("decoding the videos (once)", "video") as counter:
+        fill_cache(data, training.data, counter)
+    run = _together if training.workers > 1 else _alone
+    with Reporter(training, folder) as reporter, interruptible() as interruption:
+        return run(training, folder, reporter, interruption.asked), interruption.code
+
+
+def _alone(
+    training: Training, folder: TrainingFolder, reporter: Reporter, stop: Callable[[], bool]
+) -> Training:
     from expander.fitting import fit
-    from expander.team import Team
+    from expander.team import Team, device_for
 
-    with interruptible() as interruption:
-        training = fit(training, folder, Team(), reporter, interruption.asked)
-    if training.state == "stopped":
-        click.echo(how_to_go_on(folder), err=True)
-        raise SystemExit(interruption.code)
-    return training
+    return fit(training, folder, Team(device=device_for(training.on_gpu)), reporter, stop)
 
 
-def _together(training: Training, folder: TrainingFolder, reporter: Reporter) -> Training:
+def _together(
+    training: Training, folder: TrainingFolder, reporter: Reporter, stop: Callable[[], bool]
+) -> Training:
     from expander.backends.ray_train import fit_together
-    from expander.commands.training_progress import how_to_go_on
 
-    try:
-        return fit_together(training, folder, reporter)
-    except (KeyboardInterrupt, SystemExit):
-        click.echo(how_to_go_on(folder), err=True)
-        raise
+    return fit_together(training, folder, reporter, stop)
 
 
 def _conclude(training: Training, folder: TrainingFolder) -> None:

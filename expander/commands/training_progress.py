@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -32,6 +33,7 @@ class Reporter:
         self.log = open_log(training.log, folder)
         self.bar: Any = None
         self.told, self.warned, self.loss = time.monotonic(), False, float("nan")
+        self.memory = ""
 
     def __enter__(self) -> Reporter:
         return self
@@ -43,6 +45,7 @@ class Reporter:
 
     def step(self, pace: Pace, loss: float) -> None:
         """See fitting.Watcher."""
+        self.memory = f", {'GPU' if pace.on_gpu else 'memory'} {pace.memory / 1e9:.2g} GB"
         if sys.stderr.isatty():
             self._draw(pace, loss)
 
@@ -60,7 +63,7 @@ class Reporter:
         if self.bar is None and time.monotonic() - self.told > QUIET_SECONDS:
             clips = (self.training.steps - row["step"]) * self.training.recipe.batch
             left = about(clips / max(1e-9, row["clips_per_second"]))
-            self._say(f"{self._head(row)} loss {row['loss']:.3f}, {speed(row)}, {left} left")
+            self._say(f"{self._head(row)} loss {row['loss']:.3f}, {speed(row)}{self.memory}, {left} left")
 
     def _head(self, row: Row) -> str:
         at = f"epoch {row['epoch']}/{self.training.recipe.epochs} step {row['step']}/{self.training.steps}:"
@@ -77,11 +80,11 @@ class Reporter:
         if self.bar is None:
             from tqdm import tqdm
 
-            form = "{desc} |{bar}| {n_fmt}/{total_fmt} {postfix}"
+            form = "{desc} |{bar}| {n_fmt}/{total_fmt}{postfix}"
             self.bar = tqdm(total=pace.steps, initial=pace.step - 1, leave=False, bar_format=form)
         row = {"clips_per_second": pace.clips_per_second, "data_wait": pace.data_wait}
         self.bar.set_description_str(f"epoch {pace.epoch}", refresh=False)
-        text = f"loss {loss:.3f}, {speed(row)}{_gpu_memory()}, {about(pace.seconds_left)} left"
+        text = f"loss {loss:.3f}, {speed(row)}{self.memory}, {about(pace.seconds_left)} left"
         self.bar.set_postfix_str(text, refresh=False)
         self.bar.update(pace.step - self.bar.n)
 
@@ -108,14 +111,6 @@ def speed(row: Row) -> str:
     return f"{row['clips_per_second']:.4g} clips/s, {row['data_wait']:.0%} waiting for clips"
 
 
-def _gpu_memory() -> str:
-    import torch
-
-    if not torch.cuda.is_available():
-        return ""
-    return f", GPU {torch.cuda.max_memory_reserved() / 1e9:.1f} GB"
-
-
 class Interruption:
     """Whether the training was asked to stop, and with which exit code it then leaves."""
 
@@ -140,6 +135,8 @@ def interruptible() -> Iterator[Interruption]:
 
     def note(number: int, _: object) -> None:
         interruption.code = 128 + number
+        # Not by print: the signal may have come in the middle of one.
+        os.write(2, b"\nstopping after the next step, with a checkpoint; once more to stop at once\n")
         for each, handler in before.items():
             signal.signal(each, handler)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from expander.commands import videos
-from expander.errors import EnvironmentFault, UsageError
+from expander.errors import UsageError
 
 if TYPE_CHECKING:
     from expander.config import BackendConfig, TrainRecipe
@@ -32,16 +32,16 @@ def plan(options: dict[str, Any]) -> tuple[Training, VideoData]:
     recipe, place, backend = load_training(options["recipe"] or "x3d", options["overrides"], given)
     spec = find_spec(options["spec"])
     init = str(find_weights(options["init"]).resolve()) if options["init"] else ""
-    workers, gpus = _processes(options, recipe)
-    backend = _threads(options, backend, workers)
+    workers = _processes(options, recipe)
+    backend = _devices(options, _threads(options, backend, workers), workers)
     with Counter("making the embedded videos (once)", "video") as counter:
         data = open_data(place, counter)
     if place.folder or place.train_ann:
         click.echo(videos.describe(data))
     training = Training(
         spec.with_classes(len(data.classes)), recipe, place, data.fingerprint, data.classes, len(data.train),
-        options["seed"] or 0, init, workers, gpus, backend, options["overfit_batches"] or 0,
-        options["log"] or "", tuple(command_line()), versions(),
+        options["seed"] or 0, init, workers, options["gpus"] is not None, backend,
+        options["overfit_batches"] or 0, options["log"] or "", tuple(command_line()), versions(),
     )  # fmt: skip
     click.echo(describe(training, len(data.val)))
     if init:
@@ -49,23 +49,16 @@ def plan(options: dict[str, Any]) -> tuple[Training, VideoData]:
     return training, data
 
 
-def _processes(options: dict[str, Any], recipe: TrainRecipe) -> tuple[int, bool]:
+def _processes(options: dict[str, Any], recipe: TrainRecipe) -> int:
+    """How many processes share a batch. Raises UsageError."""
     if options["gpus"] and options["workers_ddp"]:
         raise UsageError("--gpus or --workers-ddp, not both: processes with a GPU each, or without")
-    workers = options["gpus"] or options["workers_ddp"] or 1
+    workers: int = options["gpus"] or options["workers_ddp"] or 1
     if recipe.batch % (workers * recipe.accumulate):
         parts = f"{workers} processes x {recipe.accumulate} parts (train.accumulate)"
         shared = f"a batch of {recipe.batch} clips cannot be shared evenly by {parts}"
         raise UsageError(f"{shared}; change --batch")
-    if options["gpus"] == 1 and not _has_gpu():
-        raise EnvironmentFault("--gpus 1: torch sees no GPU on this machine")
-    return workers, options["gpus"] is not None
-
-
-def _has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
+    return workers
 
 
 def _threads(options: dict[str, Any], backend: BackendConfig, workers: int) -> BackendConfig:
@@ -75,6 +68,22 @@ def _threads(options: dict[str, Any], backend: BackendConfig, workers: int) -> B
     if not any(text.replace(" ", "").startswith("backend.cpus_per_trial") for text in options["overrides"]):
         backend = replace(backend, cpus_per_trial=max(1, cores() // workers))
     check_backend(backend)
+    return backend
+
+
+def _devices(options: dict[str, Any], backend: BackendConfig, workers: int) -> BackendConfig:
+    """--gpus and --workers-ddp say what each process has. Raises UsageError and EnvironmentFault."""
+    from expander.team import device_for
+
+    wanted = backend.gpus_per_trial
+    for option, each in (("gpus", 1.0), ("workers_ddp", 0.0)):
+        if options[option]:
+            if wanted not in (None, each):
+                said = f"--{option.replace('_', '-')} means backend.gpus_per_trial={each:g}, not {wanted:g}"
+                raise UsageError(f"{said}; leave one of them out")
+            backend = replace(backend, gpus_per_trial=each)
+    if workers == 1 and backend.gpus_per_trial:
+        device_for(gpu=True)
     return backend
 
 
