@@ -74,6 +74,9 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
 
     SPEC is a published name, a YAML file, RUN, RUN:step3 or RUN:final; a run brings its own weights and
     data. CHECKPOINT is a .safetensors file, or a checkpoint of SlowFast, PyTorchVideo or MMAction2.
+
+    The scores of a test that was stopped are never overwritten: go on with --resume, or delete them. A
+    test that ended may be repeated; its result and its scores are then replaced.
     """
     from expander.data.protocols import parse_views
 
@@ -189,7 +192,7 @@ def _score_file(
         "schema": 1, "checkpoint": sha256, "spec": str(look.spec), "protocol": look.protocol,
         "views": str(look.views), "average_clips": scorer.average, "data": data.fingerprint,
     }  # fmt: skip
-    return ScoreFile(path, head, options["resume"]), options["dump"] is not None
+    return ScoreFile(path, head, len(set(data.names)), options["resume"]), options["dump"] is not None
 
 
 def _run(scorer: Scorer, data: HeldOut, file: ScoreFile | None) -> Outcome:
