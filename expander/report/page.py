@@ -69,6 +69,7 @@ def _search(past: History, id: str) -> dict[str, Any]:
         "steps": _table(steps(past), STEPS, words.STEP_ORDER),
         "decisions": _table(_behind(decisions(past)), DECISIONS, words.DECISION_ORDER),
         "baselines": _table(baselines(past), BASELINES, words.BASELINE_ORDER),
+        "going": past.finished is None,
         "forecast": _forecast(past),
         "failures": list(failures(past)),
         "videos": _videos(past),
@@ -110,7 +111,9 @@ def _table(
 
 
 def _behind(table: pd.DataFrame) -> pd.DataFrame:
-    """Without the winners' distance to themselves."""
+    """Without the winners' distance to themselves, and without a score where nothing was ranked."""
+    alone = table.groupby("step")["axis"].transform("size") == 1
+    table = table.assign(score=table["score"].mask(alone))
     return table.assign(**{name: table[name].mask(table["chosen"]) for name in ("behind", "low", "high")})
 
 
