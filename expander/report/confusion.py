@@ -51,7 +51,7 @@ def matrix(test: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def figure(test: Mapping[str, Any], width: float, title: str = "") -> Figure | None:
-    """Shares of each true class's videos, dark is many; the diagonal is right. None without confusions.
+    """Shares of each true class's videos; the diagonal is right. None without confusions.
 
     width: inches. Up to READABLE classes its colours are those that a page can change.
     """
@@ -80,7 +80,7 @@ def figure(test: Mapping[str, Any], width: float, title: str = "") -> Figure | N
 
 
 def _told(classes: int) -> str:
-    return "cells: % of it" if classes <= WRITTEN else "the darker, the more of it"
+    return "cells: % of it" if classes <= WRITTEN else "a stronger colour: more of it"
 
 
 def _cells(axes: Axes, shares: npt.NDArray[np.float64]) -> None:
@@ -101,7 +101,7 @@ def _pixels(axes: Axes, shares: npt.NDArray[np.float64]) -> None:
 
 
 def _depth(share: Any) -> Any:
-    """How dark a share is: the smallest can be seen."""
+    """How strong its colour is: the smallest share can be seen."""
     return 0.12 + 0.88 * share
 
 
