@@ -20,21 +20,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """The cost of one operator of one stage, summed over the stage's blocks."""
+    """The cost of one operator of one stage, summed over the stage's blocks.
+
+    norm_params: those of `params` that are its batch norm's.
+    """
 
     stage: str
     operator: str
     macs: int
     params: int
+    norm_params: int
     activations: int
 
 
 def _conv(
-    stage: str, name: str, outputs: int, fan_in: int, positions: int, count: int = 1, extra: int = 0
-) -> Layer:
-    """`count` convolutions of `outputs` channels at `positions` places each; extra: BN or bias."""
+    stage: str, name: str, outputs: int, fan_in: int, positions: int, count: int = 1,
+    norm: int = 0, bias: int = 0,
+) -> Layer:  # fmt: skip
+    """`count` convolutions of `outputs` channels at `positions` places each; norm, bias: more parameters."""
     weights, active = outputs * fan_in, outputs * positions
-    return Layer(stage, name, count * weights * positions, count * (weights + extra), count * active)
+    params = count * (weights + norm + bias)
+    return Layer(stage, name, count * weights * positions, params, count * norm, count * active)
 
 
 def _half(size: int) -> int:
@@ -47,15 +53,15 @@ def layers(spec: Spec, crop: int | None = None) -> Iterator[Layer]:
     frames, size = spec.frames, _half(crop or spec.crop)
     stem, positions = spec.stem_width, frames * size * size
     yield _conv("stem", "conv_xy", stem, 3 * 9, positions)
-    yield _conv("stem", "conv_t", stem, 5, positions, extra=2 * stem)
+    yield _conv("stem", "conv_t", stem, 5, positions, norm=2 * stem)
     width = stem
     for index, (out, inner) in enumerate(zip(spec.widths, spec.inner_widths, strict=True)):
         yield from _stage(f"stage{index + 1}", width, out, inner, spec.depths[index], frames, size)
         width, size = out, _half(size)
     last, hidden = spec.inner_widths[-1], spec.base.head_width
-    yield _conv("head", "conv", last, width, frames * size * size, extra=2 * last)
+    yield _conv("head", "conv", last, width, frames * size * size, norm=2 * last)
     yield _conv("head", "fc1", hidden, last, 1)
-    yield _conv("head", "fc2", spec.base.classes, hidden, 1, extra=spec.base.classes)
+    yield _conv("head", "fc2", spec.base.classes, hidden, 1, bias=spec.base.classes)
 
 
 def _stage(
@@ -65,13 +71,13 @@ def _stage(
     before, after = frames * size * size, frames * _half(size) ** 2
     squeezed = round_width(inner * SE_RATIO, 8)
     with_se, rest = (depth + 1) // 2, depth - 1
-    yield _conv(name, "shortcut", out, width, after, extra=2 * out)
-    yield _conv(name, "conv_a (first)", inner, width, before, extra=2 * inner)
-    yield _conv(name, "conv_a (rest)", inner, out, after, rest, extra=2 * inner)
-    yield _conv(name, "conv_b", inner, 27, after, depth, extra=2 * inner)
-    yield _conv(name, "se.fc1", squeezed, inner, 1, with_se, extra=squeezed)
-    yield _conv(name, "se.fc2", inner, squeezed, 1, with_se, extra=inner)
-    yield _conv(name, "conv_c", out, inner, after, depth, extra=2 * out)
+    yield _conv(name, "shortcut", out, width, after, norm=2 * out)
+    yield _conv(name, "conv_a (first)", inner, width, before, norm=2 * inner)
+    yield _conv(name, "conv_a (rest)", inner, out, after, rest, norm=2 * inner)
+    yield _conv(name, "conv_b", inner, 27, after, depth, norm=2 * inner)
+    yield _conv(name, "se.fc1", squeezed, inner, 1, with_se, bias=squeezed)
+    yield _conv(name, "se.fc2", inner, squeezed, 1, with_se, bias=inner)
+    yield _conv(name, "conv_c", out, inner, after, depth, norm=2 * out)
 
 
 def cost(spec: Spec, crop: int | None = None) -> Cost:
@@ -82,6 +88,11 @@ def cost(spec: Spec, crop: int | None = None) -> Cost:
         params += layer.params
         activations += layer.activations
     return Cost(macs, params, activations)
+
+
+def params_without_norm(spec: Spec) -> int:
+    """Parameters but those of batch norm, as the published tables count them."""
+    return sum(layer.params - layer.norm_params for layer in layers(spec))
 
 
 # Pointwise, pooling and dropout: outside the published count. Anything fvcore does not know and this

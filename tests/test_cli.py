@@ -148,6 +148,11 @@ def test_cost_as_json_has_the_documented_keys(expander: Run) -> None:
     assert {"macs", "params", "activations", "frames", "stride", "crop"} <= set(found)
     assert (found["params"], found["frames"], found["stride"], found["crop"]) == (3_794_322, 16, 5, 224)
     assert sum(layer["macs"] for layer in found["layers"]) == found["macs"]
+    assert found["params_without_norm"] == 3_762_858
+    assert found["published"]["params_million"] == 3.76
+    text = expander("cost", "x3d_m").stdout
+    assert "3,794,322 parameters, 3,762,858 without batch norm" in text
+    assert "3.76 M parameters without batch norm" in text
 
 
 def test_an_unknown_spec_or_run_is_a_usage_error(expander: Run) -> None:

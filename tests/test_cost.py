@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from expander.amounts import Cost
-from expander.cost import cost, count, layers, measured_cost
+from expander.cost import cost, count, layers, measured_cost, params_without_norm
 from expander.model.network import X3D
+from expander.published import PUBLISHED
 from expander.space import load_spec
 from expander.spec import Base, Spec
 
@@ -98,6 +99,17 @@ def test_parameters_are_the_published_ones(name: str, params: int) -> None:
 @pytest.mark.parametrize(("name", "thousands"), [("x2d", 1_634), ("x3d_xl", 11_096)])
 def test_parameters_round_to_the_published_ones(name: str, thousands: int) -> None:
     assert round(cost(load_spec(name)).params / 1000) == thousands
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_without_batch_norm_the_parameters_are_those_published_and_those_of_the_network(name: str) -> None:
+    spec = load_spec(name)
+    found = params_without_norm(spec)
+    assert found / 1e6 == pytest.approx(PUBLISHED[name].params, abs=0.01)
+    with torch.device("meta"):
+        modules = list(X3D(spec).modules())
+    normed = sum(p.numel() for m in modules if isinstance(m, nn.BatchNorm3d) for p in m.parameters())
+    assert found == cost(spec).params - normed
 
 
 @pytest.mark.parametrize(

@@ -76,10 +76,26 @@ def test_resampled_means_follow_the_convention() -> None:
     assert (theirs < ours).any()
 
 
-def test_the_confusion_matrix_is_a_table_of_names_and_a_figure() -> None:
-    table = matrix([[0, 0, 5], [1, 0, 2]], ["jump, rope", "sit"])
+def test_the_confusion_matrix_is_a_table_of_names() -> None:
+    table = matrix({"confusion": [[0, 0, 5], [1, 0, 2]], "classes": ["jump, rope", "sit"]})
     assert table.to_csv().splitlines() == [
         'true \\ predicted,"jump, rope",sit', '"jump, rope",5,0', "sit,2,0"
     ]  # fmt: skip
-    drawn = figure(table, "two classes")
-    assert drawn.axes[0].images[0].get_array().tolist() == [[1, 0], [1, 0]]
+
+
+def test_the_confusion_figure_has_shares_of_the_true_class_in_its_cells() -> None:
+    test = {"confusion": [[0, 0, 5], [1, 0, 1], [1, 1, 3]], "classes": ["jump", "sit"]}
+    drawn = figure(test, 5.0, "two classes")
+    assert drawn is not None
+    (axes,) = drawn.axes
+    assert [(text.get_text(), text.xy) for text in axes.texts] == [
+        ("100", (0, 0)), ("25", (0, 1)), ("75", (1, 1))
+    ]  # fmt: skip
+    entries = [*([n, n, 2] for n in range(60)), [59, 0, 6]]
+    many = {"confusion": entries, "classes": [f"c{n}" for n in range(60)]}
+    drawn = figure(many, 8.0)
+    assert drawn is not None
+    shown = drawn.axes[0].images[0].get_array()
+    assert shown is not None
+    # Of class 59 a quarter is right; the smallest share is dark enough to be seen.
+    assert [shown[0][0], shown[0][1], shown[59][59]] == pytest.approx([1.0, 0.0, 0.12 + 0.88 / 4])

@@ -18,6 +18,7 @@ from peers import create_x3d, pytorchvideo_part
 from test_weights import randomised
 from torch import Tensor, nn
 
+from expander.commands.test import published_text
 from expander.cost import count
 from expander.data.annotations import VideoList
 from expander.data.decode import Decoder, VideoError
@@ -268,10 +269,25 @@ def test_a_video_that_hangs_its_decoder_fails_and_the_others_are_scored(tmp_path
     assert found["failed"] == [{"path": "pipe", "reason": "decoding it took over 4 s"}]
 
 
+@pytest.mark.parametrize(("protocol", "average", "comparable"), [
+    ("mmaction2", "prob", True), ("mmaction2", "score", False), ("expander", "prob", False),
+])  # fmt: skip
+def test_a_published_accuracy_says_which_protocol_it_belongs_to(
+    protocol: Protocol, average: Average, comparable: bool
+) -> None:
+    row = reference(load_spec("x3d_m"), Views(10, 3), protocol, average)
+    assert row is not None
+    assert (row["protocol"], row["average_clips"], row["comparable"]) == ("mmaction2", "prob", comparable)
+    text = published_text(row)
+    assert "75.6% top-1 on Kinetics-400 (x3d_m, 30 views, protocol mmaction2, prob averaged" in text
+    assert ("not to be compared" in text) != comparable
+
+
 def test_the_published_accuracy_of_the_same_network_and_views_stands_beside() -> None:
     s, m = load_spec("x3d_s"), load_spec("x3d_m")
     assert reference(s, Views(10, 1), "mmaction2") == {
-        "model": "x3d_s", "source": "mmaction2", "views": 10, "data": "Kinetics-400", "top1": 0.727
+        "model": "x3d_s", "source": "mmaction2", "views": 10, "data": "Kinetics-400", "top1": 0.727,
+        "protocol": "mmaction2", "average_clips": "prob", "comparable": True,
     }  # fmt: skip
     published = {(spec, protocol): reference(spec, Views(10, 3), protocol) for spec in (s, m)
                  for protocol in ("expander", "slowfast", "pytorchvideo")}  # fmt: skip

@@ -91,6 +91,18 @@ def test_a_page_names_what_is_absent(tmp_path: Path) -> None:
     assert "Multi-view tests" not in text
 
 
+def test_a_step_with_one_candidate_has_no_score_to_show(text: str) -> None:
+    head, _, rest = text.partition("Every candidate of every step")[2].partition("</thead>")
+    columns = re.findall(r"<th [^>]*>([^<]*)</th>", head)
+    body = rest.partition("</tbody>")[0].split("<tr>")[1:]
+    rows = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in body]
+    shown = [dict(zip(columns, row, strict=True)) for row in rows]
+    alone = [row for row in shown if [r["step"] for r in shown].count(row["step"]) == 1]
+    assert alone
+    assert [row["score"] for row in alone] == [""] * len(alone)
+    assert any(row["score"] for row in shown)
+
+
 needs_browser = pytest.mark.skipif(installed() is None, reason="no Chromium on PATH")
 
 
@@ -122,6 +134,12 @@ FIGURES = """[...document.querySelectorAll('figure svg')].map(svg => {
 })"""
 
 
+CUT = """[...document.querySelectorAll('caption span, pre, p, li, h1, h2, dd, figcaption')]
+  .filter(e => e.getBoundingClientRect().right > innerWidth
+    || (innerWidth < 640 && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display == 'block'))
+  .map(e => e.textContent)"""
+
+
 @pytest.mark.slow
 @needs_browser
 @pytest.mark.parametrize("width", [1280, 390])
@@ -142,6 +160,7 @@ def test_a_browser_shows_every_figure_and_complains_of_nothing(
         assert figure["right"] <= width, figure
         assert figure["cut"] == [], figure
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    assert browser.evaluate(CUT) == []
     complaints = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
     assert [event for event in browser.events if event[0] in complaints] == []
     asked = [p["request"]["url"] for m, p in browser.events if m == "Network.requestWillBeSent"]

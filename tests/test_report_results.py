@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from expander.cost import cost
-from expander.report import results
-from expander.report.charts import class_accuracy, confusion, confusions, training_curves
-from expander.report.results import baselines, specified, trainings
+from expander.report import columns, results, tables
+from expander.report.charts import class_accuracy, training_curves
+from expander.report.confusion import figure, matrix, pairs
+from expander.report.results import specified
+from expander.report.tables import baselines, trainings
 from expander.spec import Base, Spec
 
 SPEC = Spec(Base(frames=2, crop=32, depths=(1, 1), classes=3), width=1.5)
@@ -61,6 +63,14 @@ def test_a_baseline_is_a_row_whatever_is_missing(tmp_path: Path) -> None:
     assert baselines(tmp_path / "nothing").empty
 
 
+def test_every_table_of_a_folder_without_a_run_has_its_documented_columns(tmp_path: Path) -> None:
+    for name in ("baselines", "trainings", "tests"):
+        documented = getattr(columns, name.upper())
+        assert name in tables.__all__
+        assert list(getattr(tables, name)(tmp_path)) == [column.name for column in documented]
+        assert all(column.meaning for column in documented)
+
+
 def test_a_training_is_a_row_with_its_best_and_its_last_validation(tmp_path: Path) -> None:
     about = {"spec": asdict(SPEC), "state": "running", "best": {"epoch": 1, "video_top1": 0.6}, "new": 1}
     (tmp_path / "training.json").write_text(json.dumps(about))
@@ -83,7 +93,7 @@ def test_a_test_is_a_row_a_metric(tmp_path: Path) -> None:
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "val.json").write_text(json.dumps(TEST))
     (tmp_path / "tests" / "bad.json").write_text("[1")
-    table = results.tests(tmp_path)
+    table = tables.tests(tmp_path)
     assert table["metric"].tolist() == ["top1", "top5"]
     assert table["value"].tolist() == [0.75, 0.9]
     assert table["low"].isna().tolist() == [False, True]
@@ -93,8 +103,8 @@ def test_a_test_is_a_row_a_metric(tmp_path: Path) -> None:
 
 
 def test_the_pairs_taken_for_each_other_most_come_first() -> None:
-    pairs = confusions(TEST)
-    assert [(p["true"], p["predicted"], p["count"], p["share"]) for p in pairs] == [
+    found = pairs(TEST)
+    assert [(p["true"], p["predicted"], p["count"], p["share"]) for p in found] == [
         ("=cmd()", "<script>alert(1)</script>", 2, 0.5),
         ("réd & $blue$", "=cmd()", 1, 0.25),
     ]
@@ -105,8 +115,9 @@ def test_the_pairs_taken_for_each_other_most_come_first() -> None:
                                     {"per_class": [{"class": "a", "accuracy": None, "n": 0}]}])  # fmt: skip
 def test_a_test_without_classes_has_no_such_figures(broken: dict[str, Any]) -> None:
     assert class_accuracy(broken) is None
-    assert confusions(broken) == []
-    confusion(broken)
+    assert pairs(broken) == []
+    assert matrix(broken).to_numpy().sum() == 0
+    figure(broken, 5.0)
 
 
 def test_a_spec_that_is_none_says_nothing() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+import random
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +15,10 @@ import onnxruntime
 import pytest
 import torch
 from peers import create_x3d
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from expander.errors import DataError, UsageError
+from expander.errors import DataError, EnvironmentFault, UsageError
 from expander.model.checkpoint import open_checkpoint
 from expander.model.convert import to_library, to_ours
 from expander.model.detect import library_of, spec_of
@@ -294,6 +298,51 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path: Path, content: byte
         open_checkpoint(tmp_path / name)
     with pytest.raises(DataError, match=name):
         load_weights(tmp_path / name)
+
+
+@contextmanager
+def little_memory(room: int) -> Iterator[None]:
+    """This process may take `room` more bytes."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + room, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.mark.parametrize("name", ["x.pyth", "x.safetensors"])
+def test_memory_that_does_not_suffice_is_no_damage(tmp_path: Path, name: str) -> None:
+    path, state = tmp_path / name, {"a.weight": torch.zeros(32 << 20)}
+    if path.suffix == ".safetensors":
+        save_file(state, path)
+    else:
+        torch.save(state, path)
+    told = pytest.raises(EnvironmentFault, match=r"not enough memory to read it \(134 MB")
+    with little_memory(64 << 20), told:
+        open_checkpoint(path)
+    assert open_checkpoint(path)["a.weight"].shape == (32 << 20,)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_300_damaged_checkpoints_are_told_in_one_line(tmp_path: Path, zipped: bool) -> None:
+    path, rng = tmp_path / "x.pyth", random.Random(0)
+    state = {f"a.{n}.weight": torch.randn(4, 3) for n in range(4)}
+    torch.save({"model_state": state}, path, _use_new_zipfile_serialization=zipped)
+    content, refused = path.read_bytes(), 0
+    for _ in range(300):
+        damaged = bytearray(content)
+        if rng.random() < 0.3:
+            del damaged[rng.randrange(len(damaged)) :]
+        else:  # the pickled part comes first
+            damaged[rng.randrange(min(len(damaged), 700))] ^= 1 << rng.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            open_checkpoint(path)
+        except (DataError, EnvironmentFault) as error:
+            refused += "\n" not in str(error)
+    assert refused > 150
 
 
 def test_sparse_and_quantised_tensors_are_refused(tmp_path: Path) -> None:

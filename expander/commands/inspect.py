@@ -29,14 +29,15 @@ def cost(spec: str, as_json: bool) -> None:
     """
     from expander.commands.references import find_spec
     from expander.cost import cost as cost_of
-    from expander.cost import layers
+    from expander.cost import layers, params_without_norm
 
     found = find_spec(spec)
     total, test = cost_of(found), cost_of(found, found.test_size)
     if as_json:
         rows = [asdict(layer) for layer in layers(found)]
-        head = {**asdict(total), **_clip(found), "test_macs": test.macs, "published": _published(spec)}
-        click.echo(json.dumps({**head, "layers": rows}, indent=1))
+        head = {**asdict(total), "params_without_norm": params_without_norm(found), **_clip(found)}
+        head |= {"test_macs": test.macs, "published": _published(spec), "layers": rows}
+        click.echo(json.dumps(head, indent=1))
         return
     _print_layers(found)
     click.echo(
@@ -45,7 +46,7 @@ def cost(spec: str, as_json: bool) -> None:
         f"({total.macs / 1e9:.4g} G), {total.activations:,} activations\n"
         f"  one view at the test crop {found.test_size}: {test.macs:,} multiply-adds "
         f"({test.macs / 1e9:.4g} G)\n"
-        f"  {total.params:,} parameters\n"
+        f"  {total.params:,} parameters, {params_without_norm(found):,} without batch norm\n"
         f"{_published_text(spec)}"
         "Multiply-adds of convolutions and linears; batch norm, activations and pooling not counted."
     )

@@ -74,6 +74,9 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
 
     SPEC is a published name, a YAML file, RUN, RUN:step3 or RUN:final; a run brings its own weights and
     data. CHECKPOINT is a .safetensors file, or a checkpoint of SlowFast, PyTorchVideo or MMAction2.
+
+    The scores of a test that was stopped are never overwritten: go on with --resume, or delete them. A
+    test that ended may be repeated; its result and its scores are then replaced.
     """
     from expander.data.protocols import parse_views
 
@@ -189,7 +192,7 @@ def _score_file(
         "schema": 1, "checkpoint": sha256, "spec": str(look.spec), "protocol": look.protocol,
         "views": str(look.views), "average_clips": scorer.average, "data": data.fingerprint,
     }  # fmt: skip
-    return ScoreFile(path, head, options["resume"]), options["dump"] is not None
+    return ScoreFile(path, head, len(set(data.names)), options["resume"]), options["dump"] is not None
 
 
 def _run(scorer: Scorer, data: HeldOut, file: ScoreFile | None) -> Outcome:
@@ -221,10 +224,17 @@ def _show(found: dict[str, Any], scorer: Scorer, outcome: Outcome) -> None:
     click.echo(f"time                 {outcome.seconds:.1f} s, {found['videos_per_second']:.2f} videos/s; "
                f"decoding {outcome.decoding:.1f} s")  # fmt: skip
     if (published := found["reference"]) is not None:
-        click.echo(f"published            {published['top1']:.1%} top-1 on {published['data']} "
-                   f"({published['model']}, {published['views']} views, {published['source']})")  # fmt: skip
+        click.echo(published_text(published))
     for row in found["failed"][:5]:
         click.echo(f"failed: {row['path']}: {row['reason']}", err=True)
+
+
+def published_text(row: dict[str, Any]) -> str:
+    """The published accuracy of the same network and views, and how it was measured."""
+    how = f"protocol {row['protocol']}, {row['average_clips']} averaged"
+    text = (f"published            {row['top1']:.1%} top-1 on {row['data']} ({row['model']}, {row['views']} "
+            f"views, {how}, by {row['source']})")  # fmt: skip
+    return text if row["comparable"] else f"{text}: measured otherwise than here, not to be compared"
 
 
 def _write(out: Path, found: dict[str, Any], spec: str) -> None:
@@ -235,10 +245,11 @@ def _write(out: Path, found: dict[str, Any], spec: str) -> None:
     from expander.report.formats import csv_text
     from expander.store import write_atomic
 
-    table = matrix(found["confusion"], found["classes"])
-    drawn = BytesIO()
-    figure(table, f"{spec}, {found['n']} videos").savefig(drawn, format="png", dpi=120)
-    write_atomic(out.with_suffix(".confusion.csv"), csv_text(table.reset_index()).encode())
-    write_atomic(out.with_suffix(".confusion.png"), drawn.getvalue())
+    write_atomic(out.with_suffix(".confusion.csv"), csv_text(matrix(found).reset_index()).encode())
+    width = min(12.0, 4.3 + 0.25 * len(found["classes"]))
+    if (drawn := figure(found, width, f"{Path(spec).name}, {found['n']} videos")) is not None:
+        png = BytesIO()
+        drawn.savefig(png, format="png", dpi=120)
+        write_atomic(out.with_suffix(".confusion.png"), png.getvalue())
     write_atomic(out, (json.dumps(found, indent=1) + "\n").encode())
     click.echo(f"result: {out}")

@@ -7,6 +7,9 @@ is refused. Safetensors files are read too.
 from __future__ import annotations
 
 import hashlib
+import pickle
+import struct
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,12 +19,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
-from expander.errors import DataError
+from expander.errors import DataError, EnvironmentFault
+from expander.memory import out_of_memory
 
 CONTAINERS = ("model_state", "state_dict", "model_state_dict", "model")
 """Keys under which libraries keep the state, beside optimizer, epoch and configuration."""
 PREFIXES = ("module.", "model.")
 """What wrappers put before every key: DistributedDataParallel, SlowFast around PyTorchVideo."""
+
+DAMAGE = (pickle.UnpicklingError, struct.error, RuntimeError, EOFError, LookupError, ValueError, TypeError,
+          AttributeError, AssertionError, OverflowError, OSError)  # fmt: skip
+"""What torch.load raises for a foreign or damaged file, each a page long; tried on thousands of them."""
 
 
 def sha256_of(path: Path) -> str:
@@ -55,12 +63,22 @@ def _read(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_safetensors(path.read_bytes())
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, ValueError) as error:
-        raise DataError(f"{path}: damaged, or no safetensors file: {_first_line(error)}") from None
-    except Exception:  # torch.load raises many kinds for a foreign or damaged file, each a page long
-        raise DataError(f"{path}: no checkpoint that can be trusted: damaged, or more than tensors are in it "
-                        "(nothing of it was run)") from None  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, of its own storages and of pickles it distrusts
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, MemoryError, *DAMAGE) as error:
+        raise _told(path, error) from None
+
+
+def _told(path: Path, error: Exception) -> DataError | EnvironmentFault:
+    """The error in one line."""
+    if out_of_memory(error):
+        size = f"{path.stat().st_size / 1e6:.0f} MB"
+        return EnvironmentFault(f"{path}: there is not enough memory to read it ({size}), or it is damaged")
+    if path.suffix == ".safetensors":
+        return DataError(f"{path}: damaged, or no safetensors file: {_first_line(error)}")
+    return DataError(f"{path}: no checkpoint that can be trusted: damaged, or more than tensors are in it "
+                     "(nothing of it was run)")  # fmt: skip
 
 
 def _first_line(error: Exception) -> str:

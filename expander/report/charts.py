@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from expander.cost import layers
@@ -35,7 +35,6 @@ GROUPS = (
 """Operators as people think of them, each with a colour and a hatching."""
 
 MOST_CLASSES = 40
-MOST_CELLS = 30
 
 
 def curves(past: History, width: float = 7.6) -> Figure | None:
@@ -160,59 +159,6 @@ def class_accuracy(test: Mapping[str, Any], width: float = 5.2) -> Figure | None
         axes.set_xlim(-2, 102)
         axes.set_xlabel("accuracy, %" + (f" ({left_out} classes left out)" if left_out else ""))
     return figure
-
-
-def confusion(test: Mapping[str, Any], width: float = 5.2) -> Figure | None:
-    """Rows: true classes, in per cent of them; none without a confusion, or with too many classes to read."""
-    names = [str(name) for name in test.get("classes") or []]
-    counts = _counts(test, len(names))
-    if counts is None or not 0 < len(names) <= MOST_CELLS:
-        return None
-    shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    with drawing():
-        figure = sheet(width, width * 0.98)
-        axes = figure.add_subplot()
-        for row, column in np.ndindex(*shares.shape):
-            if (share := float(shares[row, column])) > 0:
-                axes.add_patch(Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, lw=0,
-                                         color=BLUE, alpha=0.12 + 0.88 * share))  # fmt: skip
-                if len(names) <= 16:
-                    axes.annotate(f"{share * 100:.0f}", (column, row), ha="center", va="center", fontsize=8,
-                                  color=INK if share < 0.5 else PAGE)  # fmt: skip
-        axes.set_xticks(range(len(names)), [_short(name) for name in names], rotation=90)
-        axes.set_yticks(range(len(names)), [_short(name) for name in names])
-        axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5), aspect="equal")
-        axes.tick_params(labelsize=9 if len(names) <= 16 else 7)
-        axes.grid(False)
-        axes.set_xlabel("predicted class")
-        axes.set_ylabel("true class (cells: % of it)")
-    return figure
-
-
-def _counts(test: Mapping[str, Any], classes: int) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-    triples = test.get("confusion")
-    if not isinstance(triples, list) or not triples:
-        return None
-    counts = np.zeros((classes, classes))
-    for triple in triples:
-        if isinstance(triple, list) and len(triple) == 3:
-            true, predicted, count = (int(v) for v in triple)
-            if 0 <= true < classes and 0 <= predicted < classes:
-                counts[true, predicted] += count
-    return counts
-
-
-def confusions(test: Mapping[str, Any], most: int = 10) -> list[dict[str, Any]]:
-    """The pairs that are taken for each other most often: true, predicted, count, share of the true."""
-    names = [str(name) for name in test.get("classes") or []]
-    counts = _counts(test, len(names))
-    if counts is None:
-        return []
-    wrong = counts - np.diag(np.diag(counts))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
-    pairs = [divmod(int(place), len(names)) for place in order]
-    return [{"true": names[t], "predicted": names[p], "count": int(wrong[t, p]),
-             "share": float(wrong[t, p] / counts[t].sum())} for t, p in pairs if wrong[t, p]]  # fmt: skip
 
 
 def training_curves(folder: Path, width: float = 5.2) -> Figure | None:

@@ -8,6 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from expander.spec import Spec
+
+Row = dict[str, Any]
+"""Values by column name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -142,7 +147,7 @@ TRAININGS = (
     text("state", "running, finished or stopped"),
     whole("epochs", "validated so far"),
     whole("best_epoch", "the epoch with the best validation"),
-    real("best_video_top1", "share of validation videos right at the best epoch"),
+    real("best_video_top1", "share of validation videos right at the best epoch, 0 to 1"),
     real("video_top1", "the same at the last validation"),
     real("val_loss", "cross-entropy at the last validation"),
     real("clips_per_second", "median of the training, 1/s"),
@@ -159,9 +164,9 @@ TESTS = (
     whole("videos", "tested"),
     whole("failed", "videos that could not be read"),
     text("metric", "what was measured"),
-    real("value", "of the metric"),
-    real("low", "lower end of its interval"),
-    real("high", "upper end of its interval"),
+    real("value", "of the metric, a share of 0 to 1"),
+    real("low", "lower end of its 95 % interval (bootstrap over videos)"),
+    real("high", "upper end of it"),
     whole("macs_per_video", "multiply-adds of all views of a video"),
     real("videos_per_second", "tested, 1/s"),
 )  # fmt: skip
@@ -172,6 +177,11 @@ def frame(rows: Iterable[Mapping[str, Any]], columns: tuple[Column, ...]) -> pd.
     """The rows as a typed table with exactly these columns; what a row lacks is missing."""
     given = list(rows)
     return pd.DataFrame({c.name: _series([row.get(c.name) for row in given], c.dtype) for c in columns})
+
+
+def spec_row(spec: Spec) -> Row:
+    """The columns SPEC and SPEC_ID of a spec."""
+    return {SPEC.name: str(spec), SPEC_ID.name: spec.id}
 
 
 def _series(values: list[Any], dtype: str) -> pd.Series[Any]:

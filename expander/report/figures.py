@@ -131,7 +131,8 @@ def _names(table: pd.DataFrame) -> list[tuple[str, tuple[float, float], tuple[fl
     names = [(axis_text(rows[0]["kind"], rows[0]["axis"]), first, first)]
     for before, row in pairwise(rows):
         ends = [(r["cost"], r["percent"]) for r in (before, row)]
-        names.append((axis_text(row["kind"], row["axis"]), ends[0], ends[1]))
+        # On two lines the longest name, of the shortest segment, stays beside it.
+        names.append((axis_text(row["kind"], row["axis"]).replace(" ", "\n"), ends[0], ends[1]))
     return names
 
 
@@ -210,7 +211,8 @@ def growth(run: Run | History, width: float = 7.6) -> Figure | None:
             panel.set_title(meaning)
             panel.margins(x=0.06)
             panel.set_ylim(0, values.max() * 1.25)
-            panel.yaxis.set_major_locator(MaxNLocator(4, integer=bool(values.max() > 4)))
+            whole = bool((values % 1 == 0).all() or values.max() > 4)
+            panel.yaxis.set_major_locator(MaxNLocator(4, integer=whole, min_n_ticks=1))
             panel.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         figure.supxlabel("step", fontsize=10)
     return figure

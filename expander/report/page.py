@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from expander import __version__
 from expander.amounts import duration_text
-from expander.report import charts, figures, words
+from expander.report import charts, confusion, figures, words
 from expander.report.columns import BASELINES, DECISIONS, STEPS, TESTS, TRAININGS, Column
 from expander.report.film import Film, films
 from expander.report.headline import headline
@@ -22,8 +22,8 @@ from expander.report.history import History, history
 from expander.report.ink import svg
 from expander.report.live import failures
 from expander.report.pace import foretold, took
-from expander.report.results import baselines, json_file, name_of, test_files, tests, trainings
-from expander.report.tables import decisions, steps, trials
+from expander.report.results import json_file, name_of, test_files
+from expander.report.tables import baselines, decisions, steps, tests, trainings, trials
 from expander.report.videos import quarantined, videos_of
 from expander.space import dump_spec
 from expander.spec import Spec
@@ -69,6 +69,7 @@ def _search(past: History, id: str) -> dict[str, Any]:
         "steps": _table(steps(past), STEPS, words.STEP_ORDER),
         "decisions": _table(_behind(decisions(past)), DECISIONS, words.DECISION_ORDER),
         "baselines": _table(baselines(past), BASELINES, words.BASELINE_ORDER),
+        "going": past.finished is None,
         "forecast": _forecast(past),
         "failures": list(failures(past)),
         "videos": _videos(past),
@@ -110,7 +111,9 @@ def _table(
 
 
 def _behind(table: pd.DataFrame) -> pd.DataFrame:
-    """Without the winners' distance to themselves."""
+    """Without the winners' distance to themselves, and without a score where nothing was ranked."""
+    alone = table.groupby("step")["axis"].transform("size") == 1
+    table = table.assign(score=table["score"].mask(alone))
     return table.assign(**{name: table[name].mask(table["chosen"]) for name in ("behind", "low", "high")})
 
 
@@ -171,13 +174,14 @@ def _tested(name: str, found: dict[str, Any], id: str) -> dict[str, Any]:
     """Of one multi-view test: its figures, its confusions, what could not be read."""
     classes = _both(f"{id}c", "Accuracy of each class, with 95 % intervals",
                     lambda width: charts.class_accuracy(found, min(width, 5.2)))  # fmt: skip
+    readable = len(found.get("classes") or []) <= confusion.READABLE
     matrix = _both(f"{id}m", "Confusion of the classes",
-                   lambda width: charts.confusion(found, min(width, 5.2)))  # fmt: skip
+                   lambda width: confusion.figure(found, min(width, 5.2)) if readable else None)  # fmt: skip
     failed = [row for row in found.get("failed") or [] if isinstance(row, dict)]
     return {
         "name": name,
         "figures": [figure for figure in (classes, matrix) if figure],
-        "confusions": charts.confusions(found),
+        "confusions": confusion.pairs(found),
         "failed": [(str(row.get("path", "")), str(row.get("reason", ""))) for row in failed],
     }
 

@@ -18,8 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from expander.cost import cost
 from expander.report import columns
+from expander.report.columns import Row, spec_row
 from expander.report.history import History
-from expander.report.tables import Row, spec_row
 from expander.spec import Spec
 from expander.store import Run
 

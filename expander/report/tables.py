@@ -1,5 +1,13 @@
 """Runs as typed pandas tables. Reads runs that are finished, going on, or were killed.
 
+    steps       one row a decided step: the trajectory
+    trials      one row a training of a candidate
+    decisions   one row a candidate of every step, with the evidence
+    frontier    what no other candidate of a run beats in cost and accuracy
+    baselines   one row a network found without the search
+    trainings   one row a full training (also of a folder that is no run)
+    tests       one row a metric of a multi-view test
+
 Every function takes any number of runs (or their `history`, read once) and gives one table with a
 `run` column. The columns, their types and units are those of `report.columns`.
 """
@@ -9,17 +17,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any
 
 import pandas as pd
 
 from expander.records import Candidate, Standing, StepChosen, TrialFailure, TrialResult
 from expander.report import columns
+from expander.report.columns import Row, spec_row
 from expander.report.history import Ended, History, Mark, Step, history, mark
-from expander.spec import AXES, Spec
+from expander.report.results import baselines, tests, trainings
+from expander.spec import AXES
 from expander.store import Run
 
-Row = dict[str, Any]
+__all__ = ["baselines", "decisions", "frontier", "steps", "tests", "trainings", "trials"]
 
 
 def steps(*runs: Run | History) -> pd.DataFrame:
@@ -106,11 +115,6 @@ def _candidate(candidate: Candidate) -> Row:
         "activations": price.activations,
         "ratio": candidate.ratio,
     }
-
-
-def spec_row(spec: Spec) -> Row:
-    """A spec as text and as id."""
-    return {"spec": str(spec), "spec_id": spec.id}
 
 
 def _lead(standings: tuple[Standing, ...]) -> Row:
