@@ -1,6 +1,6 @@
 """Is the network that a search chose better once it is trained to the end? On videos nobody has seen.
 
-    expander search --space tiny --target-gflops 0.001 --run t
+    expander search --space tiny --target-gflops 0.0011 --run t
     python analysis/full_training.py t                # 3 seeds, about 10 minutes on one core
 
 Trains RUN:final with `expander train` and, with the same seeds, as the search did (its proxy recipe).

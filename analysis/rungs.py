@@ -1,7 +1,7 @@
 """What rungs save and what they change: a search with them beside the same search without.
 
-    expander search --space tiny --target-gflops 0.001 --run whole
-    expander search --space tiny --target-gflops 0.001 --run rungs --set 'selection.rungs=[0.25, 0.5]'
+    expander search --space tiny --target-gflops 0.0011 --run whole
+    expander search --space tiny --target-gflops 0.0011 --run rungs --set 'selection.rungs=[0.25, 0.5]'
     python analysis/rungs.py runs/whole runs/rungs
 
 Prints the clips of both, the choices of both, and, where a candidate that the whole search has chosen was

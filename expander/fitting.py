@@ -1,7 +1,7 @@
 """A full training: epochs, validations, checkpoints, the best and the last weights.
 
 Started again in the same folder it goes on from the newest undamaged checkpoint, on a CPU bit for bit
-as if it had not stopped.
+as if it had not stopped (with `compile` up to rounding, should it compile otherwise).
 """
 
 from __future__ import annotations
@@ -173,9 +173,9 @@ class Fit:
             self.training = replace(self.training, best=found)
             self._keep(self.folder.best)
         measured = {"val_loss": scores.loss, "video_top1": scores.video_top1}
+        self._record()  # before the row, which makes others look
         self._row({"epoch": epoch, "step": self.step, **measured})
         self._save(self.step)
-        self._record()
 
     def _keep(self, path: Path) -> None:
         if self.team.leads:

@@ -11,7 +11,7 @@ from expander.records import to_json
 from expander.trainings import Training
 
 HARMLESS = ("checkpoint_minutes", "compile")
-"""Settings of a recipe that change nothing of the result but its rounding."""
+"""Settings of a recipe that change nothing of the result, or (`compile`) its rounding alone."""
 
 
 def identity(training: Training) -> dict[str, Any]:

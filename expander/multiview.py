@@ -24,6 +24,7 @@ from expander.data.held_out import HeldOut
 from expander.data.protocols import Protocol, Views, view_crop
 from expander.data.views import Look, ViewedVideo, look_ahead
 from expander.errors import DataError
+from expander.model.folding import fold_batch_norm
 from expander.model.network import X3D
 from expander.model.positions import position_logits, positions
 from expander.scores import ScoreFile, Scores
@@ -46,6 +47,13 @@ class Outcome:
     seconds: float
     decoding: float
     done: int
+
+
+FOLDED_FROM = 100_000_000
+"""Multiply-adds from which plain layers with several threads are quicker than the kernels of `model.cpu`.
+
+X2D has 21 M and is not, X3D-XS has 605 M and is (docs/performance.md).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +138,18 @@ def macs_per_view(spec: Spec, views: Views, protocol: Protocol) -> int:
     return cost(spec, crop).macs + more * linears
 
 
+def for_inference(network: X3D, spec: Spec) -> X3D:
+    """The same function in evaluation, as it is quicker where the network is: folded, or itself."""
+    on_cpu = next(network.parameters()).device.type == "cpu"
+    if on_cpu and (torch.get_num_threads() == 1 or cost(spec).macs < FOLDED_FROM):
+        return network.eval()
+    return fold_batch_norm(network)
+
+
 def probabilities(network: X3D, spec: Spec, video: Path, clips: int) -> Scores:
     """(classes,) of one video file: `clips` uniform clips, centre crop. Raises VideoError."""
     how = Look(spec, Views(clips, 1))
     (seen,) = look_ahead([video], how, Decoder, 0)
     if isinstance(seen, VideoError):
         raise seen
-    return Scorer(network, how).video(seen)
+    return Scorer(for_inference(network, spec), how).video(seen)

@@ -27,8 +27,9 @@ ELSEWHERE = "delete it, or write to another file (--out, --dump-scores)"
 class ScoreFile:
     """Appends to `path`. head: what the scores belong to. videos: how many there are. resume: keep scores.
 
-    known: by video, from before. Raises UsageError for a file with scores that would be lost or that are
-    another test's, DataError for one that is no score file, EnvironmentFault when the disk refuses.
+    known: by video, from before. The scores of a test that ended are replaced, as its result is.
+    Raises UsageError for those of one that was stopped, and when resuming for another test's;
+    DataError for a file of something else; EnvironmentFault when the disk refuses.
     """
 
     def __init__(self, path: Path, head: Mapping[str, Any], videos: int, resume: bool) -> None:

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from expander.config import Recipe
 from expander.errors import UsageError
-from expander.model import compiled, launch
+from expander.model import compiled, kernels_norm, launch
 from expander.model.depthwise import depthwise, enabled, temporal
 from expander.model.folding import fold_batch_norm
 from expander.model.network import X3D
 from expander.model.norm import conv_norm_relu, norm_silu
+from expander.multiview import for_inference
 from expander.spec import Base, Spec
 from expander.training import optimizer, train_step
 
@@ -30,6 +31,8 @@ SPEC = Spec(
     base=Base(frames=3, crop=24, stem_width=10, depths=(1, 2), head_width=16, classes=5, width_divisor=1),
     bottleneck=2.25,
 )
+
+PUBLISHED = Spec(base=Base(frames=4, stride=12, crop=160), bottleneck=2.25, depth=2.2)  # X3D-XS
 
 
 @pytest.fixture(autouse=True)
@@ -175,6 +178,32 @@ def test_any_number_of_threads_gives_the_same_gradients(monkeypatch: pytest.Monk
         y, moments = depthwise(x, weight, 2)
         found.append((y, moments, *torch.autograd.grad(y.square().sum(), (x, weight))))
     assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
+
+
+def test_any_number_of_threads_trains_the_whole_network_to_the_same_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(launch, "SMALL", 0)
+    found = []
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        found.append(losses(3))
+    assert found[0] == found[1] == found[2]
+
+
+def test_memory_that_kernels_would_read_wrongly_is_refused() -> None:
+    x, sums = torch.zeros(2, 3, 4), torch.zeros(2, 2, 4)
+    for wrong in (sums.double(), torch.zeros(4, 2, 2).transpose(0, 2)):
+        with pytest.raises(AssertionError):
+            launch.launch(kernels_norm.moments, 2, x, wrong, 3, 4)
+
+
+def test_inference_with_several_threads_folds_a_large_network_only() -> None:
+    small, large = X3D(SPEC), X3D(PUBLISHED)
+    for threads, folds in ((1, False), (2, True)):
+        torch.set_num_threads(threads)
+        assert for_inference(small, SPEC) is small
+        assert (for_inference(large, PUBLISHED) is not large) == folds
 
 
 def test_folded_norms_give_the_same_logits() -> None:

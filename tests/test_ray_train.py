@@ -30,7 +30,7 @@ class Listener:
         self.heard: list[Row] = []
 
     def step(self, pace: Pace, loss: float) -> None:
-        """Never called: steps are not told across processes."""
+        """What is told of steps is not looked at here."""
 
     def row(self, row: Row, training: Training) -> None:  # noqa: ARG002
         self.heard.append(row)

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from expander.errors import ExpanderError
 from expander.fitting import Watcher
 from expander.pacing import Pace
 from expander.trainings import Row, Training, TrainingFolder
@@ -50,7 +49,7 @@ class Teller:
 def followed(folder: TrainingFolder, watcher: Watcher) -> Iterator[None]:
     """Passes on to `watcher` what a Teller writes, from a thread of its own. Raises what `watcher` raises."""
     clear(folder)
-    done, faults = threading.Event(), list[ExpanderError]()
+    done, faults = threading.Event(), list[Exception]()
     follower = _Follower(folder, watcher)
 
     def follow() -> None:
@@ -59,7 +58,7 @@ def followed(folder: TrainingFolder, watcher: Watcher) -> Iterator[None]:
             last = done.wait(PERIOD)
             try:
                 follower.look()
-            except ExpanderError as error:
+            except Exception as error:  # raised where the training was started
                 faults.append(error)
                 return
 

@@ -7,6 +7,7 @@ be at the same path on every node.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import warnings
 from collections.abc import Callable
@@ -84,7 +85,8 @@ def _run(trainer: Any, folder: TrainingFolder, stop: Callable[[], bool]) -> None
     thread.start()
     while thread.is_alive():
         if stop():
-            folder.stop.touch()
+            with contextlib.suppress(OSError):  # a folder that is gone is told by whoever needs it
+                folder.stop.touch()
         thread.join(PERIOD)
     if faults:
         raise _fault(faults[0]) from None

@@ -18,7 +18,7 @@ SLOW_HOURS = 3.0
 
 ADVICE = (
     "This machine has no GPU, and this space is meant for GPUs. On a CPU, take the small space: "
-    "expander search --space tiny --target-gflops 0.001; or use a cluster: "
+    "expander search --space tiny --target-gflops 0.0011; or use a cluster: "
     "--ray-address HEAD:6379; or shorten the trials: --set proxy.steps=100."
 )
 

@@ -163,7 +163,7 @@ def _scorer(loaded: Loaded, views: Any, config: DataConfig, options: dict[str, A
 
     from expander.data.sources import decoder
     from expander.data.views import Look
-    from expander.multiview import Scorer
+    from expander.multiview import Scorer, for_inference
 
     name = options["device"] or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -172,7 +172,8 @@ def _scorer(loaded: Loaded, views: Any, config: DataConfig, options: dict[str, A
         raise UsageError(f"--device {name}: {str(error).splitlines()[0]}") from None
     uncached = replace(config, cache_gb=0.0)
     look = Look(loaded.spec, views, options["protocol"])
-    return Scorer(network, look, options["average"], options["batch"], options["workers"],
+    quick, ahead = for_inference(network, loaded.spec), options["workers"]
+    return Scorer(quick, look, options["average"], options["batch"], ahead,
                   lambda: decoder(uncached, ""))  # fmt: skip
 
 

@@ -131,16 +131,24 @@ def _go(training: Training, folder: TrainingFolder, data: VideoData) -> None:
     try:
         training, code = _trained(training, folder, data)
     except ExpanderError as error:
-        folder.write(replace(folder.read(), state="stopped", reason=str(error)))
+        _stopped(folder, str(error))
         raise
     except (KeyboardInterrupt, SystemExit):  # at once, without a checkpoint
-        folder.write(replace(folder.read(), state="stopped", reason="interrupted"))
-        click.echo(how_to_go_on(folder), err=True)
+        if _stopped(folder, "interrupted"):
+            click.echo(how_to_go_on(folder), err=True)
         raise
     if training.state == "stopped":
         click.echo(how_to_go_on(folder), err=True)
         raise SystemExit(code)
     _conclude(training, folder)
+
+
+def _stopped(folder: TrainingFolder, reason: str) -> bool:
+    """Writes that the training stopped, unless it had finished: what failed then was only telling of it."""
+    if (training := folder.read()).state == "finished":
+        return False
+    folder.write(replace(training, state="stopped", reason=reason))
+    return True
 
 
 def _trained(training: Training, folder: TrainingFolder, data: VideoData) -> tuple[Training, int]:

@@ -161,7 +161,7 @@ def _spelled(paths: list[str]) -> list[str]:
 
 def _leaves(split: Split, root: Path) -> list[bool]:
     """Whether a path ends outside of the root: by `..`, by being absolute, or through a link."""
-    top = os.path.realpath(root) + os.sep
+    top = os.path.realpath(root).rstrip(os.sep) + os.sep
     paths = split.rows.table["path"].tolist()
     folders = [path[: path.rfind("/") + 1] for path in paths]
     inside, links = {}, set[str]()

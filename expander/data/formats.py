@@ -81,23 +81,27 @@ def _table(path: pd.Series, label: pd.Series, split: str | pd.Series = "") -> pd
 
 
 NUMBER = re.compile(r"[0-9]{1,7}")
-LIST_ROW = re.compile(r"^([^#\s](?:.*[^ \t\n,])?)[ \t,]+([0-9]{1,7})$", re.MULTILINE)
-FRAMES_ROW = re.compile(r"^([^#\s](?:.*[^ \t\n])?)[ \t]+[0-9]+[ \t]+([0-9]{1,7})$", re.MULTILINE)
+NOTHING = r"[ \t]*(?:#.*)?"  # a line that says nothing
+LIST_ROW = re.compile(rf"^(?:([^#\s,](?:.*[^ \t\n,])?)[ \t,]+([0-9]{{1,7}})|{NOTHING})$", re.MULTILINE)
+FRAMES_ROW = re.compile(
+    rf"^(?:([^#\s](?:.*[^ \t\n])?)[ \t]+[0-9]+[ \t]+([0-9]{{1,7}})|{NOTHING})$", re.MULTILINE
+)
 
 
 def _numbered(file: Path, row: re.Pattern[str], expected: str) -> pd.DataFrame:
     """Path and class number, the groups of a pattern that every line must match."""
     text = read_text(file)
-    found = row.findall(text)
-    index: pd.Index = pd.RangeIndex(1, len(found) + 1)
-    # Nearly every file is rows alone, found in one go; lines one by one take five times as long.
-    if len(found) != len(text.removesuffix("\n").split("\n")):
+    found = [(number, *groups) for number, groups in enumerate(row.findall(text), 1)]
+    # All lines in one go; one by one, for faults and for spaces around a line, takes five times as long.
+    if len(found) != text.count("\n") + 1 or not any(path for _, path, _ in found):
         lines = _lines(file)
         matches = [row.fullmatch(line) for line in lines]
         _fault(file, pd.Series([match is None for match in matches], lines.index), lines, expected)
-        found, index = [match.groups() for match in matches if match], lines.index
-    paths = pd.Series([path for path, _ in found], index, dtype=object)
-    return _table(paths, pd.Series(np.array([int(label) for _, label in found]), index))
+        found = [(n, *match.groups()) for n, match in zip(lines.index, matches, strict=True) if match]
+    found = [line for line in found if line[1]]
+    index = pd.Index([number for number, _, _ in found])
+    paths = pd.Series([path for _, path, _ in found], index, dtype=object)
+    return _table(paths, pd.Series(np.array([int(label) for _, _, label in found]), index))
 
 
 def read_list(file: Path) -> Rows:
@@ -139,7 +143,7 @@ def read_ours(file: Path) -> Rows:
     table = _csv(file, OURS)
     label = table["label"]
     right = [text for text in label.unique() if NUMBER.fullmatch(text)]
-    bad = ~label.isin(right) | ~table["split"].isin(["train", "val", "test"])
+    bad = ~label.isin(right) | (table["path"] == "") | ~table["split"].isin(["train", "val", "test"])
     _fault(file, bad, table[OURS], "path,number,class,train|val|test")
     numbers = label.astype(int)
     named = dict(zip(numbers, table["class"], strict=True))

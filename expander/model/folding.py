@@ -13,8 +13,7 @@ from expander.model.network import X3D
 def fold_batch_norm(network: X3D) -> X3D:
     """A copy of `network` for evaluation whose convolutions have their norms' scale and a bias.
 
-    For inference on plain layers, on a GPU above all; it cannot be trained and its state dict is not the
-    network's. On a CPU the kernels apply a norm and its activation in one pass, folded or not.
+    For inference on plain layers; it cannot be trained and its state dict is not the network's.
     """
     folded = copy.deepcopy(network).eval()
     folded.plain = True

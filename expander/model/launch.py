@@ -35,8 +35,9 @@ _entries: dict[tuple[Any, torch.dtype], Entry] = {}
 def launch(kernel: Any, items: int, *arguments: Tensor | float) -> None:
     """kernel(*arguments, start, stop) over all of range(items).
 
-    Tensors are contiguous and of one kind; the kernel sees their memory as flat arrays. What an item
-    writes depends on no other item, so that the result is the same for any number of threads.
+    Tensors are contiguous and of one kind; the kernel sees their memory as flat arrays. A number is a
+    float at every call, or an int at every call. What an item writes depends on no other item, so that the
+    result is the same for any number of threads. Kernels raise nothing.
     """
     first = arguments[0]
     assert isinstance(first, Tensor)
@@ -49,6 +50,8 @@ def launch(kernel: Any, items: int, *arguments: Tensor | float) -> None:
     row = array.array("q", (0, shares, items))
     for argument in arguments:
         if isinstance(argument, Tensor):
+            assert argument.dtype is first.dtype
+            assert argument.is_contiguous()
             row.extend((argument.data_ptr(), argument.numel()))
         elif isinstance(argument, int):
             row.append(argument)
@@ -87,17 +90,18 @@ def _entry(kernel: Any, kind: Any, arguments: tuple[Tensor | float, ...]) -> Ent
     address = made.library.get_pointer_to_function(made.fndesc.llvm_func_name)
     called = kernel.targetctx.call_conv.get_function_type(made.fndesc.restype, made.fndesc.argtypes)
     with global_compiler_lock:
-        library = kernel.targetctx.codegen().create_library("launch")
-        module = library.create_ir_module("launch")
-        _define(module, address, called, signature)
+        name = f"entry.{made.fndesc.llvm_func_name}"  # all kernels' code shares one table of names
+        library = kernel.targetctx.codegen().create_library(name)
+        module = library.create_ir_module(name)
+        _define(name, module, address, called, signature)
         library.add_ir_module(module)
         library.finalize()
-        return CALL(library.get_pointer_to_function("entry"))
+        return CALL(library.get_pointer_to_function(name))
 
 
-def _define(module: Any, address: int, called: Any, signature: tuple[Any, ...]) -> None:
-    """The function `entry` of a module: takes the next share until none is left, calls the kernel for it."""
-    entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [INT.as_pointer()]), "entry")
+def _define(name: str, module: Any, address: int, called: Any, signature: tuple[Any, ...]) -> None:
+    """The function `name` of a module: takes the next share until none is left, calls the kernel for it."""
+    entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [INT.as_pointer()]), name)
     (row,) = entry.args
     begin, take, work, end = (entry.append_basic_block(name) for name in ("begin", "take", "work", "end"))
     builder = ir.IRBuilder(begin)

@@ -88,14 +88,14 @@ def _table(norm: nn.BatchNorm3d, x: Tensor, found: Tensor | None, mask: int) -> 
     assert running_mean is not None
     assert running_var is not None
     if norm.training:
-        if sizes.frames * sizes.positions == 1:
+        if sizes.frames * sizes.positions <= 1:
             raise ValueError("batch norm in training needs more than one value per channel")
         assert norm.num_batches_tracked is not None
         norm.num_batches_tracked.add_(1)  # not `+=`: a module takes long to set what it has
     table = x.new_empty(ROWS, sizes.channels)
     launch(
         kernels.settle_norm, sizes.channels, table[:0] if found is None else found, norm.weight, norm.bias,
-        running_mean, running_var, _share(norm), norm.eps, norm.training, mask, sizes.positions, table,
+        running_mean, running_var, _share(norm), float(norm.eps), norm.training, mask, sizes.positions, table,
     )  # fmt: skip
     return table
 
@@ -103,7 +103,7 @@ def _table(norm: nn.BatchNorm3d, x: Tensor, found: Tensor | None, mask: int) -> 
 def _share(norm: nn.BatchNorm3d) -> float:
     """Of a batch in the running statistics; without momentum they are the mean over all batches."""
     if norm.momentum is not None:
-        return norm.momentum
+        return float(norm.momentum)
     assert norm.num_batches_tracked is not None
     return 1 / max(1, int(norm.num_batches_tracked))
 
