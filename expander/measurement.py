@@ -25,23 +25,15 @@ CLIPS = 32
 FIXED = 0.5
 """Seconds of a trial outside its clips: its decoder starts, its weights are written."""
 
+SIDE, PRODUCTS = 512, 20
+"""Of the matrices whose products are timed, and how many: tens of milliseconds."""
+
 LOADED = 8
 """Videos whose clips are loaded to time it, again and again: the first time decodes into the cache."""
 
 
-def seconds_per_clip(
-    spec: Spec, recipe: Recipe, threads: int, parallel: int = 1, rounds: int = 3
-) -> float:
-    """Of a training step on random clips of `spec`, after one step to warm up; the fastest of `rounds`.
-
-    parallel: trainings at the same time, which share the cores and the way to the memory.
-    """
-    with ThreadPoolExecutor(parallel) as pool:
-        found = list(pool.map(lambda _: _steps(spec, recipe, threads, rounds), range(parallel)))
-    return sum(found) / parallel
-
-
-def _steps(spec: Spec, recipe: Recipe, threads: int, rounds: int) -> float:
+def seconds_per_clip(spec: Spec, recipe: Recipe, threads: int, rounds: int = 3) -> float:
+    """Of a training step on random clips of `spec`, after one step to warm up; the fastest of `rounds`."""
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = X3D(spec, recipe.dropout, recipe.he_head).to(device).train()
@@ -56,6 +48,27 @@ def _steps(spec: Spec, recipe: Recipe, threads: int, rounds: int) -> float:
         float(train_step(network, sgd, clips_NCTHW, labels))
         times.append(time.perf_counter() - begun)
     return min(times[1:]) / clips  # the others were disturbed
+
+
+def crowding(parallel: int, threads: int) -> float:
+    """How much longer work takes when so many trainings do it at once: they share cores and memory.
+
+    Of products of matrices in threads. Whole trainings in threads would also wait for Python's lock, which
+    those of a search, in processes of their own, do not.
+    """
+
+    def work(_: int) -> float:
+        torch.set_num_threads(threads)
+        begun = time.perf_counter()
+        for _ in range(PRODUCTS):
+            torch.mm(matrix, matrix)
+        return time.perf_counter() - begun
+
+    matrix = torch.rand(SIDE, SIDE)
+    with ThreadPoolExecutor(parallel) as pool:
+        rounds = [sum(pool.map(work, range(parallel))) / parallel for _ in range(3)]
+    alone = min(work(0) for _ in range(3))
+    return max(1.0, min(rounds) / alone)
 
 
 def loading_seconds(
@@ -99,9 +112,9 @@ def measure_pace(
 
     loading: seconds to load a clip of each of the two.
     """
-    at_once = 1 if torch.cuda.is_available() else parallel
-    slow = seconds_per_clip(costliest.spec, recipe, threads, at_once) + loading[1]
-    quick = seconds_per_clip(base.spec, recipe, threads, at_once) + loading[0]
+    crowded = 1.0 if torch.cuda.is_available() else crowding(parallel, threads)
+    slow = crowded * seconds_per_clip(costliest.spec, recipe, threads) + loading[1]
+    quick = crowded * seconds_per_clip(base.spec, recipe, threads) + loading[0]
     per_mac = max(0.0, (slow - quick) / max(1, costliest.cost.macs - base.cost.macs))
     per_mac = per_mac or slow / costliest.cost.macs
     per_clip = max(0.0, quick - per_mac * base.cost.macs)

@@ -63,6 +63,9 @@ def told(found: Rehearsal, training: Training) -> str:
     epoch = seconds * training.steps_per_epoch
     macs = cost(training.spec).macs * recipe.batch
     where = "on the GPU" if found.on_gpu else "by this process"
+    note = ""
+    if training.on_gpu and not found.on_gpu:
+        note = "\n  tried on a CPU, as there is no GPU here: the seconds are not those of the training"
     return (
         f"one batch: clips {'x'.join(map(str, found.shape))} a process "
         f"({macs / 1e9:.4g} G multiply-adds forward for all {recipe.batch} clips)\n"
@@ -70,7 +73,7 @@ def told(found: Rehearsal, training: Training) -> str:
         f"{recipe.batch / seconds:.4g} clips/s with {training.data.workers or 'no'} loader processes\n"
         f"  memory {found.memory / 1e9:.2f} GB at the peak {where}\n"
         f"  an epoch {epoch:.4g} s, all {recipe.epochs} epochs {epoch * recipe.epochs / 3600:.3g} h, "
-        f"without the validations"
+        f"without the validations{note}"
     )
 
 
