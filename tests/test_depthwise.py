@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from expander.config import Recipe
 from expander.errors import UsageError
-from expander.model import compiled, kernels_norm, launch
+from expander.model import compiled, kernels_norm, launch, pages
 from expander.model.depthwise import depthwise, enabled, temporal
 from expander.model.folding import fold_batch_norm
 from expander.model.network import X3D
@@ -202,6 +203,25 @@ def test_memory_that_kernels_would_read_wrongly_is_refused() -> None:
     for wrong in (sums.double(), torch.zeros(4, 2, 2).transpose(0, 2)):
         with pytest.raises(AssertionError):
             launch.launch(kernels_norm.moments, 2, x, wrong, 3, 4)
+
+
+def flags(address: int) -> list[str]:
+    """Of the mapping of this process that an address lies in: VmFlags of proc(5)."""
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if (head := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line)) is not None:
+            inside = int(head[1], 16) <= address < int(head[2], 16)
+        elif inside and line.startswith("VmFlags:"):
+            return line.split()[1:]
+    return []
+
+
+def test_large_results_lie_in_large_pages() -> None:
+    shape = torch.zeros(1).expand(pages.LARGE // 4 + 1)
+    large = pages.empty_like(shape)
+    assert (large.shape, large.dtype) == (shape.shape, shape.dtype)
+    has_them = Path("/sys/kernel/mm/transparent_hugepage").exists()
+    assert ("hg" in flags(large.data_ptr() + large.nbytes // 2)) == has_them
 
 
 def test_inference_with_several_threads_folds_a_large_network_only() -> None:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from expander.errors import UsageError
+from expander.model.pages import empty_like
 
 GROUPS = 16
 """Sums that a gradient of a weight is made of: enough for as many threads, and the same for any number."""
@@ -129,7 +130,7 @@ class _Depthwise(torch.autograd.Function):
 
         (x, weight), dy = ctx.saved_tensors, dy.contiguous()
         frames, taps = x.shape[0] * x.shape[1], _taps(weight)
-        dx = torch.empty_like(x)
+        dx = empty_like(x)
         if ctx.stride == 1:  # the gradient of the input is a convolution with the reversed kernel
             sizes = ctx.sizes
             launch(forward, frames, dy, taps.flip(0), dx, x[:0], *sizes, 1)
@@ -148,7 +149,7 @@ class _Temporal(torch.autograd.Function):
         from expander.model.launch import launch
 
         n, t, h, w, c = x.shape
-        y, moments = torch.empty_like(x), x.new_zeros(n * t, 2, c)
+        y, moments = empty_like(x), x.new_zeros(n * t, 2, c)
         ctx.save_for_backward(x, weight)
         launch(kernel, n * t, x, _taps(weight), y, moments, t, h * w, c)
         ctx.mark_non_differentiable(moments)
@@ -163,7 +164,7 @@ class _Temporal(torch.autograd.Function):
 
         (x, weight), dy = ctx.saved_tensors, dy.contiguous()
         n, t, h, w, c = x.shape
-        dx, groups = torch.empty_like(x), min(GROUPS, n * t)
+        dx, groups = empty_like(x), min(GROUPS, n * t)
         taps = _taps(weight).flip(0)
         launch(kernel, n * t, dy, taps, dx, x[:0], t, h * w, c)
         dw = x.new_zeros(groups, len(taps), c)
