@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from pathlib import Path
 
 import torch
 
@@ -11,7 +12,13 @@ def peak_memory(device: torch.device) -> float:
     """Bytes at the peak so far: of the GPU where `device` is one, else of this process."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_reserved(device))
-    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:  # not Linux
+        return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Not `ru_maxrss`: there a process that was started by a large one begins with the memory of that.
+    (line,) = (row for row in status.splitlines() if row.startswith("VmHWM:"))
+    return 1024.0 * int(line.split()[1])
 
 
 def out_of_memory(error: BaseException) -> bool:

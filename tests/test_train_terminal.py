@@ -20,7 +20,7 @@ from expander.trainings import TrainingFolder
 
 LINE = re.compile(
     r"epoch (\d+) .*\| (\d+)/(\d+), loss [\d.]+, ([\d.e+]+) clips/s, \d+% waiting for clips, "
-    r"memory 0\.\d+ GB, about .+ left"
+    r"memory \d\.\d+ GB, about .+ left"
 )
 """Where it is, how fast, how much of the time it waits, memory, and how long it takes."""
 
@@ -89,7 +89,7 @@ def check_stopped(terminal: Terminal, tmp_path: Path, code: int) -> int:
 
 def gone(processes: tuple[Process, ...]) -> bool:
     """Whether all of them end soon."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + LIMIT
     while any(process.alive for process in processes) and time.monotonic() < deadline:
         time.sleep(0.1)
     return not any(process.alive for process in processes)
