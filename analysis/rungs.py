@@ -18,6 +18,9 @@ import pandas as pd
 from expander.report.tables import decisions, trials
 from expander.store import Run
 
+STOPPED = "stopped at step "
+"""What the reason of a decision begins with where a rung ended a candidate."""
+
 
 def main() -> None:
     """Prints the three tables."""
@@ -49,15 +52,15 @@ def stopped(whole: Run, rungs: Run) -> pd.DataFrame:
     Accuracies in %; behind: the leader of the rung, in points of the score, with its interval.
     """
     ends = decisions(whole).dropna(subset=["accuracy"]).drop_duplicates("spec_id").set_index("spec_id")
-    at_rung = trials(rungs).query("state == 'rung'").groupby(["step", "axis"])["until"].max()
     rows = []
     for row in decisions(rungs).dropna(subset=["accuracy"]).itertuples():
-        until = at_rung.get((row.step, row.axis))
-        if until is None or not row.reason.startswith("stopped") or row.spec_id not in ends.index:
+        until = row.reason.removeprefix(STOPPED)
+        if until == row.reason or row.spec_id not in ends.index:
             continue
         end = ends.loc[row.spec_id]
         rows.append({
-            "step": row.step, "axis": row.axis, "stopped at": until, "accuracy": round(100 * row.accuracy, 1),
+            "step": row.step, "axis": row.axis, "stopped at": int(until),
+            "accuracy": round(100 * row.accuracy, 1),
             "behind": f"{100 * row.behind:.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]",
             "at the end": round(100 * end["accuracy"], 1), "chosen there": bool(end["chosen"]),
         })  # fmt: skip
