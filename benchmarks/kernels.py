@@ -58,7 +58,7 @@ def calls(shape: Shape, options: argparse.Namespace) -> dict[str, Callable[[], N
             return depthwise.depthwise(x_NTHWC, conv.weight, stride)[0]
         return depthwise.temporal(x_NTHWC, conv.weight)[0]
 
-    upstream = torch.randn_like(library())
+    upstream = torch.randn_like(library()).contiguous()  # channels-last, as in a network
     source = torch.randn((3 * x_NTHWC.numel() + 3 * upstream.numel()) // 2, device=options.device).to(kind)
     target = torch.empty_like(source)
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,9 +15,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from expander.config import Recipe
-from expander.errors import UsageError
-from expander.model import compiled, kernels_norm, launch, pages
-from expander.model.depthwise import depthwise, enabled, temporal
+from expander.model import launch
+from expander.model.depthwise import depthwise, temporal
 from expander.model.folding import fold_batch_norm
 from expander.model.network import X3D
 from expander.model.norm import conv_norm_relu, moments, norm_relu, norm_silu
@@ -198,32 +195,6 @@ def test_any_number_of_threads_gives_the_same_norms(frames: int, monkeypatch: py
     assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
 
 
-def test_memory_that_kernels_would_read_wrongly_is_refused() -> None:
-    x, sums = torch.zeros(2, 3, 4), torch.zeros(2, 2, 4)
-    for wrong in (sums.double(), torch.zeros(4, 2, 2).transpose(0, 2)):
-        with pytest.raises(AssertionError):
-            launch.launch(kernels_norm.moments, 2, x, wrong, 3, 4)
-
-
-def flags(address: int) -> list[str]:
-    """Of the mapping of this process that an address lies in: VmFlags of proc(5)."""
-    inside = False
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        if (head := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line)) is not None:
-            inside = int(head[1], 16) <= address < int(head[2], 16)
-        elif inside and line.startswith("VmFlags:"):
-            return line.split()[1:]
-    return []
-
-
-def test_large_results_lie_in_large_pages() -> None:
-    shape = torch.zeros(1).expand(pages.LARGE // 4 + 1)
-    large = pages.empty_like(shape)
-    assert (large.shape, large.dtype) == (shape.shape, shape.dtype)
-    has_them = Path("/sys/kernel/mm/transparent_hugepage").exists()
-    assert ("hg" in flags(large.data_ptr() + large.nbytes // 2)) == has_them
-
-
 def test_inference_with_several_threads_folds_a_large_network_only() -> None:
     small, large = X3D(SPEC), X3D(PUBLISHED)
     for threads, folds in ((1, False), (2, True)):
@@ -250,22 +221,6 @@ def test_folded_norms_give_the_same_logits() -> None:
 def test_a_nan_stays_a_nan() -> None:
     logits = X3D(SPEC, dropout=0)(torch.full((2, 3, 3, 24, 24), torch.nan))
     assert logits.isnan().all()
-
-
-def test_another_choice_of_kernels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EXPANDER_KERNELS", "fast")
-    with pytest.raises(UsageError, match="EXPANDER_KERNELS=fast"):
-        enabled()
-
-
-def test_without_a_home_kernels_are_kept_in_a_temporary_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert "file" not in compiled.cache_folder().parts
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert compiled.cache_folder().is_relative_to(tmp_path)
 
 
 TRITON_CASES = [

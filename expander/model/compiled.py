@@ -13,7 +13,9 @@ from typing import Any
 import numba
 
 HERE = Path(__file__).parent
-SOURCES = ("compiled.py", "lanes.py", "kernels_depthwise.py", "kernels_norm.py")
+OPTIONS = {"nogil": True, "fastmath": {"contract", "nsz"}, "error_model": "numpy"}
+KERNELS = ("depthwise", "moments", "norm", "temporal")
+SOURCES = ("compiled.py", "lanes.py", *(f"kernels_{name}.py" for name in KERNELS))
 
 
 def cache_folder() -> Path:
@@ -35,10 +37,18 @@ def cache_folder() -> Path:
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """`function` as machine code without the GIL, kept on disk; multiply-adds may be fused."""
+    """A kernel: `function` as machine code without the GIL, kept on disk; multiply-adds may be fused."""
     before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(cache_folder())
     try:
-        decorate = numba.njit(cache=True, nogil=True, fastmath={"contract", "nsz"}, error_model="numpy")
-        return decorate(function)
+        return numba.njit(cache=True, **OPTIONS)(function)
     finally:
         numba.config.CACHE_DIR = before
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """A part of kernels, which becomes code of each kernel that has it and of nothing else.
+
+    Machine code of its own would exist twice, in the process that compiles and on disk, with
+    multiply-adds fused differently: the first run would not give what the second gives.
+    """
+    return numba.njit(forceinline=True, **OPTIONS)(function)

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from expander.errors import UsageError
-from expander.model.pages import empty_like
 
 GROUPS = 16
 """Sums that a gradient of a weight is made of: enough for as many threads, and the same for any number."""
@@ -107,6 +106,12 @@ def _taps(weight: Tensor) -> Tensor:
     return weight.detach().flatten(1).t().contiguous()
 
 
+def _keep(ctx: Any, x: Tensor, taps: Tensor, moments: Tensor) -> None:
+    """What the backward pass needs; the moments have none."""
+    ctx.save_for_backward(x, taps)
+    ctx.mark_non_differentiable(moments)
+
+
 class _Depthwise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> tuple[Tensor, Tensor]:
@@ -115,11 +120,10 @@ class _Depthwise(torch.autograd.Function):
 
         n, t, h, w, c = x.shape
         y = x.new_empty(n, t, (h - 1) // stride + 1, (w - 1) // stride + 1, c)
-        moments = x.new_zeros(n * t, 2, c)
-        ctx.save_for_backward(x, weight)
+        moments, taps = x.new_empty(n * t, 2, c), _taps(weight)
+        _keep(ctx, x, taps, moments)
         ctx.stride, ctx.sizes = stride, (t, h, w, *y.shape[2:4], c)
-        launch(forward, n * t, x, _taps(weight), y, moments, *ctx.sizes, stride)
-        ctx.mark_non_differentiable(moments)
+        launch(forward, n * t, x, taps, y, moments, *ctx.sizes, stride)
         return y, moments
 
     @staticmethod
@@ -128,45 +132,41 @@ class _Depthwise(torch.autograd.Function):
         from expander.model.kernels_depthwise import forward, scatter, weight_gradient
         from expander.model.launch import launch
 
-        (x, weight), dy = ctx.saved_tensors, dy.contiguous()
-        frames, taps = x.shape[0] * x.shape[1], _taps(weight)
-        dx = empty_like(x)
+        (x, taps), dy = ctx.saved_tensors, dy.contiguous()
+        frames, dx = x.shape[0] * x.shape[1], torch.empty_like(x)
         if ctx.stride == 1:  # the gradient of the input is a convolution with the reversed kernel
             sizes = ctx.sizes
             launch(forward, frames, dy, taps.flip(0), dx, x[:0], *sizes, 1)
         else:
             launch(scatter, frames, dy, taps, dx, *ctx.sizes)
-        groups = min(GROUPS, frames)
-        dw = x.new_zeros(groups, 27, len(weight))
-        launch(weight_gradient, groups, x, dy, dw, frames, groups, *ctx.sizes, ctx.stride)
-        return dx, dw.sum(0).t().reshape(weight.shape), None
+        parts = x.new_empty(min(GROUPS, frames), *taps.shape)
+        launch(weight_gradient, len(parts), x, dy, parts, frames, len(parts), *ctx.sizes, ctx.stride)
+        return dx, parts.sum(0).t().reshape(-1, 1, 3, 3, 3), None
 
 
 class _Temporal(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        from expander.model.kernels_depthwise import temporal as kernel
+        from expander.model.kernels_temporal import temporal as kernel
         from expander.model.launch import launch
 
         n, t, h, w, c = x.shape
-        y, moments = empty_like(x), x.new_zeros(n * t, 2, c)
-        ctx.save_for_backward(x, weight)
-        launch(kernel, n * t, x, _taps(weight), y, moments, t, h * w, c)
-        ctx.mark_non_differentiable(moments)
+        y, moments, taps = torch.empty_like(x), x.new_empty(n * t, 2, c), _taps(weight)
+        _keep(ctx, x, taps, moments)
+        launch(kernel, n * t, x, taps, y, moments, t, h * w, c)
         return y, moments
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor, _: Any) -> tuple[Tensor, Tensor]:
-        from expander.model.kernels_depthwise import temporal as kernel
-        from expander.model.kernels_depthwise import temporal_weight_gradient
+        from expander.model.kernels_temporal import temporal as kernel
+        from expander.model.kernels_temporal import weight_gradient
         from expander.model.launch import launch
 
-        (x, weight), dy = ctx.saved_tensors, dy.contiguous()
+        (x, taps), dy = ctx.saved_tensors, dy.contiguous()
         n, t, h, w, c = x.shape
-        dx, groups = empty_like(x), min(GROUPS, n * t)
-        taps = _taps(weight).flip(0)
-        launch(kernel, n * t, dy, taps, dx, x[:0], t, h * w, c)
-        dw = x.new_zeros(groups, len(taps), c)
-        launch(temporal_weight_gradient, groups, x, dy, dw, n * t, groups, t, h * w, c)
-        return dx, dw.sum(0).t().reshape(weight.shape)
+        dx = torch.empty_like(x)
+        launch(kernel, n * t, dy, taps.flip(0), dx, x[:0], t, h * w, c)
+        parts = x.new_empty(min(GROUPS, n * t), *taps.shape)
+        launch(weight_gradient, len(parts), x, dy, parts, n * t, len(parts), t, h * w, c)
+        return dx, parts.sum(0).t().reshape(-1, 1, 5, 1, 1)

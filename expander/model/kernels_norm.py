@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import math
 
-from expander.model.compiled import compiled
-from expander.model.kernels_depthwise import add_moments, settle_moments
+from expander.model.compiled import compiled, inlined
+from expander.model.kernels_moments import CHUNK, add_moments, clear, settle_moments
 from expander.model.lanes import WIDTH, at_least, exp, load, spread, store, where_positive
-
-CHUNK = 32  # positions
 
 
 @compiled
 def moments(x, sums, P, C, start, stop):  # type: ignore[no-untyped-def]
-    """sums = mean and sum of squared deviations of every frame and channel; zeros before."""
+    """sums = mean and sum of squared deviations of every frame and channel."""
+    clear(sums, start * 2 * C, (stop - start) * 2 * C)
     for frame in range(start, stop):
         first = frame * P
         for chunk in range(first, first + P, CHUNK):
@@ -60,6 +59,7 @@ def gated_silu(x, table, gates, y, per, P, C, start, stop):  # type: ignore[no-u
 @compiled
 def relu_sums(dy, m, table, x, sums, P, C, start, stop):  # type: ignore[no-untyped-def]
     """sums of d and d * (x - mean); d is dy where the ReLU let values pass (told by m), else 0."""
+    clear(sums, start * 2 * C, (stop - start) * 2 * C)
     for frame in range(start, stop):
         for chunk in range(frame * P, (frame + 1) * P, CHUNK):
             for c in range(0, C, WIDTH):
@@ -96,6 +96,7 @@ def relu_gradient(dy, m, table, x, k, dx, kept, P, C, start, stop):  # type: ign
 @compiled
 def silu_sums(dy, x, table, gates, dv, sums, per, P, C, start, stop):  # type: ignore[no-untyped-def]
     """dv = dy * silu'(v) with v as in `gated_silu`; the sums of dv and dv * (x - mean)."""
+    clear(sums, start * 2 * C, (stop - start) * 2 * C)
     for frame in range(start, stop):
         for chunk in range(frame * P, (frame + 1) * P, CHUNK):
             for c in range(0, C, WIDTH):
@@ -160,7 +161,7 @@ def settle_norm(found, weight, bias, mean, variance, momentum, eps, batch, mask,
         table[5 * C + c] = table[3 * C + c] if mask == 0 else 0 if mask == 1 else 1
 
 
-@compiled
+@inlined
 def settle_gradient(total, moment, table, count, batch, c, C, k):  # type: ignore[no-untyped-def]
     """Column c of k (see `relu_gradient`) from the sums of the gradient and its product with x - mean."""
     inverse, scale = table[C + c], table[2 * C + c]

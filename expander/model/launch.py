@@ -21,6 +21,8 @@ from numba.core import types
 from numba.core.compiler_lock import global_compiler_lock
 from torch import Tensor
 
+from expander.model.memory import keep_freed
+
 SMALL = 1 << 15  # numbers of the first array, below which a second thread does not pay
 SHARES = 4  # of the work for each thread, so that one that started late gets less
 KINDS = {torch.float32: types.float32, torch.float64: types.float64}
@@ -81,6 +83,7 @@ def _parallel() -> Any:
 
 def _entry(kernel: Any, kind: Any, arguments: tuple[Tensor | float, ...]) -> Entry:
     """`void entry(row)`, which does shares of the work while there are any."""
+    keep_freed()  # before the first kernel of a process runs: what follows is a training or a test
     of_array = types.Array(kind, 1, "C")
     kinds = (of_array if isinstance(argument, Tensor) else types.intp if isinstance(argument, int)
              else types.float64 for argument in arguments)  # fmt: skip

@@ -19,7 +19,6 @@ from torch.autograd.function import once_differentiable
 
 from expander.model import kernels_norm as kernels
 from expander.model.launch import launch
-from expander.model.pages import empty_like
 
 BY_NORM, BY_RESULT, NO_RELU = 0, 1, 2  # masks of kernels.settle_norm
 ROWS = 6  # of a norm's table
@@ -42,7 +41,7 @@ def _sizes(x: Tensor) -> _Sizes:
 def moments(x_NTHWC: Tensor) -> Tensor:
     """(F, 2, C): the mean of every frame and its sum of squared deviations from it."""
     sizes = _sizes(x_NTHWC)
-    found = x_NTHWC.new_zeros(sizes.frames, 2, sizes.channels)
+    found = x_NTHWC.new_empty(sizes.frames, 2, sizes.channels)
     launch(kernels.moments, sizes.frames, x_NTHWC, found, sizes.positions, sizes.channels)
     return found
 
@@ -129,7 +128,7 @@ class _ConvNormRelu(torch.autograd.Function):
         u = x if weight is None else F.linear(x, weight)
         mask = NO_RELU if not relu else BY_NORM if rest is None else BY_RESULT
         table = _table(norm, u, moments(u) if found is None and norm.training else found, mask)
-        y = _affine(u, table, rest, relu, empty_like(u))
+        y = _affine(u, table, rest, relu, torch.empty_like(u))
         kept = None if weight is None else u, None if rest is None else y
         ctx.save_for_backward(x, weight, *kept, table)
         ctx.batch = norm.training
@@ -142,11 +141,11 @@ class _ConvNormRelu(torch.autograd.Function):
         u = x if u is None else u
         sizes, dy = _sizes(u), dy.contiguous()
         told = u if y is None else y
-        sums, k = u.new_zeros(sizes.frames, 2, sizes.channels), u.new_empty(4, sizes.channels)
+        sums, k = u.new_empty(sizes.frames, 2, sizes.channels), u.new_empty(4, sizes.channels)
         ends = sizes.positions, sizes.channels
         launch(kernels.relu_sums, sizes.frames, dy, told, table, u, sums, *ends)
         launch(kernels.settle_relu, sizes.channels, sums, table, ctx.batch, sizes.positions, k)
-        du, kept = empty_like(u), u[:0] if y is None else empty_like(u)
+        du, kept = torch.empty_like(u), u[:0] if y is None else torch.empty_like(u)
         arrays = dy, told, table, u, k, du, kept
         launch(kernels.relu_gradient, sizes.frames, *arrays, *ends)
         dx, dweight = (du, None) if weight is None else _linear_backward(du, x, weight)
@@ -184,7 +183,7 @@ class _NormSilu(torch.autograd.Function):
         ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, found: Tensor, norm: nn.BatchNorm3d, *excite: Tensor
     ) -> Tensor:
         del gamma
-        y, *rest = _gated_silu(x, norm, found, excite, empty_like(x))
+        y, *rest = _gated_silu(x, norm, found, excite, torch.empty_like(x))
         ctx.save_for_backward(x, beta, *rest, *excite)
         ctx.batch = norm.training
         return y
@@ -193,10 +192,10 @@ class _NormSilu(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, beta, table, gates, *rest = ctx.saved_tensors
-        sizes, dy, dx = _sizes(x), dy.contiguous(), empty_like(x)
+        sizes, dy, dx = _sizes(x), dy.contiguous(), torch.empty_like(x)
         per = x.shape[1] if rest else sizes.frames
         ends = per, sizes.positions, sizes.channels
-        sums, k = x.new_zeros(sizes.frames, 2, sizes.channels), x.new_empty(4, sizes.channels)
+        sums, k = x.new_empty(sizes.frames, 2, sizes.channels), x.new_empty(4, sizes.channels)
         arrays = dy, x, table, gates, dx, sums
         launch(kernels.silu_sums, sizes.frames, *arrays, *ends)
         dgates, rows = torch.empty_like(gates), torch.empty_like(gates)
