@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from expander.errors import UsageError
-from expander.model import compiled, kernels_norm, launch, memory
+from expander.model import compiled, heap, kernels_norm, launch
 from expander.model.depthwise import enabled
 
 SIZE = 64 << 20  # bytes: more than glibc keeps by itself
@@ -51,7 +51,7 @@ def test_memory_that_kernels_would_read_wrongly_is_refused() -> None:
 
 
 def test_memory_of_large_arrays_is_used_again() -> None:
-    if not memory.keep_freed():
+    if not heap.keep_freed():
         pytest.skip("this C library gives every large array back to the system")
     torch.zeros(SIZE // 4).add_(1)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

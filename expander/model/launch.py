@@ -21,7 +21,7 @@ from numba.core import types
 from numba.core.compiler_lock import global_compiler_lock
 from torch import Tensor
 
-from expander.model.memory import keep_freed
+from expander.model.heap import keep_freed
 
 SMALL = 1 << 15  # numbers of the first array, below which a second thread does not pay
 SHARES = 4  # of the work for each thread, so that one that started late gets less
