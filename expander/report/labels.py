@@ -14,6 +14,8 @@ from expander.report.ink import PAGE
 Point = tuple[float, float]
 GAP = 12.0
 """Between a name and what it names, points."""
+AROUND = 4.0
+"""Pixels kept clear around a name: its ground is larger than its letters."""
 
 
 def place(axes: Axes, names: Sequence[tuple[str, Point, Point]], marks: Sequence[Point]) -> None:
@@ -39,7 +41,7 @@ def _written(
     best: tuple[float, Annotation, Bbox] | None = None
     for at, offset in spots:
         label = _label(axes, name, at, offset)
-        box = label.get_window_extent()
+        box = label.get_window_extent().padded(AROUND)
         covered = sum(_overlap(box, other) for other in taken) + 3 * _outside(box, bounds)
         if best is None or covered < best[0]:
             if best is not None:
