@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -61,6 +61,12 @@ def close(mine: Tensor, other: Tensor, kind: torch.dtype) -> bool:
     return bool((mine - other).abs().max() <= tolerance * other.abs().max().clamp_min(1))
 
 
+def expected_moments(y_NTHWC: Tensor) -> Tensor:
+    """(F, 2, C): mean and sum of squared deviations of every frame."""
+    frames = y_NTHWC.detach().flatten(0, 1).flatten(1, 2)
+    return torch.stack((frames.mean(1), frames.var(1, correction=0) * frames.shape[1]), 1)
+
+
 @random_shapes
 @given(
     shape=st.tuples(
@@ -70,6 +76,9 @@ def close(mine: Tensor, other: Tensor, kind: torch.dtype) -> bool:
     kind=st.sampled_from([torch.float32, torch.float64]),
     strided=st.booleans(),
 )
+@example(shape=(1, 3, 37, 19, 20), stride=1, kind=torch.float64, strided=False)  # several blocks of rows
+@example(shape=(1, 3, 19, 37, 20), stride=2, kind=torch.float64, strided=False)
+@example(shape=(2, 1, 5, 140, 3), stride=2, kind=torch.float64, strided=False)  # a row is longer than a block
 def test_depthwise_equals_conv3d_with_its_gradients(
     shape: tuple[int, ...], stride: int, kind: torch.dtype, strided: bool
 ) -> None:
@@ -82,25 +91,24 @@ def test_depthwise_equals_conv3d_with_its_gradients(
     assert close(mine, theirs, kind)
     gradients = (torch.autograd.grad(y, (x, weight), upstream) for y in (mine, theirs))
     assert all(close(one, other, kind) for one, other in zip(*gradients, strict=True))
-    frames = theirs.detach().flatten(0, 1).flatten(1, 2)
-    expected = torch.stack((frames.mean(1), frames.var(1, correction=0) * frames.shape[1]), 1)
-    assert close(found, expected, kind)
+    assert close(found, expected_moments(theirs), kind)
 
 
 @random_shapes
 @given(
     shape=st.tuples(
-        st.integers(1, 3), st.integers(1, 7), st.integers(1, 6), st.integers(1, 6), st.integers(1, 40)
+        st.integers(1, 3), st.integers(1, 7), st.integers(1, 9), st.integers(1, 9), st.integers(1, 40)
     ),
     kind=st.sampled_from([torch.float32, torch.float64]),
 )
 def test_the_temporal_convolution_equals_conv3d(shape: tuple[int, ...], kind: torch.dtype) -> None:
     x, weight = random(*shape, kind=kind), random(shape[-1], 1, 5, 1, 1, seed=1, kind=kind)
-    theirs, (mine, _) = library(x, weight, 1), temporal(x, weight)
+    theirs, (mine, found) = library(x, weight, 1), temporal(x, weight)
     upstream = random(*theirs.shape, seed=2, kind=kind).detach()
     assert close(mine, theirs, kind)
     gradients = (torch.autograd.grad(y, (x, weight), upstream) for y in (mine, theirs))
     assert all(close(one, other, kind) for one, other in zip(*gradients, strict=True))
+    assert close(found, expected_moments(theirs), kind)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -167,13 +175,15 @@ def test_the_layout_stays_that_of_the_kernels_from_the_clips_to_the_head_and_bac
     assert copied_activations(depth=4) == few
 
 
-def test_any_number_of_threads_gives_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("stride", [0, 1, 2])  # 0: the convolution over time
+def test_any_number_of_threads_gives_the_same_gradients(stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "SMALL", 0)
-    x, weight = random(2, 3, 9, 7, 20, kind=torch.float32), random(20, 1, 3, 3, 3, kind=torch.float32)
+    kernel = (3, 3, 3) if stride else (5, 1, 1)
+    x, weight = random(2, 3, 19, 37, 20, kind=torch.float32), random(20, 1, *kernel, kind=torch.float32)
     found = []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
-        y, moments = depthwise(x, weight, 2)
+        y, moments = depthwise(x, weight, stride) if stride else temporal(x, weight)
         found.append((y, moments, *torch.autograd.grad(y.square().sum(), (x, weight))))
     assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
 

@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,31 @@ from expander.model import compiled, heap, kernels_norm, launch
 from expander.model.depthwise import enabled
 
 SIZE = 64 << 20  # bytes: more than glibc keeps by itself
+FAULTS = """
+import resource
+import sys
+import threading
+import torch
+from expander.model.heap import keep_freed
+
+def use(times: int) -> int:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(times):
+        torch.zeros(int(sys.argv[2]) // 4).add_(1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+def work() -> None:
+    assert keep_freed()
+    use(20)  # the heap grows until it has room for neighbours of the array
+    print(use(5))
+
+if sys.argv[1] == "main":
+    work()
+else:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+"""
 STEP = """
 import hashlib
 import torch
@@ -32,14 +58,15 @@ print(hashlib.sha256(b"".join(p.grad.numpy().tobytes() for p in net.parameters()
 
 def test_what_compiles_the_kernels_computes_what_those_after_it_compute(tmp_path: Path) -> None:
     """Compiled in one process, read from disk in the next: the same gradients to the last bit."""
-    found = [
-        subprocess.run(
+    found, code = [], []
+    for _ in range(2):
+        done = subprocess.run(
             [sys.executable, "-c", STEP], env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
             capture_output=True, text=True, check=True, timeout=600,
-        ).stdout
-        for _ in range(2)
-    ]  # fmt: skip
-    assert any(tmp_path.rglob("*.nbc"))
+        )  # fmt: skip
+        found.append(done.stdout)
+        code.append({file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.nbc")})
+    assert code[0] == code[1] != {}
     assert found[0] == found[1]
 
 
@@ -50,14 +77,21 @@ def test_memory_that_kernels_would_read_wrongly_is_refused() -> None:
             launch.launch(kernels_norm.moments, 2, x, wrong, 3, 4)
 
 
-def test_memory_of_large_arrays_is_used_again() -> None:
+@pytest.mark.parametrize(("thread", "environment"), [("main", {}), ("other", dict([heap.ONE_HEAP]))])
+def test_memory_of_large_arrays_is_used_again(thread: str, environment: dict[str, str]) -> None:
     if not heap.keep_freed():
         pytest.skip("this C library gives every large array back to the system")
-    torch.zeros(SIZE // 4).add_(1)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.zeros(SIZE // 4).add_(1)
-    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-    assert faults < SIZE // resource.getpagesize() / 100
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS, thread, str(SIZE)], env={**os.environ, **environment},
+        capture_output=True, text=True, check=True, timeout=600,
+    )  # fmt: skip
+    assert int(done.stdout) < SIZE // resource.getpagesize() / 100
+
+
+def test_the_heap_of_another_thread_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(heap.ONE_HEAP[0], raising=False)
+    with ThreadPoolExecutor(1) as pool:
+        assert not pool.submit(heap.keep_freed).result()
 
 
 def test_another_choice_of_kernels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from expander.backends.processes import Watch, end_with_parent, kill
 from expander.backends.tracking import callbacks, told
 from expander.config import BackendConfig
 from expander.errors import EnvironmentFault, ExpanderError
+from expander.model.heap import ONE_HEAP
 from expander.records import TrialFailure, TrialOrder, TrialResult, from_json, to_json
 from expander.trial import Stopped, run_trial
 
@@ -85,7 +86,7 @@ class RayBackend:
         self.recording = threading.Lock()
 
     def __enter__(self) -> RayBackend:
-        for name, value in QUIET.items():
+        for name, value in (*QUIET.items(), ONE_HEAP):
             os.environ.setdefault(name, value)
         _sweep()
         return self

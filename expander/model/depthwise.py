@@ -106,7 +106,7 @@ def _taps(weight: Tensor) -> Tensor:
     return weight.detach().flatten(1).t().contiguous()
 
 
-def _keep(ctx: Any, x: Tensor, taps: Tensor, moments: Tensor) -> None:
+def _save(ctx: Any, x: Tensor, taps: Tensor, moments: Tensor) -> None:
     """What the backward pass needs; the moments have none."""
     ctx.save_for_backward(x, taps)
     ctx.mark_non_differentiable(moments)
@@ -121,7 +121,7 @@ class _Depthwise(torch.autograd.Function):
         n, t, h, w, c = x.shape
         y = x.new_empty(n, t, (h - 1) // stride + 1, (w - 1) // stride + 1, c)
         moments, taps = x.new_empty(n * t, 2, c), _taps(weight)
-        _keep(ctx, x, taps, moments)
+        _save(ctx, x, taps, moments)
         ctx.stride, ctx.sizes = stride, (t, h, w, *y.shape[2:4], c)
         launch(forward, n * t, x, taps, y, moments, *ctx.sizes, stride)
         return y, moments
@@ -152,7 +152,7 @@ class _Temporal(torch.autograd.Function):
 
         n, t, h, w, c = x.shape
         y, moments, taps = torch.empty_like(x), x.new_empty(n * t, 2, c), _taps(weight)
-        _keep(ctx, x, taps, moments)
+        _save(ctx, x, taps, moments)
         launch(kernel, n * t, x, taps, y, moments, t, h * w, c)
         return y, moments
 

@@ -3,9 +3,9 @@
 Every array is flat memory of (N, T, H, W, C), weights of (taps, C). The channels are the vector; a
 row of an image is walked with the three columns under the kernel in registers. Sizes: H, W of what
 the convolution reads; G, V (height, width) of what it makes. A work item is a frame (of N * T), for
-gradients of weights a group of frames with a sum of its own. Frames share what they read: a thread takes
-a few rows of all of its frames before the next rows. Names in the loops: a, h, b are the rows above,
-here and below; 0, 1, 2 the columns of the kernel.
+gradients of weights a group of frames with a sum of its own. Neighbours in time read the same rows: where
+those are the larger maps, a thread takes a few rows of all of its frames before the next rows. Names in
+the loops: a, h, b are the rows above, here and below; 0, 1, 2 the columns of the kernel.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ def weight_row(x, dy, taps, above, here, below, out, W, V, C, c, n, stride):  # 
 
 
 @inlined
-def keep(w, place, C, n, taps):  # type: ignore[no-untyped-def]
+def put_nine(w, place, C, n, taps):  # type: ignore[no-untyped-def]
     """The way back of `nine`."""
     w00, w01, w02, w10, w11, w12, w20, w21, w22 = taps
     store(w, place, n, w00)
@@ -140,7 +140,7 @@ def weight_gradient(x, dy, dw, frames, groups, T, H, W, G, V, C, stride, start, 
                             above, here, below = three(frame + tap - 1, stride * g, H)
                             out = frame * G + g
                             taps = weight_row(x, dy, taps, above, here, below, out, W, V, C, c, n, stride)
-                        keep(dw, place, C, n, taps)
+                        put_nine(dw, place, C, n, taps)
 
 
 @inlined

@@ -83,7 +83,7 @@ def _parallel() -> Any:
 
 def _entry(kernel: Any, kind: Any, arguments: tuple[Tensor | float, ...]) -> Entry:
     """`void entry(row)`, which does shares of the work while there are any."""
-    keep_freed()  # before the first kernel of a process runs: what follows is a training or a test
+    keep_freed()  # before the first kernel runs: results of the same sizes follow, step after step
     of_array = types.Array(kind, 1, "C")
     kinds = (of_array if isinstance(argument, Tensor) else types.intp if isinstance(argument, int)
              else types.float64 for argument in arguments)  # fmt: skip
