@@ -16,6 +16,7 @@ Exit codes: 0, or 6 when PyTorchVideo is not installed.
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import statistics
 import sys
@@ -49,6 +50,7 @@ ACTIVITIES = {
 SHORTCUT_NORM = 2  # per channel: the batch norm that PyTorchVideo's first shortcut lacks
 
 
+@functools.cache
 def pytorchvideo_builder() -> Callable[..., nn.Module]:
     """PyTorchVideo's `create_x3d`. It needs torchvision for RoIAlign only, which X3D never uses."""
     if importlib.util.find_spec("torchvision") is None:

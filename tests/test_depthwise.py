@@ -238,6 +238,8 @@ TRITON_CASES = [
     ((1, 2, 4, 3, 5), 3, 3, 2, torch.float32),
     ((1, 1, 3, 4, 70), 3, 3, 2, torch.bfloat16),
     ((1, 4, 2, 1, 3), 5, 1, 1, torch.float16),
+    ((2, 7, 5, 5, 6), 3, 3, 1, torch.float32),
+    ((1, 1, 6, 7, 54), 3, 3, 2, torch.float32),
 ]
 
 
@@ -261,7 +263,7 @@ def check_triton(shape: tuple[int, ...], depth: int, size: int, stride: int, kin
     upstream = random(*theirs.shape, seed=2, kind=kind).detach()
     mine = (
         kernels_triton.forward(x.detach(), weight, stride),
-        kernels_triton.input_gradient(upstream, weight, stride, shape),
+        kernels_triton.input_gradient(upstream, weight, stride, *shape[2:4]),
         kernels_triton.weight_gradient(x.detach(), upstream, weight, stride),
     )
     expected = theirs, *torch.autograd.grad(theirs, wide, upstream.float())

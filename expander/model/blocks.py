@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from expander.model.depthwise import convolve
+from expander.model.depthwise import convolve, pointwise
 from expander.spec import SE_RATIO, round_width
 
 STEM_TAPS = 5  # frames that the temporal convolution of the stem sees
@@ -82,10 +82,10 @@ class Block(nn.Module):
 
     def forward(self, x_NCTHW: Tensor) -> Tensor:
         """(N, channels, T, H, W) -> (N, out, T, H / stride, W / stride)."""
-        y = F.relu_(self.bn_a(self.conv_a(x_NCTHW)))
+        y = F.relu_(self.bn_a(pointwise(self.conv_a, x_NCTHW)))
         y = self.bn_b(convolve(self.conv_b, y))
         y = F.silu(y if self.se is None else self.se(y))
-        y = self.bn_c(self.conv_c(y))
+        y = self.bn_c(pointwise(self.conv_c, y))
         return F.relu_(y + (x_NCTHW if self.shortcut is None else self.shortcut(x_NCTHW)))
 
 
@@ -104,7 +104,7 @@ class Head(nn.Module):
 
     def forward(self, x_NCTHW: Tensor) -> Tensor:
         """(N, channels, T, H, W) -> logits (N, classes)."""
-        x_NCTHW = F.relu_(self.bn(self.conv(x_NCTHW)))
+        x_NCTHW = F.relu_(self.bn(pointwise(self.conv, x_NCTHW)))
         return self.classify(F.adaptive_avg_pool3d(x_NCTHW, 1).flatten(1))
 
     def classify(self, x_NC: Tensor) -> Tensor:

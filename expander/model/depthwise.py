@@ -15,10 +15,12 @@ import os
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from expander.errors import UsageError
+from expander.model import gpu
 
 GROUPS = 16
 """Sums that a gradient of a weight is made of: enough for as many threads, and the same for any number."""
@@ -48,41 +50,31 @@ def installed(package: str) -> bool:
 
 def convolve(conv: nn.Conv3d, x_NCTHW: Tensor) -> Tensor:
     """conv(x) of a channel-wise convolution (3x3x3 or 5x1x1, padded to keep T), channels-last on a GPU."""
-    if not (x_NCTHW.is_cuda and enabled() and _eager() and installed("triton")):
+    if not (x_NCTHW.is_cuda and enabled() and _runs_here() and installed("triton")):
         y: Tensor = conv(x_NCTHW)
         return y
     kind = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else x_NCTHW.dtype
     if kind not in TRITON_KINDS:
         return conv(x_NCTHW)  # type: ignore[no-any-return]
     x_NTHWC = x_NCTHW.to(kind).permute(0, 2, 3, 4, 1).contiguous()
-    y = _OnGpu.apply(x_NTHWC, conv.weight.to(kind), conv.stride[1])  # type: ignore[no-untyped-call]
+    y = gpu.depthwise(x_NTHWC, conv.weight.to(kind), conv.stride[1])
     if conv.bias is not None:
         y = y + conv.bias.to(kind)
     return y.permute(0, 4, 1, 2, 3)
 
 
-def _eager() -> bool:
-    """Not traced, exported or compiled: those get standard layers."""
-    return not torch.jit.is_tracing() and not torch.compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
+def pointwise(conv: nn.Conv3d, x_NCTHW: Tensor) -> Tensor:
+    """conv(x) of a 1x1x1 convolution: on a GPU a product of matrices over channels-last clips."""
+    if not (x_NCTHW.is_cuda and enabled() and _runs_here()):
+        y: Tensor = conv(x_NCTHW)
+        return y
+    x_NTHWC = x_NCTHW.permute(0, 2, 3, 4, 1)
+    return F.linear(x_NTHWC, conv.weight.flatten(1), conv.bias).permute(0, 4, 1, 2, 3)
 
 
-class _OnGpu(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int) -> Tensor:
-        from expander.model import kernels_triton
-
-        ctx.save_for_backward(x, weight)
-        ctx.stride = stride
-        return kernels_triton.forward(x, weight, stride)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, None]:
-        from expander.model import kernels_triton
-
-        (x, weight), dy = ctx.saved_tensors, dy.contiguous()
-        dx = kernels_triton.input_gradient(dy, weight, ctx.stride, tuple(x.shape))
-        return dx, kernels_triton.weight_gradient(x, dy, weight, ctx.stride), None
+def _runs_here() -> bool:
+    """Not traced or exported: files get standard layers, so that they can be opened without this package."""
+    return not torch.jit.is_tracing() and not torch.compiler.is_exporting()  # type: ignore[attr-defined, no-untyped-call]
 
 
 def depthwise(x_NTHWC: Tensor, weight: Tensor, stride: int) -> tuple[Tensor, Tensor]:
