@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from expander.scores import ScoreFile
 
 FILE = click.Path(path_type=Path, dir_okay=False)
-PROTOCOLS = ("expander", "slowfast", "mmaction2", "pytorchvideo")
+PROTOCOLS = ("expander", "slowfast", "mmaction2", "mmaction2-0.x", "pytorchvideo")
 METRICS = ("top_k_accuracy", "mean_class_accuracy")
 SEVERAL: dict[str, Callable[[str], bool]] = {"--eval": METRICS.__contains__, "--topk": str.isdecimal}
 """Options that take one value or more, as MMAction2's do, and what is a value of theirs."""
@@ -58,7 +58,7 @@ def repeated(args: Sequence[str]) -> list[str]:
 @click.option("--views", default="10", show_default=True, metavar="10|30|KxM",
               help="10: 10 clips at the centre; 30: 10 clips of 3 crops; K clips of M crops (1 or 3).")
 @click.option("--protocol", type=click.Choice(PROTOCOLS), default="expander", show_default=True,
-              help="Whose clips, crops, resizing and pooling.")
+              help="Whose clips, crops, resizing and pooling; mmaction2 is its 1.x.")
 @click.option("--average-clips", "average", type=click.Choice(["prob", "score"]), default="prob",
               show_default=True, help="Mean over views of probabilities or of logits.")
 @click.option("--out", type=FILE, help="Result as JSON; the confusion matrix beside it as CSV and PNG.")
@@ -181,6 +181,7 @@ def _score_file(
     out: Path | None, scorer: Scorer, data: HeldOut, sha256: str, options: dict[str, Any]
 ) -> tuple[ScoreFile | None, bool]:
     """Where scores go as they come, and whether the file is to stay."""
+    from expander.data.protocols import short_side
     from expander.scores import ScoreFile
 
     path = options["dump"] or (out and out.with_suffix(".scores.jsonl"))
@@ -193,6 +194,8 @@ def _score_file(
         "schema": 1, "checkpoint": sha256, "spec": str(look.spec), "protocol": look.protocol,
         "views": str(look.views), "average_clips": scorer.average, "data": data.fingerprint,
     }  # fmt: skip
+    if look.protocol == "mmaction2":  # tells these scores from those of versions that took 192 for X3D-S
+        head["short_side"] = short_side(look.protocol, look.spec)
     return ScoreFile(path, head, len(set(data.names)), options["resume"]), options["dump"] is not None
 
 
