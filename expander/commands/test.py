@@ -51,6 +51,7 @@ def repeated(args: Sequence[str]) -> list[str]:
 @click.command(cls=SeveralValues)
 @click.argument("spec")
 @click.argument("checkpoint", required=False)
+@click.option("--key", help="Where in CHECKPOINT the network is, such as model_ema.  [default: found]")
 @videos.data_options
 @click.option("--eval", "metrics", multiple=True, type=click.Choice(METRICS), default=METRICS,
               help="One or more.  [default: both]")
@@ -81,7 +82,7 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
     from expander.data.protocols import parse_views
 
     views = parse_views(options["views"])
-    loaded, path = _weights(spec, checkpoint)
+    loaded, path = _weights(spec, checkpoint, options.pop("key"))
     config, data = _data(spec, options, loaded)
     out = _result_path(spec, options, str(views))
     scorer = _scorer(loaded, views, config, options)
@@ -105,7 +106,7 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
         raise SystemExit(4)
 
 
-def _weights(spec: str, checkpoint: str | None) -> tuple[Loaded, Path]:
+def _weights(spec: str, checkpoint: str | None, key: str | None) -> tuple[Loaded, Path]:
     from expander.commands.references import find_spec, find_weights
     from expander.model.foreign import load_foreign
     from expander.model.weights import load_weights
@@ -115,8 +116,10 @@ def _weights(spec: str, checkpoint: str | None) -> tuple[Loaded, Path]:
     if checkpoint is None and path.suffix != ".safetensors":
         raise UsageError(f"CHECKPOINT is missing: the weights of {spec}; only a run brings its own")
     if path.suffix == ".safetensors":
+        if key is not None:
+            raise UsageError(f"--key {key}: {path} is ours; only checkpoints of other libraries have keys")
         return load_weights(path, wanted), path
-    return load_foreign(path, wanted), path
+    return load_foreign(path, wanted, key, lambda note: click.echo(note, err=True)), path
 
 
 def _data(spec: str, options: dict[str, Any], loaded: Loaded) -> tuple[DataConfig, HeldOut]:
