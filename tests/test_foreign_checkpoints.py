@@ -197,6 +197,27 @@ def test_an_array_of_numpy_in_the_network_is_told(tmp_path: Path) -> None:
         open_checkpoint(saved(tmp_path / "x.pyth", state))
 
 
+@pytest.mark.parametrize(("content", "told"), [
+    ([1], "no state of a network but one list of 1; save the network's"),
+    (3, "no state of a network but one int; save"),
+    ({}, "no state of a network but one dict of 0; save"),
+    ({"epoch": 3, "optimizer": {"state": {}}}, "no X3D that is known; it has: epoch, optimizer; save"),
+    ({"state_dict": {"layer1.0.conv1.weight": torch.zeros(1)}}, None),
+])  # fmt: skip
+def test_a_checkpoint_without_an_x3d_is_told_in_one_line(
+    tmp_path: Path, content: object, told: str | None
+) -> None:
+    path = saved(tmp_path / "x.pth", content)
+    other = "no X3D of slowfast, .*its keys are layer1"
+    with pytest.raises(DataError, match=told or other) as error:
+        load_foreign(path, SMALL)
+    assert str(error.value).startswith(f"{path}: ")
+    assert "\n" not in str(error.value)
+    if isinstance(content, dict) and content:
+        with pytest.raises(UsageError, match=r"no state at 'ema'; it has: "):
+            open_checkpoint(path, "ema")
+
+
 # --- what must not run ---
 
 

@@ -109,6 +109,8 @@ def _state(path: Path, content: Any, named: str | None) -> Mapping[str, Any]:
                 raise UsageError(f"{path}: no state at {named!r}; it has: {_shown(content)}")
     if not isinstance(content, Mapping) or not content or not all(isinstance(k, str) for k in content):
         raise DataError(f"{path}: holds no state of a network but {_kind(content)}; {ALONE}")
+    if not any(isinstance(value, Tensor) for value in content.values()):
+        raise DataError(f"{path}: holds no X3D that is known; it has: {_shown(content)}; {ALONE}")
     return content
 
 
@@ -120,7 +122,7 @@ def _shown(content: Mapping[Any, Any]) -> str:
 
 def _kind(content: Any) -> str:
     size = f" of {len(content)}" if isinstance(content, Sized) else ""
-    return f"a {type(content).__name__}{size}"
+    return f"one {type(content).__name__}{size}"
 
 
 def _stripped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
