@@ -82,11 +82,13 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
     from expander.data.protocols import parse_views
 
     views = parse_views(options["views"])
-    loaded, path = _weights(spec, checkpoint, options.pop("key"))
+    key: str | None = options.pop("key")
+    loaded, path = _weights(spec, checkpoint, key)
+    identity = f"{loaded.sha256} {key}" if key else loaded.sha256  # one file may hold several networks
     config, data = _data(spec, options, loaded)
     out = _result_path(spec, options, str(views))
     scorer = _scorer(loaded, views, config, options)
-    file, kept = _score_file(out, scorer, data, loaded.sha256, options)
+    file, kept = _score_file(out, scorer, data, identity, options)
     outcome = _run(scorer, data, file)
     if len(outcome.failed) == len(data.names) + len(data.lost):
         first = ": ".join(outcome.failed[0])
@@ -95,7 +97,8 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
 
     topk = tuple(dict.fromkeys(options["topk"]))
     found = summary(scorer, data, outcome, loaded.classes, options["metrics"], topk)
-    found = {**found, "checkpoint": {"path": str(path), "sha256": loaded.sha256}}
+    origin = {"path": str(path), "sha256": loaded.sha256} | ({"key": key} if key else {})
+    found = {**found, "checkpoint": origin}
     _show(found, scorer, outcome)
     if out is not None:
         _write(out, found, spec)
@@ -181,7 +184,7 @@ def _scorer(loaded: Loaded, views: Any, config: DataConfig, options: dict[str, A
 
 
 def _score_file(
-    out: Path | None, scorer: Scorer, data: HeldOut, sha256: str, options: dict[str, Any]
+    out: Path | None, scorer: Scorer, data: HeldOut, identity: str, options: dict[str, Any]
 ) -> tuple[ScoreFile | None, bool]:
     """Where scores go as they come, and whether the file is to stay."""
     from expander.data.protocols import short_side
@@ -194,7 +197,7 @@ def _score_file(
         return None, False
     look = scorer.how
     head = {
-        "schema": 1, "checkpoint": sha256, "spec": str(look.spec), "protocol": look.protocol,
+        "schema": 1, "checkpoint": identity, "spec": str(look.spec), "protocol": look.protocol,
         "views": str(look.views), "average_clips": scorer.average, "data": data.fingerprint,
     }  # fmt: skip
     if look.protocol == "mmaction2":  # tells these scores from those of versions that took 192 for X3D-S

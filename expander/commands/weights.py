@@ -62,7 +62,7 @@ def import_(
     if len(names) != classes:
         raise UsageError(f"{labels}: {len(names)} names for {classes} classes")
     source = {"library": library.name, "file": checkpoint.name, "sha256": sha256_of(checkpoint)}
-    save_weights(out, network, chosen, names, source)
+    save_weights(out, network, chosen, names, {**source, "key": key} if key else source)
     inner = "/".join(map(str, chosen.inner_widths))
     click.echo(f"{library.name} weights of {chosen}, bottleneck {inner}, {classes} classes: {out}")
 
