@@ -57,6 +57,7 @@ TYPES = ("bool", "dict", "float", "int", "list", "set", "str", "tuple")
 RECORDS = (
     *NUMPY, "numpy.dtype", "numpy.ndarray", *PATHS, *(f"omegaconf.{name}" for name in OMEGACONF),
     *(f"builtins.{name}" for name in TYPES), "typing.Any",
+    "builtins.getattr",  # methods in a log buffer; what it gives is blank too, and to call that is refused
     "argparse.Namespace", "types.SimpleNamespace", "torch.torch_version.TorchVersion",
     "datetime.date", "datetime.datetime", "datetime.time", "datetime.timedelta", "datetime.timezone",
     "mmengine.logging.history_buffer.HistoryBuffer",
