@@ -7,6 +7,7 @@ import pickle
 import random
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,18 @@ def test_a_malicious_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
     assert not target.exists()
     torch.load(tmp_path / "zip.pyth", weights_only=False)
     assert target.exists()  # the payload would have worked
+
+
+def test_a_torchscript_archive_is_told_as_one(tmp_path: Path) -> None:
+    program = torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),))
+    torch.export.save(program, tmp_path / "x.pt2")  # an archive too, of another kind
+    with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
+        for name in ("constants.pkl", "data.pkl", "version"):
+            archive.writestr(f"x/{name}", b"3")
+    with pytest.raises(DataError, match="TorchScript archive, which is a program; save the network's"):
+        open_checkpoint(tmp_path / "x.pt")
+    with pytest.raises(DataError, match="no checkpoint that can be trusted"):
+        open_checkpoint(tmp_path / "x.pt2")
 
 
 @pytest.mark.parametrize("content", [b"", b"a text file\n", b"PK\x03\x04cut", b"\x80\x02]q\x00."])

@@ -85,6 +85,8 @@ def _told(path: Path, error: Exception) -> DataError | EnvironmentFault:
         return EnvironmentFault(f"{path}: there is not enough memory to read it ({size}), or it is damaged")
     if path.suffix == ".safetensors":
         return DataError(f"{path}: damaged, or no safetensors file: {_first_line(error)}")
+    if "TorchScript" in str(error):
+        return DataError(f"{path}: a TorchScript archive, which is a program; {ALONE}")
     if name := refused_object(error):
         return DataError(f"{path}: no checkpoint that can be trusted: the object {name} is in it "
                          f"(nothing of it was run); {ALONE}")  # fmt: skip
