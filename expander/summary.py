@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from expander.data.held_out import HeldOut
-from expander.data.protocols import Protocol, Views
+from expander.data.protocols import MMACTION2, Protocol, Views
 from expander.metrics import class_accuracy, confusion, in_top, interval, mean_class_accuracy, resampled
 from expander.multiview import Average, Outcome, Scorer, macs_per_view
 from expander.published import PUBLISHED
@@ -19,8 +19,10 @@ from expander.spec import Spec
 SCHEMA = 1
 METRICS = ("top_k_accuracy", "mean_class_accuracy")
 SOURCES: dict[Protocol, tuple[str, ...]] = {
-    "expander": ("mmaction2", "slowfast"),  # pools as MMAction2 does, which has published S and M only
-    "slowfast": ("slowfast",), "mmaction2": ("mmaction2",), "pytorchvideo": ("pytorchvideo",),
+    # Strides in source frames and pooling are those of MMAction2 0.x, which has published S and M only.
+    "expander": ("mmaction2-0.x", "slowfast"),
+    "slowfast": ("slowfast",), "mmaction2": ("mmaction2",), "mmaction2-0.x": ("mmaction2-0.x",),
+    "pytorchvideo": ("pytorchvideo",),
 }  # fmt: skip
 """Whose published accuracy stands beside a protocol's, in this order; it was measured by its own protocol."""
 
@@ -61,7 +63,7 @@ def _metrics(
     protocol: Protocol, scores: Any, labels: Any, counts: Any, metrics: Sequence[str], topk: Sequence[int]
 ) -> dict[str, dict[str, float]]:
     """By name (top1, top5, …, mean_class_accuracy): value, low and high end of the 95 % interval."""
-    theirs, predicted = protocol == "mmaction2", scores.argmax(1)
+    theirs, predicted = protocol in MMACTION2, scores.argmax(1)
     names = [f"top{k}" for k in topk if "top_k_accuracy" in metrics]
     right = [in_top(scores, labels, k) for k in topk if "top_k_accuracy" in metrics]
     values = [float(row.mean()) for row in right] + [mean_class_accuracy(counts, theirs)]

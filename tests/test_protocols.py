@@ -1,4 +1,4 @@
-"""Clips and crops of the four protocols against the formulas of the libraries, on real files too."""
+"""Clips and crops of the five protocols against the formulas of the libraries, on real files too."""
 
 from __future__ import annotations
 
@@ -45,6 +45,14 @@ def mmaction2(clips: int, frames: int, stride: int, length: int, fps: float) -> 
     return np.mod(starts[:, None] + within, length).astype(int).tolist()
 
 
+def mmaction2_0(clips: int, frames: int, stride: int, length: int, _: object) -> list[list[int]]:
+    """Its 0.x: strides in source frames at any rate, each clip in the middle of its share of the starts."""
+    span = frames * stride
+    share = (length - span + 1) / clips
+    starts = [int(i * share + share / 2) if length >= span else 0 for i in range(clips)]
+    return [[(start + j * stride) % length for j in range(frames)] for start in starts]
+
+
 def pytorchvideo(clips: int, frames: int, stride: int, length: int, fps: Fraction) -> list[list[int]]:
     """From the time of every frame."""
     times, seconds = [n / fps for n in range(length)], Fraction(frames * stride, 30)
@@ -66,7 +74,8 @@ def uniform(clips: int, frames: int, stride: int, length: int, _: object) -> lis
 
 
 FORMULAS: dict[Protocol, Callable[..., list[list[int]]]] = {
-    "expander": uniform, "slowfast": slowfast, "mmaction2": mmaction2, "pytorchvideo": pytorchvideo,
+    "expander": uniform, "slowfast": slowfast, "mmaction2": mmaction2,
+    "mmaction2-0.x": mmaction2_0, "pytorchvideo": pytorchvideo,
 }  # fmt: skip
 
 
@@ -78,7 +87,7 @@ def of_formula(protocol: Protocol, clips: int, spec: Spec, length: int, fps: Fra
 def squares(protocol: Protocol, crops: int, height: int, width: int, crop: int) -> list[tuple[int, int]]:
     """(top, left) of the crops of a frame, by the libraries' rules."""
     down, across = height - crop, width - crop
-    if protocol == "mmaction2":
+    if protocol.startswith("mmaction2"):
         middle, ends = (down // 2, across // 2), [(0, 0), (down // 2 * 2, across // 2 * 2)]
         return [*ends, middle] if crops == 3 else [middle]
     middle = (int(np.ceil(down / 2)), int(np.ceil(across / 2)))
@@ -161,7 +170,7 @@ def test_the_last_clip_of_slowfast_ends_a_tenth_of_the_room_before_the_video() -
     s, fps = load_spec("x3d_s"), Fraction(30)
     last = {protocol: clip_frames(protocol, 10, s, 300, fps)[-1, -1] for protocol in PROTOCOLS}
     assert last == {"expander": 299, "slowfast": int(222 * 0.9 + 77), "mmaction2": 9 * 24 + 77,
-                    "pytorchvideo": 299}  # fmt: skip
+                    "mmaction2-0.x": int(223 * 0.95) + 72, "pytorchvideo": 299}  # fmt: skip
 
 
 def test_test_crops_are_the_published_ones() -> None:
@@ -169,8 +178,35 @@ def test_test_crops_are_the_published_ones() -> None:
     sizes = {name: view_crop("slowfast", 3, load_spec(name)) for name in names}
     assert sizes == {"x3d_xs": 182, "x3d_s": 182, "x3d_m": 256, "x3d_l": 356}
     assert view_crop("slowfast", 1, load_spec("x3d_m")) == 224
-    assert view_crop("mmaction2", 3, load_spec("x3d_s")) == 192
-    assert view_crop("mmaction2", 3, load_spec("x3d_m")) == 256
+    for protocol, wanted in (("mmaction2", 182), ("mmaction2-0.x", 192)):
+        assert view_crop(protocol, 3, load_spec("x3d_s")) == wanted
+        assert view_crop(protocol, 1, load_spec("x3d_s")) == 160
+        assert view_crop(protocol, 3, load_spec("x3d_m")) == 256
+
+
+def test_the_clips_of_both_generations_of_mmaction2_by_hand() -> None:
+    """X3D-S, 10 clips of 13 x 6 in 300 frames at 60 a second: a clip is 156 frames to 1.x, 78 to 0.x."""
+    s, fps = load_spec("x3d_s"), Fraction(60)
+    new, old = (clip_frames(protocol, 10, s, 300, fps) for protocol in ("mmaction2", "mmaction2-0.x"))
+    assert new[:, 0].tolist() == [0, 16, 32, 48, 64, 80, 96, 112, 128, 144]
+    assert new[0].tolist() == [0, 12, 25, 38, 51, 64, 77, 90, 103, 116, 129, 142, 155]
+    assert old[:, 0].tolist() == [11, 33, 55, 78, 100, 122, 144, 167, 189, 211]
+    assert old[0].tolist() == list(range(11, 11 + 13 * 6, 6))
+    # A video of a clip's length less one has no start; it begins at 0 and loops.
+    assert clip_frames("mmaction2-0.x", 3, s, 77, fps).tolist() == [[j * 6 for j in range(13)]] * 3
+    assert clip_frames("mmaction2-0.x", 2, s, 10, fps)[1].tolist() == [j * 6 % 10 for j in range(13)]
+
+
+@pytest.mark.parametrize("network", ["x3d_s", "x3d_m"])
+@pytest.mark.parametrize("protocol", ["mmaction2", "mmaction2-0.x"])
+def test_mmaction2_takes_its_frames_at_every_length_rate_and_number_of_clips(
+    protocol: Protocol, network: str
+) -> None:
+    spec = load_spec(network)
+    lengths = [*range(1, 400, 7), 77, 78, 79, 80, 81, 1000, 9001]
+    for length, rate, clips in itertools.product(lengths, (*RATES, 15, Fraction(24000, 1001)), (1, 3, 4, 10)):
+        found = clip_frames(protocol, clips, spec, length, Fraction(rate))
+        assert found.tolist() == of_formula(protocol, clips, spec, length, Fraction(rate)), (length, rate)
 
 
 @pytest.mark.parametrize(
@@ -180,8 +216,10 @@ def test_test_crops_are_the_published_ones() -> None:
         ("slowfast", 3, (182, 323), [(0, 0), (0, 71), (0, 141)]),
         ("pytorchvideo", 3, (182, 323), [(0, 0), (0, 71), (0, 141)]),
         ("expander", 3, (182, 323), [(0, 0), (0, 71), (0, 141)]),
-        ("mmaction2", 1, (192, 341), [(16, 90)]),
-        ("mmaction2", 3, (192, 341), [(0, 0), (0, 148), (0, 74)]),
+        ("mmaction2", 1, (182, 324), [(11, 82)]),
+        ("mmaction2", 3, (182, 324), [(0, 0), (0, 142), (0, 71)]),
+        ("mmaction2-0.x", 1, (192, 341), [(16, 90)]),
+        ("mmaction2-0.x", 3, (192, 341), [(0, 0), (0, 148), (0, 74)]),
     ],
 )
 def test_the_squares_of_a_wide_frame(
@@ -209,17 +247,15 @@ def test_pixels_are_those_of_resizing_the_whole_frame_first(protocol: Protocol) 
         size = (place.height, place.width)
         pixels = frames.permute(0, 3, 1, 2).float()
         resized = F.interpolate(pixels, size, mode="bilinear", align_corners=False)
-        if protocol == "mmaction2":
-            whole = (resized.round() - 114.75) / 57.38
-        else:
-            whole = (resized / 255 - 0.45) / 0.225
-        found = painted(frames, place, protocol == "mmaction2")
+        theirs = protocol.startswith("mmaction2")
+        whole = (resized.round() - 114.75) / 57.38 if theirs else (resized / 255 - 0.45) / 0.225
+        found = painted(frames, place, theirs)
         for number, (top, left) in enumerate(place.places):
             crop = place.crop
             wanted = whole[:, :, top : top + crop, left : left + crop].permute(0, 2, 3, 1)
             off = (cut(found, place, number) - wanted).abs()
             # A value at half a step may be rounded to either side.
-            assert (off > 1e-4).float().mean() < (1e-3 if protocol == "mmaction2" else 1e-9)
+            assert (off > 1e-4).float().mean() < (1e-3 if theirs else 1e-9)
 
 
 def test_the_default_protocol_looks_where_the_validation_of_a_search_looks() -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from expander.scores import ScoreFile
 
 FILE = click.Path(path_type=Path, dir_okay=False)
-PROTOCOLS = ("expander", "slowfast", "mmaction2", "pytorchvideo")
+PROTOCOLS = ("expander", "slowfast", "mmaction2", "mmaction2-0.x", "pytorchvideo")
 METRICS = ("top_k_accuracy", "mean_class_accuracy")
 SEVERAL: dict[str, Callable[[str], bool]] = {"--eval": METRICS.__contains__, "--topk": str.isdecimal}
 """Options that take one value or more, as MMAction2's do, and what is a value of theirs."""
@@ -51,6 +51,7 @@ def repeated(args: Sequence[str]) -> list[str]:
 @click.command(cls=SeveralValues)
 @click.argument("spec")
 @click.argument("checkpoint", required=False)
+@click.option("--key", help="Where in CHECKPOINT the network is, such as model_ema.  [default: found]")
 @videos.data_options
 @click.option("--eval", "metrics", multiple=True, type=click.Choice(METRICS), default=METRICS,
               help="One or more.  [default: both]")
@@ -58,7 +59,7 @@ def repeated(args: Sequence[str]) -> list[str]:
 @click.option("--views", default="10", show_default=True, metavar="10|30|KxM",
               help="10: 10 clips at the centre; 30: 10 clips of 3 crops; K clips of M crops (1 or 3).")
 @click.option("--protocol", type=click.Choice(PROTOCOLS), default="expander", show_default=True,
-              help="Whose clips, crops, resizing and pooling.")
+              help="Whose clips, crops, resizing and pooling; mmaction2 is its 1.x.")
 @click.option("--average-clips", "average", type=click.Choice(["prob", "score"]), default="prob",
               show_default=True, help="Mean over views of probabilities or of logits.")
 @click.option("--out", type=FILE, help="Result as JSON; the confusion matrix beside it as CSV and PNG.")
@@ -81,11 +82,13 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
     from expander.data.protocols import parse_views
 
     views = parse_views(options["views"])
-    loaded, path = _weights(spec, checkpoint)
+    key: str | None = options.pop("key")
+    loaded, path = _weights(spec, checkpoint, key)
+    identity = f"{loaded.sha256} {key}" if key else loaded.sha256  # one file may hold several networks
     config, data = _data(spec, options, loaded)
     out = _result_path(spec, options, str(views))
     scorer = _scorer(loaded, views, config, options)
-    file, kept = _score_file(out, scorer, data, loaded.sha256, options)
+    file, kept = _score_file(out, scorer, data, identity, options)
     outcome = _run(scorer, data, file)
     if len(outcome.failed) == len(data.names) + len(data.lost):
         first = ": ".join(outcome.failed[0])
@@ -94,7 +97,8 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
 
     topk = tuple(dict.fromkeys(options["topk"]))
     found = summary(scorer, data, outcome, loaded.classes, options["metrics"], topk)
-    found = {**found, "checkpoint": {"path": str(path), "sha256": loaded.sha256}}
+    origin = {"path": str(path), "sha256": loaded.sha256} | ({"key": key} if key else {})
+    found = {**found, "checkpoint": origin}
     _show(found, scorer, outcome)
     if out is not None:
         _write(out, found, spec)
@@ -105,7 +109,7 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
         raise SystemExit(4)
 
 
-def _weights(spec: str, checkpoint: str | None) -> tuple[Loaded, Path]:
+def _weights(spec: str, checkpoint: str | None, key: str | None) -> tuple[Loaded, Path]:
     from expander.commands.references import find_spec, find_weights
     from expander.model.foreign import load_foreign
     from expander.model.weights import load_weights
@@ -115,8 +119,10 @@ def _weights(spec: str, checkpoint: str | None) -> tuple[Loaded, Path]:
     if checkpoint is None and path.suffix != ".safetensors":
         raise UsageError(f"CHECKPOINT is missing: the weights of {spec}; only a run brings its own")
     if path.suffix == ".safetensors":
+        if key is not None:
+            raise UsageError(f"--key {key}: {path} is ours; only checkpoints of other libraries have keys")
         return load_weights(path, wanted), path
-    return load_foreign(path, wanted), path
+    return load_foreign(path, wanted, key, lambda note: click.echo(note, err=True)), path
 
 
 def _data(spec: str, options: dict[str, Any], loaded: Loaded) -> tuple[DataConfig, HeldOut]:
@@ -178,9 +184,10 @@ def _scorer(loaded: Loaded, views: Any, config: DataConfig, options: dict[str, A
 
 
 def _score_file(
-    out: Path | None, scorer: Scorer, data: HeldOut, sha256: str, options: dict[str, Any]
+    out: Path | None, scorer: Scorer, data: HeldOut, identity: str, options: dict[str, Any]
 ) -> tuple[ScoreFile | None, bool]:
     """Where scores go as they come, and whether the file is to stay."""
+    from expander.data.protocols import short_side
     from expander.scores import ScoreFile
 
     path = options["dump"] or (out and out.with_suffix(".scores.jsonl"))
@@ -190,9 +197,11 @@ def _score_file(
         return None, False
     look = scorer.how
     head = {
-        "schema": 1, "checkpoint": sha256, "spec": str(look.spec), "protocol": look.protocol,
+        "schema": 1, "checkpoint": identity, "spec": str(look.spec), "protocol": look.protocol,
         "views": str(look.views), "average_clips": scorer.average, "data": data.fingerprint,
     }  # fmt: skip
+    if look.protocol == "mmaction2":  # tells these scores from those of versions that took 192 for X3D-S
+        head["short_side"] = short_side(look.protocol, look.spec)
     return ScoreFile(path, head, len(set(data.names)), options["resume"]), options["dump"] is not None
 
 

@@ -30,22 +30,28 @@ def weights() -> None:
 @click.option("--spec", help="The spec, where the tensors do not tell it: X3D-XS, S and M share theirs.")
 @click.option("--from", "origin", default="auto", show_default=True,
               type=click.Choice(["auto", "slowfast", "pytorchvideo", "mmaction2"]), help="Where it is from.")
+@click.option("--key", help="Where in CHECKPOINT the network is, such as model_ema.  [default: found]")
 @click.option("--labels", type=FILE, help="Class names, one a line, or a JSON object from name to number.")
 @click.option("--out", type=FILE, required=True, help="The .safetensors file to write.")  # fmt: skip
-def import_(checkpoint: Path, spec: str | None, origin: str, labels: Path | None, out: Path) -> None:
+def import_(
+    checkpoint: Path, spec: str | None, origin: str, key: str | None, labels: Path | None, out: Path
+) -> None:
     """Turn a CHECKPOINT of SlowFast, PyTorchVideo or MMAction2 into ours.
 
     Only tensors are read from it; nothing in it is run.
     """
     from expander.commands.references import find_spec
-    from expander.model.checkpoint import open_checkpoint, sha256_of
+    from expander.model.checkpoint import open_network, sha256_of
     from expander.model.convert import to_ours
     from expander.model.detect import library_of
     from expander.model.names import LIBRARIES
     from expander.model.network import X3D
     from expander.model.weights import save_weights
 
-    state = open_checkpoint(checkpoint)
+    found = open_network(checkpoint, key)
+    for note in found.notes:
+        click.echo(f"{checkpoint}: {note}", err=True)
+    state = dict(found.state)
     library = library_of(state, str(checkpoint)) if origin == "auto" else LIBRARIES[origin]
     named = find_spec(spec) if spec else None
     chosen = _spec(state, library, checkpoint, named)
@@ -56,7 +62,7 @@ def import_(checkpoint: Path, spec: str | None, origin: str, labels: Path | None
     if len(names) != classes:
         raise UsageError(f"{labels}: {len(names)} names for {classes} classes")
     source = {"library": library.name, "file": checkpoint.name, "sha256": sha256_of(checkpoint)}
-    save_weights(out, network, chosen, names, source)
+    save_weights(out, network, chosen, names, {**source, "key": key} if key else source)
     inner = "/".join(map(str, chosen.inner_widths))
     click.echo(f"{library.name} weights of {chosen}, bottleneck {inner}, {classes} classes: {out}")
 

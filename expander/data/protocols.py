@@ -1,13 +1,16 @@
-"""Which frames and which squares of a video the views of a test look at: four protocols, arithmetic only.
+"""Which frames and which squares of a video the views of a test look at: five protocols, arithmetic only.
 
-    expander      clips of stride source frames, evenly from the first start to the last; the default
-    slowfast      SlowFast's test: clips of T * stride / 30 seconds, start i * room / N
-    mmaction2     MMAction2's: start i * floor(room / (N - 1)), short videos loop
-    pytorchvideo  PyTorchVideo's: start i * room / (N - 1) in seconds, frames of [start, end)
+    expander       clips of stride source frames, evenly from the first start to the last; the default
+    slowfast       SlowFast's test: clips of T * stride / 30 seconds, start i * room / N
+    mmaction2      MMAction2 1.x: start i * floor(room / (N - 1)), short videos loop
+    mmaction2-0.x  MMAction2 0.x: strides in source frames, the middle of each of N equal shares of the
+                   starts, short videos loop; X3D-S at a short side of 192
+    pytorchvideo   PyTorchVideo's: start i * room / (N - 1) in seconds, frames of [start, end)
 
 T frames a clip, N clips, V frames in the video, L = T * stride * fps / 30 source frames a clip; room is
 V - L, at least 0. The libraries compute in floats; here the numbers are exact, so a frame may be one
-earlier or later than theirs where a product is a whole number but for rounding.
+earlier or later than theirs where a product is a whole number but for rounding. The clip starts of
+MMAction2 0.x are in floats here too, for there a frame earlier is a whole clip earlier.
 """
 
 from __future__ import annotations
@@ -24,13 +27,15 @@ from expander.data.sampling import Indices, view_indices
 from expander.errors import UsageError
 from expander.spec import Spec
 
-Protocol = Literal["expander", "slowfast", "mmaction2", "pytorchvideo"]
+Protocol = Literal["expander", "slowfast", "mmaction2", "mmaction2-0.x", "pytorchvideo"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
 TARGET_FPS = 30
 """Frames a second that the strides of the published networks are meant for."""
+MMACTION2: tuple[Protocol, ...] = ("mmaction2", "mmaction2-0.x")
+"""Both generations: they differ in the clips and in the short side, and share all else."""
 MMACTION2_S = (13, 6, 160)
-"""Frames, stride and crop of X3D-S, which MMAction2 tests at a short side of its own."""
+"""Frames, stride and crop of X3D-S, which MMAction2 0.x tests at a short side of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,9 @@ def clip_frames(protocol: Protocol, clips: int, spec: Spec, length: int, fps: Fr
     if protocol == "expander":
         rows = [view_indices(i, clips, spec.frames, spec.stride, length) for i in range(clips)]
         return np.stack(rows)
+    if protocol == "mmaction2-0.x":
+        within = spec.stride * np.arange(spec.frames)
+        return (_middles(length - spec.frames * spec.stride + 1, clips)[:, None] + within) % length
     span = Fraction(spec.frames * spec.stride, TARGET_FPS)  # seconds
     if protocol == "pytorchvideo":
         return np.array([_within(start, start + span, spec.frames, length, fps)
@@ -97,6 +105,12 @@ def _starts(room: Fraction, clips: int) -> list[Fraction]:
     return [i * max(room, Fraction(0)) / max(clips - 1, 1) for i in range(clips)]
 
 
+def _middles(starts: int, clips: int) -> Indices:
+    """The middle of each of `clips` equal shares of the starts 0 to `starts` - 1; where none is, 0."""
+    share = max(starts, 0) / clips
+    return (np.arange(clips) * share + share / 2).astype(np.int64)
+
+
 def _steps(reach: Fraction, count: int) -> list[Fraction]:
     """`count` numbers from 0 to `reach`, evenly; of one: 0."""
     return [reach * j / max(count - 1, 1) for j in range(count)]
@@ -116,7 +130,7 @@ def view_crop(protocol: Protocol, crops: int, spec: Spec) -> int:
 
 def short_side(protocol: Protocol, spec: Spec) -> int:
     """What the short side of a frame is resized to, pixels."""
-    own = protocol == "mmaction2" and (spec.frames, spec.stride, spec.crop) == MMACTION2_S
+    own = protocol == "mmaction2-0.x" and (spec.frames, spec.stride, spec.crop) == MMACTION2_S
     return 192 if own else spec.test_size
 
 
@@ -129,7 +143,7 @@ def canvas(protocol: Protocol, crops: int, spec: Spec, height: int, width: int) 
     low, high = sorted((height, width))
     # MMAction2 rounds the longer side, the others truncate it.
     rounded = (2 * high * size + low) // (2 * low)
-    longer = rounded if protocol == "mmaction2" else max(size, high * size // low)
+    longer = rounded if protocol in MMACTION2 else max(size, high * size // low)
     new = (size, longer) if height <= width else (longer, size)
     return Canvas(*new, crop, _places(protocol, crops, new, crop))
 
@@ -138,7 +152,7 @@ def _places(
     protocol: Protocol, crops: int, size: Sequence[int], crop: int
 ) -> tuple[tuple[int, int], ...]:
     top, left = (side - crop for side in size)
-    down = protocol == "mmaction2"
+    down = protocol in MMACTION2
     middle = (top // 2, left // 2) if down else (-(-top // 2), -(-left // 2))
     if crops == 1:
         return (middle,)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from expander.data.decode import Decoder, VideoError
-from expander.data.protocols import Canvas, Protocol, Views, canvas, clip_frames
+from expander.data.protocols import MMACTION2, Canvas, Protocol, Views, canvas, clip_frames
 from expander.data.sampling import Indices
 from expander.data.transforms import cut, painted
 from expander.spec import Spec
@@ -67,7 +67,7 @@ def look(path: Path, how: Look, decoder: Decoder) -> ViewedVideo:
     wanted = clip_frames(how.protocol, how.views.clips, how.spec, video.length, video.fps)
     unique, rows = np.unique(wanted, return_inverse=True)
     place = canvas(how.protocol, how.views.crops, how.spec, video.height, video.width)
-    parts = [painted(torch.from_numpy(np.ascontiguousarray(frames)), place, how.protocol == "mmaction2")
+    parts = [painted(torch.from_numpy(np.ascontiguousarray(frames)), place, how.protocol in MMACTION2)
              for frames in decoder.stream(path, video, unique)]  # fmt: skip
     frames = parts[0] if len(parts) == 1 else torch.cat(parts)
     return ViewedVideo(frames, rows.reshape(wanted.shape), place, time.perf_counter() - begun)

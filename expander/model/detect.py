@@ -29,7 +29,7 @@ class Detected:
 def library_of(state: Mapping[str, Tensor], where: str) -> Library:
     """The library whose stem the keys name. Raises DataError for another."""
     for library in LIBRARIES.values():
-        if f"{library.module('stem.conv_t')}.weight" in state and _key(library, "conv_a", 0, 0) in state:
+        if all(key in state for key in library.anchors):
             return library
     shown = ", ".join(sorted(state)[:3])
     known = ", ".join(LIBRARIES)
@@ -44,7 +44,8 @@ def spec_of(state: Mapping[str, Tensor], library: Library, where: str) -> Detect
     try:
         seen = _sizes(state, library)
     except KeyError as error:
-        raise DataError(f"{where}: not an X3D of {library.name}: no {error.args[0]}") from None
+        raise DataError(f"{where}: not an X3D of {library.name}: no {error.args[0]}; "
+                        "save the state_dict() of the whole network") from None  # fmt: skip
     alike = [name for name, spec in published_specs().items() if _network(spec) == seen.network]
     named = sorted(alike, key=lambda name: (name not in where.lower().replace("-", "_"), -len(name)))
     if alike:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from expander.errors import DataError
-from expander.model.checkpoint import open_checkpoint, sha256_of
+from expander.model.checkpoint import open_network, sha256_of
 from expander.model.convert import to_ours
 from expander.model.detect import library_of
 from expander.model.network import X3D
@@ -13,12 +14,18 @@ from expander.model.weights import Loaded
 from expander.spec import Spec
 
 
-def load_foreign(path: Path, spec: Spec) -> Loaded:
+def load_foreign(
+    path: Path, spec: Spec, key: str | None = None, tell: Callable[[str], None] = lambda _: None
+) -> Loaded:
     """The network of `spec` for the classes that the checkpoint has, which are called by their numbers.
 
+    key: of the container, where it is not the usual one. tell: gets a line for each choice made.
     Raises DataError for a file that cannot be trusted or read, UsageError for weights of another spec.
     """
-    state = open_checkpoint(path)
+    found = open_network(path, key)
+    for note in found.notes:
+        tell(f"{path}: {note}")
+    state = dict(found.state)
     library = library_of(state, str(path))
     bias = state.get(library.module("head.fc2") + ".bias")
     if bias is None:

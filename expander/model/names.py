@@ -45,6 +45,21 @@ class Library:
         number = stage + self.first_stage
         return (prefix + self.modules[part]).format(stage=number, block=block)
 
+    @property
+    def anchors(self) -> tuple[str, str]:
+        """Two keys that every network of the library has, and those of the others have not."""
+        return f"{self.module('stem.conv_t')}.weight", f"{self.module('conv_a')}.weight"
+
+    def owns(self, key: str) -> bool:
+        """Whether a key begins as those of the library's networks do."""
+        roots = {_root(self.module(part)) for part in PARTS}
+        return _root(key) in roots
+
+
+def _root(key: str) -> str:
+    """The first part of a key, without the number of a stage."""
+    return key.partition(".")[0].rstrip("0123456789")
+
 
 SLOWFAST = Library("slowfast", "model_state", 2, "s{stage}.pathway0_res{block}.", {
     "stem.conv_xy": "s1.pathway0_stem.conv_xy",
