@@ -40,23 +40,29 @@ def weight_gradient(x_NTHWC: Tensor, dy_NTGVC: Tensor, weight: Tensor, stride: i
 
 
 @depthwise.register_fake
-def _(x_NTHWC: Tensor, weight: Tensor, stride: int) -> Tensor:
+def _(x_NTHWC: Tensor, weight: Tensor, stride: int) -> Tensor:  # noqa: ARG001
     n, t, h, w, c = x_NTHWC.shape
     return x_NTHWC.new_empty(n, t, (h - 1) // stride + 1, (w - 1) // stride + 1, c)
 
 
 @input_gradient.register_fake
-def _(dy_NTGVC: Tensor, weight: Tensor, stride: int, height: int, width: int) -> Tensor:
+def _(
+    dy_NTGVC: Tensor,
+    weight: Tensor,  # noqa: ARG001
+    stride: int,  # noqa: ARG001
+    height: int,
+    width: int,
+) -> Tensor:
     n, t, _, _, c = dy_NTGVC.shape
     return dy_NTGVC.new_empty(n, t, height, width, c)
 
 
 @weight_gradient.register_fake
-def _(x_NTHWC: Tensor, dy_NTGVC: Tensor, weight: Tensor, stride: int) -> Tensor:
+def _(x_NTHWC: Tensor, dy_NTGVC: Tensor, weight: Tensor, stride: int) -> Tensor:  # noqa: ARG001
     return weight.new_empty(weight.shape)
 
 
-def _remember(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
+def _remember(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:  # noqa: ARG001
     x, weight, ctx.stride = inputs
     ctx.save_for_backward(x, weight)
 
