@@ -18,7 +18,7 @@ from expander.data.dataset import ViewClips
 from expander.data.decode import Decoder
 from expander.data.sources import open_data
 from expander.data.transforms import MEAN, STD, centre_window, view
-from expander.data.verdicts import key_of
+from expander.data.verdicts import NAME, key_of
 from expander.report.film import KEPT, centre_crop, clip, films, keep, montage
 from expander.report.history import History, history
 from expander.report.videos import quarantined, videos_of
@@ -94,7 +94,7 @@ def test_videos_known_to_be_unreadable_are_named(past: History, tmp_path: Path) 
     assert quarantined(data) == []
     bad = data.train.paths[1]
     row = {"key": key_of(bad), "route": "bad", "reason": "frame 3 is damaged"}
-    file = tmp_path / "cache" / "expander" / "verdicts.jsonl"
+    file = tmp_path / "cache" / "expander" / NAME
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(row) + "\n")
     assert quarantined(data) == [(str(bad), "frame 3 is damaged")]

@@ -126,15 +126,16 @@ class Decoder:
                 found = self.process.examine(path)
             except Broken as error:
                 found = Verdict("bad", str(error))
-                if not error.lasting:
+                if error.remember == "never":
                     return found
+                self.verdicts.add(key, found, keep=error.remember == "always")
             self.verdicts.add(key, found)
         return self.verdicts.known[key]
 
     def _quarantined(self, path: Path, error: Exception) -> VideoError:
-        """What hung or crashed its decoder is not tried a second time, by this run or another."""
-        if isinstance(error, Broken) and error.lasting:
-            self.verdicts.add(self._key(path), Verdict("bad", str(error)))
+        """What crashed its decoder is not tried a second time; what failed otherwise not by this run."""
+        if isinstance(error, Broken) and error.remember != "never":
+            self.verdicts.add(self._key(path), Verdict("bad", str(error)), keep=error.remember == "always")
         return VideoError(f"{path}: {error}")
 
     def _gather(self, path: Path, video: Opened, indices: Indices) -> Frames:

@@ -1,8 +1,9 @@
 """What a video file is, found out by reading its packets without decoding any: who may decode it.
 
-decord 0.6.0 gives wrong frames without an error for edit lists, MPEG-TS and streams that do not begin
-with a key frame; it cannot read AV1 and ignores rotation. These go to PyAV. Used in the decoding
-process only (isolated.py).
+decord 0.6.0 gives wrong frames without an error for edit lists, streams that do not begin with a key frame,
+and wherever jumps to a key frame cannot be trusted (random_access.py); it cannot read AV1 and ignores how
+frames are turned. All these go to PyAV, which reads from the start. Used in the decoding process only
+(isolated.py).
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import av
+
+from expander.data.orientation import Orientation, orientation_of
+from expander.data.random_access import Proof
 
 Route = Literal["decord", "pyav", "pictures", "bad"]
 FAULTS = (av.FFmpegError, OSError, ValueError)
@@ -50,7 +54,7 @@ def reason_of(error: Exception) -> str:
 
 
 def _packets(container: Any, stream: Any) -> Verdict:
-    odd, count, last = "", 0, None
+    odd, count, last, proof = "", 0, None, Proof(container, stream)
     for packet in container.demux(stream):
         if packet.size == 0:
             continue
@@ -62,13 +66,19 @@ def _packets(container: Any, stream: Any) -> Verdict:
             odd = odd or "it does not begin with a key frame"
         if last is not None and packet.dts is not None and packet.dts <= last:
             odd = odd or "its time stamps go back"
+        proof.take(packet)
         last, count = packet.dts if packet.dts is not None else last, count + 1
     if count == 0:
         return Verdict("bad", "it holds no frames")
-    if stream.frames > count:
+    if stream.frames > max(count, _places(container, last)):
         return Verdict("bad", f"cut short: {count} of {stream.frames} frames are in it")
-    odd = odd or _kind(container, stream)
+    odd = odd or _kind(container, stream) or proof.doubt
     return Verdict("pyav", odd) if odd else Verdict("decord")
+
+
+def _places(container: Any, last: int | None) -> int:
+    """Frames that an AVI counts: those that its writer dropped keep their place, without a packet."""
+    return last + 1 if container.format.name == "avi" and last is not None else 0
 
 
 def _kind(container: Any, stream: Any) -> str:
@@ -78,4 +88,5 @@ def _kind(container: Any, stream: Any) -> str:
         return "MPEG-TS"
     container.seek(0, stream=stream)
     first = next(container.decode(stream), None)
-    return "its frames are shown rotated" if first is not None and first.rotation else ""
+    turned = first is not None and orientation_of(first) != Orientation()
+    return "its frames are shown turned or mirrored" if turned else ""

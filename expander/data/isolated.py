@@ -16,11 +16,12 @@ import struct
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
@@ -39,21 +40,28 @@ LOG_BYTES = 10_000_000
 """A log larger than this is begun anew."""
 
 
+CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
+"""Signals by which a decoder dies of a file."""
 FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""Signals by which somebody ends a process; a decoder that crashes has others."""
+"""Signals by which somebody ends a process."""
 GRACE = 5
 """Seconds beyond its timeout after which a process whose parent is gone ends itself."""
+
+
+Memory = Literal["always", "run", "never"]
 
 
 class Broken(Exception):
     """The process died over a file, or was killed for taking too long; the message says which.
 
-    lasting: whether it was the file's doing, so that it would happen again.
+    remember: how long the file is not tried again. Always, where it was surely the file's doing; for this
+    run, where a stall, a short timeout or a library that is missing could be the cause; never, where
+    somebody ended the process.
     """
 
-    def __init__(self, reason: str, lasting: bool = True) -> None:
+    def __init__(self, reason: str, remember: Memory = "run") -> None:
         super().__init__(reason)
-        self.lasting = lasting
+        self.remember = remember
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +134,8 @@ class DecodingProcess:
         found = self._hear()
         if "unreadable" in found:
             raise Unreadable(found["unreadable"])
+        if "fault" in found:
+            raise Broken(found["fault"])
         return found
 
     def _begin(self) -> None:
@@ -136,7 +146,7 @@ class DecodingProcess:
             self._hear()
         except Broken:
             place = f"; {self.log} may say why" if self.log else ""
-            raise Broken(f"the decoding process did not start{place}", lasting=False) from None
+            raise Broken(f"the decoding process did not start{place}", "never") from None
 
     def _hear(self) -> dict[str, Any]:
         size = bytearray(4)
@@ -166,7 +176,8 @@ class DecodingProcess:
         assert self.child is not None
         code = self.child.wait()
         self.close()
-        return Broken(f"the decoder crashed over it (exit status {code})", -code not in FROM_OUTSIDE)
+        remember: Memory = "always" if -code in CRASHES else "never" if -code in FROM_OUTSIDE else "run"
+        return Broken(f"the decoder crashed over it (exit status {code})", remember)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"timeout": self.timeout, "log": self.log, "child": None}
@@ -224,12 +235,24 @@ class _Child:
         verdict = Verdict(**known) if known else examine(path)
         if verdict.route == "bad":
             raise Unreadable(verdict.reason)
-        self.reader = READERS[verdict.route](path)
+        verdict = self.begin(path, verdict)
         if self.reader.length == 0:
             raise Unreadable("it holds no frames")
         height, width = self.reader.gather(np.zeros(1, np.int64)).shape[1:3]
         return {"length": self.reader.length, "height": height, "width": width,
                 "fps": str(self.reader.fps), "verdict": asdict(verdict)}  # fmt: skip
+
+
+    def begin(self, path: Path, verdict: Verdict) -> Verdict:
+        """Opens the reader of a route; PyAV for what decord cannot open though it should."""
+        try:
+            self.reader = READERS[verdict.route](path)
+        except Unreadable as error:
+            if verdict.route != "decord":
+                raise
+            verdict = Verdict("pyav", f"decord: {error}")
+            self.reader = AvReader(path)
+        return verdict
 
 
 def main() -> None:
@@ -252,6 +275,10 @@ def main() -> None:
             _answer(out, {"unreadable": str(error)})
         except MemoryError:
             _answer(out, {"unreadable": "its frames do not fit into memory"})
+        except Exception as error:  # of a library that is missing or not the one that it should be
+            traceback.print_exc()
+            text = " ".join(str(error).split())[:200]
+            _answer(out, {"fault": f"the decoder failed over it: {type(error).__name__}: {text}"})
         signal.alarm(0)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from expander.data.demux import FAULTS, reason_of
+from expander.data.orientation import orientation_of
 from expander.data.sampling import Indices
 
 Frames = npt.NDArray[np.uint8]
@@ -67,7 +68,7 @@ class DecordReader:
 
 
 class AvReader:
-    """Any video, decoded from its beginning: edit lists applied, rotation too, damage refused.
+    """Any video, decoded from its beginning: edit lists applied, turned and mirrored, damage refused.
 
     Its length is known only once it is decoded; the frames are kept if they are few enough, and
     otherwise decoded a second time.
@@ -107,8 +108,7 @@ class AvReader:
 
 def _picture(frame: Any) -> Frames:
     """(H, W, 3), the way it is shown."""
-    picture: Frames = frame.to_ndarray(format="rgb24")
-    return np.rot90(picture, frame.rotation // 90) if frame.rotation else picture
+    return orientation_of(frame).apply(frame.to_ndarray(format="rgb24"))
 
 
 class PicturesReader:

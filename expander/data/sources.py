@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 
 from expander.config import DataConfig
-from expander.data import synthetic
+from expander.data import synthetic, verdicts
 from expander.data.annotations import Split, VideoData, assemble
 from expander.data.decode import Decoder, VideoError
 from expander.data.discovery import find, present, read
@@ -112,7 +112,7 @@ def decoder(config: DataConfig, fingerprint: str) -> Decoder:
     return Decoder(
         place / "frames" / fingerprint[:16],
         config.cache_gb * 1e9,
-        place / "verdicts.jsonl",
+        place / verdicts.NAME,
         config.decode_timeout,
         place / "decoder.log",
     )

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from expander.data.demux import Verdict
 
+NAME = "verdicts-2.jsonl"
+"""Of the file; its number grows when files are judged otherwise, so that no older judgement is believed."""
 log = logging.getLogger(__name__)
 
 
@@ -39,12 +41,12 @@ class Verdicts:
             except (ValueError, KeyError, TypeError):
                 continue  # a line cut by a kill: that file is looked at again
 
-    def add(self, key: str, verdict: Verdict) -> None:
-        """Remembers a verdict; on a full or read-only disk only for this process."""
+    def add(self, key: str, verdict: Verdict, keep: bool = True) -> None:
+        """Remembers a verdict; without `keep`, or on a full or read-only disk, only for this process."""
         if self.known.get(key) == verdict:
             return
         self.known[key] = verdict
-        if self.file is None:
+        if self.file is None or not keep:
             return
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)

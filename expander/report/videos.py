@@ -8,7 +8,7 @@ from expander.config import DataConfig
 from expander.data import synthetic
 from expander.data.annotations import VideoData
 from expander.data.sources import cache_folder, open_data
-from expander.data.verdicts import Verdicts, key_of
+from expander.data.verdicts import NAME, Verdicts, key_of
 from expander.errors import ExpanderError
 from expander.report.history import History
 
@@ -36,7 +36,7 @@ def _embedded_exists() -> bool:
 
 def quarantined(data: VideoData) -> list[tuple[str, str]]:
     """Videos that are known to be unreadable, with the reason; those never tried are not among them."""
-    known = Verdicts(cache_folder() / "verdicts.jsonl").known
+    known = Verdicts(cache_folder() / NAME).known
     bad = {key: verdict.reason for key, verdict in known.items() if verdict.route == "bad"}
     if not bad:
         return []

@@ -1,0 +1,78 @@
+"""Whether a reader may jump within a video: proved from its packets, or not trusted.
+
+decord seeks to a key frame and takes the frame that it lands on for the one of that number. That is right
+only where the container knows the time of every frame, where nothing shown before a key frame is stored
+after it (an open group of pictures), and where decoding can truly begin at every key frame (an IDR
+picture, no mere recovery point). Otherwise it returns other frames than those asked for, without an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+"""Containers whose packets carry the time at which each frame is shown."""
+REFRESH_ALL = ("vp8", "libvpx", "vp9", "libvpx-vp9")
+"""Codecs whose key frames always begin anew."""
+NOT_TRUSTED = "jumps within it may land on other frames"
+
+
+class Proof:
+    """Takes packets in the order they are stored. doubt: why jumps cannot be trusted, "" if they can."""
+
+    def __init__(self, container: Any, stream: Any) -> None:
+        codec = stream.codec_context
+        self.doubt = ""
+        if container.format.name not in INDEXED:
+            self.doubt = f"{container.format.name}: {NOT_TRUSTED}"
+        self.begins_anew = _begins_anew(codec.name, codec.extradata or b"")
+        self.reorders = codec.name != "mpeg4"
+        if self.begins_anew is None and self.reorders:
+            self.doubt = self.doubt or f"{codec.name}: {NOT_TRUSTED}"
+        self.shown: int | None = None  # the latest time of all packets so far
+        self.key = 0  # the time of the last key frame
+
+    def take(self, packet: Any) -> None:
+        """One packet that is not empty."""
+        if self.doubt:
+            return
+        if packet.pts is None:
+            self.doubt = "frames without a time"
+        elif self.shown is None:
+            self.key = self.shown = packet.pts
+        elif packet.is_keyframe:
+            if packet.pts <= self.shown:
+                self.doubt = f"a key frame that is not shown after all before it: {NOT_TRUSTED}"
+            elif self.begins_anew is not None and not self.begins_anew(bytes(packet)):
+                self.doubt = f"a key frame that does not begin anew: {NOT_TRUSTED}"
+            self.key = self.shown = packet.pts
+        elif packet.pts <= self.key:
+            self.doubt = f"an open group of pictures: {NOT_TRUSTED}"
+        elif packet.pts < self.shown and not self.reorders:
+            self.doubt = f"MPEG-4 with B-frames: {NOT_TRUSTED}"
+        else:
+            self.shown = max(self.shown, packet.pts)
+
+
+def _begins_anew(codec: str, extradata: bytes) -> Callable[[bytes], bool] | None:
+    """Tells whether decoding can begin at a key frame; None: nobody knows that of this codec."""
+    if codec in REFRESH_ALL:
+        return lambda _: True
+    if codec == "h264" and extradata[:1] == b"\x01" and len(extradata) > 4:
+        length = (extradata[4] & 3) + 1
+        return lambda data: 5 in (unit[0] & 31 for unit in _units(data, length))
+    if codec == "hevc" and extradata[:1] == b"\x01" and len(extradata) > 21:
+        length = (extradata[21] & 3) + 1
+        return lambda data: any(unit[0] >> 1 & 63 in (19, 20) for unit in _units(data, length))
+    return None
+
+
+def _units(data: bytes, length: int) -> list[bytes]:
+    """The first two bytes of every NAL unit; each is preceded by its size in `length` bytes."""
+    found, place = [], 0
+    while place + length < len(data):
+        size = int.from_bytes(data[place : place + length], "big")
+        found.append(data[place + length : place + length + 2])
+        place += length + size
+    return found
