@@ -50,7 +50,7 @@ def _spoken(text: str) -> Iterator[tuple[int, str]]:
     """The lines that say something, stripped, with their numbers."""
     for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip()
-        if stripped and stripped[0] != "#":
+        if stripped:
             yield number, stripped
 
 
@@ -81,10 +81,10 @@ def _table(path: pd.Series, label: pd.Series, split: str | pd.Series = "") -> pd
 
 
 NUMBER = re.compile(r"[0-9]{1,7}")
-NOTHING = r"[ \t]*(?:#.*)?"  # a line that says nothing
-LIST_ROW = re.compile(rf"^(?:([^#\s,](?:.*[^ \t\n,])?)[ \t,]+([0-9]{{1,7}})|{NOTHING})$", re.MULTILINE)
+NOTHING = r"[ \t]*"  # a line that says nothing; a line with # is a row: no format has comments
+LIST_ROW = re.compile(rf"^(?:([^\s,](?:.*[^ \t\n,])?)[ \t,]+([0-9]{{1,7}})|{NOTHING})$", re.MULTILINE)
 FRAMES_ROW = re.compile(
-    rf"^(?:([^#\s](?:.*[^ \t\n])?)[ \t]+[0-9]+[ \t]+([0-9]{{1,7}})|{NOTHING})$", re.MULTILINE
+    rf"^(?:([^\s](?:.*[^ \t\n])?)[ \t]+[0-9]+[ \t]+([0-9]{{1,7}})|{NOTHING})$", re.MULTILINE
 )
 
 
