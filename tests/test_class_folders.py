@@ -96,3 +96,49 @@ def test_a_folder_that_cannot_be_read_is_told_in_one_line(
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(DataError, match=r"/b: cannot be read: Permission denied; make it readable"):
         opened(tmp_path)
+
+
+def test_classes_txt_is_that_of_the_folder_itself_never_of_its_parent(tmp_path: Path) -> None:
+    touch(tmp_path, "d/a/1.mp4", "d/a/2.mp4", "d/b/1.mp4", "d/b/2.mp4")
+    (tmp_path / "classes.txt").write_text("b\na\n")
+    assert opened(tmp_path / "d").classes == ("a", "b")
+    (tmp_path / "classes.txt").write_text("cooking\nyoga\n")
+    assert opened(tmp_path / "d").classes == ("a", "b")
+    (tmp_path / "d" / "classes.txt").write_text("b\na\n")
+    data = opened(tmp_path / "d")
+    assert data.classes == ("b", "a")
+    pairs = zip(data.train.paths, data.train.labels, strict=True)
+    assert {path.parent.name: label for path, label in pairs} == {"a": 1, "b": 0}
+
+
+def test_classes_txt_beside_the_splits_orders_their_classes(tmp_path: Path) -> None:
+    touch(tmp_path, "train/a/1.mp4", "train/b/1.mp4", "val/a/2.mp4", "val/b/2.mp4")
+    (tmp_path / "classes.txt").write_text("b\na\n")
+    assert opened(tmp_path).classes == ("b", "a")
+
+
+def test_classes_txt_that_lacks_a_class_folder_is_told(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.mp4", "a/2.mp4", "b/1.mp4", "b/2.mp4")
+    (tmp_path / "classes.txt").write_text("a\n")
+    with pytest.raises(DataError, match=r"its class is none of the training videos' or of classes\.txt: 'b/"):
+        opened(tmp_path)
+    (tmp_path / "classes.txt").write_text("a\nb\na\n")
+    with pytest.raises(DataError, match=r"classes\.txt:3: the class 'a' is named before"):
+        opened(tmp_path)
+
+
+def test_videos_of_a_linked_folder_are_found_and_permitted_by_allow_outside(
+    tmp_path: Path, expander: Run
+) -> None:
+    touch(tmp_path, *(f"store/{name}/id{name}{n}_000000_000010.mp4" for name in "ab" for n in (1, 2)))
+    head = "label,youtube_id,time_start,time_end,split\n"
+    (tmp_path / "k").mkdir()
+    (tmp_path / "k" / "train.csv").write_text(f"{head}a,ida1,0,10,train\nb,idb1,0,10,train\n")
+    (tmp_path / "k" / "val.csv").write_text(f"{head}a,ida2,0,10,val\nb,idb2,0,10,val\n")
+    (tmp_path / "k" / "videos").symlink_to("../store")
+    (tmp_path / "store" / "back").symlink_to("..")  # a circle ends
+    refused = expander("data", "index", "k", "--out", "x.csv")
+    assert refused.returncode == 3
+    assert "train.csv:2: outside of the data root; --allow-outside permits it" in refused.stderr
+    data = opened(tmp_path / "k", allow_outside=True)
+    assert (len(data.train), len(data.val)) == (2, 2)
