@@ -19,6 +19,7 @@ from expander.commands.search import search
 from expander.commands.test import test
 from expander.commands.train import train
 from expander.commands.weights import predict, weights
+from expander.data.names import printable
 from expander.errors import ExpanderError
 
 EXIT_CODES = """\b
@@ -62,7 +63,7 @@ def main() -> NoReturn:
         click.echo(f"error: {error.format_message()}", err=True)
         code = error.exit_code
     except ExpanderError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {printable(str(error))}", err=True)
         code = error.exit_code
     except KeyboardInterrupt:
         code = 130

@@ -128,7 +128,8 @@ class DataConfig:
     """Where the videos are. With neither folder nor annotation files: the embedded data set.
 
     folder: with lists or class folders in it, or a CSV of `data index`. train_ann, val_ann: annotation
-    files. root: folder the paths start from (default: `folder`). ann_format: a key of
+    files. root: folder the paths start from (default: `folder`). train_root, val_root: of one list, in place
+    of `root`. ann_format: a key of
     data.formats.FORMATS, `folders`, or `auto`. allow_outside: whether paths may leave the root.
     workers: loader processes per trial. cache_gb: decoded frames kept on disk, GB (0: none).
     decode_timeout: seconds a video may take to decode before it counts as unreadable.
@@ -139,6 +140,8 @@ class DataConfig:
     train_ann: str | None = None
     val_ann: str | None = None
     root: str | None = None
+    train_root: str | None = None
+    val_root: str | None = None
     ann_format: str = "auto"
     allow_outside: bool = False
     workers: int = 0
@@ -151,7 +154,8 @@ class DataConfig:
         _require(both, "train_ann and val_ann go together: give both, or neither for embedded data")
         _require(not (self.folder and self.train_ann), "give a folder, or train_ann and val_ann, not both")
         own = self.folder is not None or self.train_ann is not None
-        _require(self.root is None or own, "root needs a folder, or train_ann and val_ann")
+        for place in (self.root, self.train_root, self.val_root):
+            _require(place is None or own, "a root needs a folder, or train_ann and val_ann")
         _require(self.workers >= 0, "workers must not be negative")
         _require(0 <= self.cache_gb < math.inf, "cache_gb must not be negative")
         _require(0 < self.decode_timeout < math.inf, "decode_timeout must be a positive number")

@@ -125,6 +125,18 @@ def test_a_data_set_is_recognised_and_comes_back_from_its_index(
         assert (again.form, rows(again), again.classes) == ("expander", rows(data), data.classes)
 
 
+def test_a_name_that_begins_with_a_hash_is_a_row_of_every_list(tmp_path: Path) -> None:
+    for name in ("clap", "walk"):
+        touch(tmp_path, f"{name}/#1_x.avi", f"{name}/b.avi", f"{name}/#2_y.avi", f"{name}/d.avi")
+        write(tmp_path, f"{name}_test_split1.txt", "#1_x.avi 1\nb.avi 1\n#2_y.avi 2\nd.avi 2\n")
+    data = open_data(DataConfig(folder=str(tmp_path)))
+    assert (len(data.train), len(data.val)) == (4, 4)
+    write(tmp_path, "train.txt", "#a 9 0\nb 9 1\n")
+    assert read_rows(tmp_path / "train.txt").table["path"].tolist() == ["#a", "b"]
+    write(tmp_path, "train.csv", "#a.mp4,0\nb.mp4,1\n")
+    assert read_rows(tmp_path / "train.csv").table["path"].tolist() == ["#a.mp4", "b.mp4"]
+
+
 def test_rows_without_a_file_are_counted_and_left_out(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 FORMATS = ("auto", "list", "rawframes", "kinetics", "expander", "ssv2", "ucf101", "hmdb51", "folders")
-OPTIONS = ("folder", "train_ann", "val_ann", "data_root", "ann_format", "allow_outside")
+OPTIONS = ("folder", "train_ann", "val_ann", "data_root", "train_root", "val_root", "ann_format",
+           "allow_outside")  # fmt: skip
 LISTS = (
     click.option("--train-ann", help="Annotation file of the training videos, e.g. lines of `path label`."),
     click.option("--val-ann", help="Annotation file of the validation videos."),
     click.option("--data-root", help="Folder that the listed paths start from.  [default: the data folder]"),
+    click.option("--train-root", help="Of the training list alone.  [default: --data-root]"),
+    click.option("--val-root", help="Of the validation list alone.  [default: --data-root]"),
     click.option("--ann-format", type=click.Choice(FORMATS), help="Of the annotations.  [default: auto]"),
     click.option("--allow-outside", is_flag=True, default=None, help="Listed paths may leave the data root."),
 )
@@ -26,7 +29,7 @@ FOLDER = click.option("--data", "folder", help="Folder of lists or class folders
 
 
 def data_options(command: Command) -> Command:
-    """Adds --data, --train-ann, --val-ann, --data-root, --ann-format and --allow-outside."""
+    """Adds --data and all of LISTS."""
     for option in reversed((FOLDER, *LISTS)):
         command = option(command)
     return command
@@ -34,14 +37,15 @@ def data_options(command: Command) -> Command:
 
 def given(options: dict[str, Any]) -> dict[str, Any]:
     """The data settings that the options say, with absolute paths: workers run in folders of their own."""
-    places = {name: options[name] for name in ("folder", "train_ann", "val_ann")}
+    places = {name: options[name] for name in ("folder", "train_ann", "val_ann", "train_root", "val_root")}
     places["root"] = options["data_root"]
     found: dict[str, Any] = {
         name: str(Path(value).resolve()) for name, value in places.items() if value is not None
     }
     if options["allow_outside"]:
         found["allow_outside"] = True
-    if "train_ann" in found and "root" not in found:
+    rooted = "root" in found or {"train_root", "val_root"} <= set(found)
+    if "train_ann" in found and not rooted:
         found["root"] = str(Path.cwd())
         found["allow_outside"] = True  # no root was named that they could leave
     if options["ann_format"]:

@@ -22,6 +22,9 @@ import numpy as np
 import pandas as pd
 
 from expander.data.formats import OURS, Rows
+from expander.data.leaks import same, stats, tell_copies
+from expander.data.names import is_utf8, printable
+from expander.data.names import unusable as unusable_path
 from expander.errors import DataError
 
 MOST_CLASSES = 1_000_000
@@ -50,10 +53,14 @@ class Paths(Sequence[Path]):
 
 @dataclass(frozen=True, slots=True)
 class VideoList:
-    """Videos of one split, in list order. labels: class numbers from 0."""
+    """Videos of one split, in list order. labels: class numbers from 0.
+
+    frames: how many pictures each has by the list, for folders of pictures; otherwise empty.
+    """
 
     paths: Sequence[Path]
     labels: tuple[int, ...]
+    frames: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -75,10 +82,11 @@ class VideoData:
 
 @dataclass(frozen=True)
 class Split:
-    """Rows with the file they are from, which errors name."""
+    """Rows with the file they are from, which errors name. root: of their paths, if it is their own."""
 
     file: Path
     rows: Rows
+    root: Path | None = None
 
     @cached_property
     def names(self) -> list[str]:
@@ -91,7 +99,7 @@ class Split:
         found = table[(table["split"] == split) | (table["split"] == "")]
         if found.empty:
             raise DataError(f"{self.file}: has no rows of the split {split!r}")
-        return Split(self.file, Rows(self.rows.form, found, self.rows.numbers, self.rows.classes))
+        return Split(self.file, Rows(self.rows.form, found, self.rows.numbers, self.rows.classes), self.root)
 
     def fault(self, bad: Sequence[bool] | pd.Series, what: str) -> None:
         """Raises DataError for the first row where `bad` is true."""
@@ -106,22 +114,37 @@ def assemble(
     """Both lists with class numbers. outside: whether videos may lie outside of the root.
 
     Raises DataError: a label out of range or unknown to training, a video listed twice or in both
-    lists, a path that leaves the root, no video present on disk, a root that is no folder.
+    lists, by whatever path or link, a path that leaves the root, no video present on disk, a root that
+    is no folder. Copies of training videos in the validation list are told.
     """
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; --data-root is where the listed paths start")
+    roots = train.root or root, val.root or root
+    for place in roots:
+        check_root(place)
     names = class_names(train, classes)
-    lists = numbered(train, names, root, outside), numbered(val, names, root, outside)
+    lists = numbered(train, names, roots[0], outside), numbered(val, names, roots[1], outside)
     unknown = set(lists[1].labels) - set(lists[0].labels)
     strange = [label in unknown for label in lists[1].labels]
     val.fault(strange, f"its class has no video in {train.file}")
-    shared = set(train.names).intersection(val.names)
-    twice = [name in shared for name in val.names]
-    val.fault(twice, f"in {train.file} too; validation must not be trained on")
-    for split, videos in zip((train, val), lists, strict=True):
-        if not any(path.exists() for path in videos.paths):
+    if roots[0] == roots[1]:
+        shared = set(train.names).intersection(val.names)
+        twice = [name in shared for name in val.names]
+        val.fault(twice, f"in {train.file} too; validation must not be trained on")
+    found = stats(lists[0].paths), stats(lists[1].paths)
+    for split, videos, there in zip((train, val), lists, found, strict=True):
+        if not any(there):
             raise DataError(f"{split.file}: none of its videos exists, the first is {videos.paths[0]}")
+    val.fault(same(*found), f"the same file, by a link, is in {train.file} too; "
+                            "validation must not be trained on")  # fmt: skip
+    tell_copies(lists[0].paths, lists[1].paths, *found)
     return VideoData(*lists, names, _fingerprint(lists, root, names), train.rows.form)
+
+
+def check_root(root: Path) -> None:
+    """Raises DataError unless it is a folder whose name can be written."""
+    if not is_utf8(str(root)):
+        raise DataError(f"{printable(str(root))}: the name of the folder is not UTF-8; rename it")
+    if not os.path.isdir(root):
+        raise DataError(f"{root}: no such folder; --data-root is where the listed paths start")
 
 
 def class_names(train: Split, given: tuple[str, ...]) -> tuple[str, ...]:
@@ -132,22 +155,38 @@ def class_names(train: Split, given: tuple[str, ...]) -> tuple[str, ...]:
     if not train.rows.numbers:
         return tuple(sorted(set(label)))
     train.fault(label >= MOST_CLASSES, f"a label beyond {MOST_CLASSES} classes")
+    # All of 1 to N and no 0: N classes numbered from 1, of which ours would be off by one.
+    if set(label) == set(range(1, int(label.max()) + 1)):
+        train.fault([True] * len(label), "labels start at 1, and classes at 0: subtract 1 "
+                    "from every label, or name all classes, 0 too, in classes.txt beside them")  # fmt: skip
     return tuple(str(number) for number in range(int(label.max()) + 1))
 
 
 def numbered(split: Split, names: tuple[str, ...], root: Path, outside: bool) -> VideoList:
     """The rows with class numbers, checked: see `assemble`. Raises DataError with file:line."""
     table = split.rows.table
+    unusable = {path: why for path in table["path"] if (why := unusable_path(path))}
+    if unusable:
+        why = f"{next(iter(unusable.values()))}: is another column taken for it?"
+        split.fault(table["path"].isin(list(unusable)), why)
     split.fault(pd.Series(split.names, dtype=object).duplicated(), "listed twice")
     if not outside:
         split.fault(_leaves(split, root), "outside of the data root; --allow-outside permits it")
     if split.rows.numbers:
-        split.fault(table["label"] >= len(names), f"its label is beyond the {len(names)} classes")
+        split.fault(table["label"] >= len(names), f"its label is beyond the {len(names)} classes, whose "
+                    f"numbers are 0 to {len(names) - 1}{_from_one(table['label'], len(names))}")  # fmt: skip
         numbers = table["label"]
     else:
         numbers = table["label"].map({name: number for number, name in enumerate(names)})
-        split.fault(numbers.isna(), "its class has no training video")
-    return VideoList(Paths(root, tuple(table["path"])), tuple(numbers.astype(int).tolist()))
+        split.fault(numbers.isna(), "its class is none of the training videos' or of classes.txt")
+    frames = tuple(table["frames"].tolist()) if "frames" in table else ()
+    return VideoList(Paths(root, tuple(table["path"])), tuple(numbers.astype(int).tolist()), frames)
+
+
+def _from_one(labels: pd.Series, classes: int) -> str:
+    """The remedy, where labels look like numbers from 1."""
+    return "; they seem to start at 1: subtract 1 from every label" if set(labels) == set(
+        range(1, classes + 1)) else ""  # fmt: skip
 
 
 def _spelled(paths: list[str]) -> list[str]:

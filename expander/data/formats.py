@@ -50,7 +50,7 @@ def _spoken(text: str) -> Iterator[tuple[int, str]]:
     """The lines that say something, stripped, with their numbers."""
     for number, line in enumerate(text.split("\n"), 1):
         stripped = line.strip()
-        if stripped and stripped[0] != "#":
+        if stripped:
             yield number, stripped
 
 
@@ -81,32 +81,39 @@ def _table(path: pd.Series, label: pd.Series, split: str | pd.Series = "") -> pd
 
 
 NUMBER = re.compile(r"[0-9]{1,7}")
-NOTHING = r"[ \t]*(?:#.*)?"  # a line that says nothing
-LIST_ROW = re.compile(rf"^(?:([^#\s,](?:.*[^ \t\n,])?)[ \t,]+([0-9]{{1,7}})|{NOTHING})$", re.MULTILINE)
+NOTHING = r"[ \t]*"  # a line that says nothing; a line with # is a row: no format has comments
+LIST_ROW = re.compile(rf"^(?:([^\s,](?:.*[^ \t\n,])?)[ \t,]+([0-9]{{1,7}})|{NOTHING})$", re.MULTILINE)
 FRAMES_ROW = re.compile(
-    rf"^(?:([^#\s](?:.*[^ \t\n])?)[ \t]+[0-9]+[ \t]+([0-9]{{1,7}})|{NOTHING})$", re.MULTILINE
+    rf"^(?:([^\s](?:.*[^ \t\n])?)[ \t]+([0-9]{{1,9}})[ \t]+([0-9]{{1,7}})|{NOTHING})$", re.MULTILINE
 )
+SEVERAL = re.compile(r".*\.[A-Za-z][A-Za-z0-9]{1,3}(?:[ \t,]+[0-9]+)+")
+"""What a list takes for a path in a row of several labels: `x.mp4 3 5`."""
 
 
 def _numbered(file: Path, row: re.Pattern[str], expected: str) -> pd.DataFrame:
-    """Path and class number, the groups of a pattern that every line must match."""
+    """Path and class number, the first and last group of a pattern that every line must match."""
     text = read_text(file)
     found = [(number, *groups) for number, groups in enumerate(row.findall(text), 1)]
     # All lines in one go; one by one, for faults and for spaces around a line, takes five times as long.
-    if len(found) != text.count("\n") + 1 or not any(path for _, path, _ in found):
+    if len(found) != text.count("\n") + 1 or not any(line[1] for line in found):
         lines = _lines(file)
         matches = [row.fullmatch(line) for line in lines]
         _fault(file, pd.Series([match is None for match in matches], lines.index), lines, expected)
         found = [(n, *match.groups()) for n, match in zip(lines.index, matches, strict=True) if match]
     found = [line for line in found if line[1]]
-    index = pd.Index([number for number, _, _ in found])
-    paths = pd.Series([path for _, path, _ in found], index, dtype=object)
-    return _table(paths, pd.Series(np.array([int(label) for _, _, label in found]), index))
+    index = pd.Index([line[0] for line in found])
+    paths = pd.Series([line[1] for line in found], index, dtype=object)
+    table = _table(paths, pd.Series(np.array([int(line[-1]) for line in found]), index))
+    return table.assign(frames=[int(line[2]) for line in found]) if row.groups > 2 else table
 
 
 def read_list(file: Path) -> Rows:
     """`path label` a line (MMAction2, SlowFast): the label follows the LAST space, tab or comma."""
-    return Rows("list", _numbered(file, LIST_ROW, "'path label' with a label from 0 on"), numbers=True)
+    table = _numbered(file, LIST_ROW, "'path label' with a label from 0 on")
+    several = table["path"].map(lambda path: path[-1].isdigit() and SEVERAL.fullmatch(path) is not None)
+    _fault(file, several, table["path"] + " " + table["label"].astype(str),
+           "one label a row (several are not read: keep one, or list the video once)")  # fmt: skip
+    return Rows("list", table, numbers=True)
 
 
 def read_rawframes(file: Path) -> Rows:
@@ -215,6 +222,10 @@ FORMATS: dict[str, Callable[[Path], Rows]] = {
 """By name, as --ann-format takes it; `folders` has no file."""
 
 
+FOUR = ("four columns may be an offset or several labels, which are not read; "
+        "--ann-format rawframes reads a folder with a space in its name")  # fmt: skip
+
+
 def detect(file: Path) -> str:
     """The format of a file by its name and first lines. Raises DataError when two are possible."""
     if re.fullmatch(r".+_test_split\d+\.txt", file.name):
@@ -231,11 +242,17 @@ def detect(file: Path) -> str:
         if set(columns) <= set(head):
             return form
     if re.fullmatch(r".*\S[ \t]+[0-9]+[ \t]+[0-9]+[ \t]+[0-9]+", first):
-        raise DataError(f"{file}: four columns may be an offset or several labels, which are not read; "
-                        "--ann-format rawframes reads a folder with a space in its name")  # fmt: skip
+        raise DataError(f"{file}: {FOUR}")
     return "rawframes" if re.fullmatch(r"[^.]*\S[ \t]+[0-9]+[ \t]+[0-9]+", first) else "list"
 
 
 def read_rows(file: Path, form: str = "auto") -> Rows:
     """The rows of an annotation file. Raises DataError with file:line."""
-    return FORMATS[detect(file) if form == "auto" else form](file)
+    if form == "folders":
+        raise DataError(f"{file}: class folders have no annotation file: name the folder itself as the data")
+    rows = FORMATS[detect(file) if form == "auto" else form](file)
+    if form == "auto" and rows.form == "rawframes":
+        table = rows.table
+        text = table["path"] + " " + table["frames"].astype(str) + " " + table["label"].astype(str)
+        _fault(file, table["path"].str.fullmatch(r".*\S[ \t]+[0-9]+"), text, f"'folder frames label': {FOUR}")
+    return rows

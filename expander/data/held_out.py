@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from expander.config import DataConfig
-from expander.data.annotations import Paths, Split, VideoList, class_names, numbered
+from expander.data.annotations import Paths, Split, VideoList, check_root, class_names, numbered
 from expander.data.discovery import present, read
-from expander.data.sources import listed_classes, open_data, own_rows
+from expander.data.sources import listed_classes, lists_folder, open_data, own_rows
 from expander.errors import DataError
 
 
@@ -40,14 +41,14 @@ def open_held_out(config: DataConfig, classes: tuple[str, ...]) -> HeldOut:
         data = open_data(config)
         return _named(data.val, data.classes, classes, "the embedded data set", ())
     train, val, root = _rows(config)
-    found, _ = present(val, root)
+    start = val.root or root
+    check_root(start)
+    found, _ = present(val, start)
     kept = set(found.rows.table["line"])
     lost = tuple(val.rows.table["path"][~val.rows.table["line"].isin(kept)])
-    names = _names(train, found, listed_classes(val.file.parent), classes)
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; --data-root is where the listed paths start")
-    videos = numbered(found, names, root, config.allow_outside)
-    if not any(path.exists() for path in videos.paths):
+    names = _names(train, found, listed_classes(lists_folder(config, "val")), classes)
+    videos = numbered(found, names, start, config.allow_outside)
+    if not any(os.path.exists(path) for path in videos.paths):
         raise DataError(f"{val.file}: none of its videos exists, the first is {videos.paths[0]}")
     return _named(videos, names, classes, str(val.file), lost)
 
@@ -59,6 +60,7 @@ def _rows(config: DataConfig) -> tuple[Split, Split, Path]:
     whole = read(Path(config.train_ann), config.ann_format)
     splits = set(whole.rows.table["split"])
     kept = whole.only("test" if "test" in splits and "val" not in splits else "val")
+    kept = replace(kept, root=Path(config.val_root)) if config.val_root else kept
     return kept, kept, Path(config.root or ".")
 
 

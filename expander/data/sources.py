@@ -7,15 +7,16 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from expander.config import DataConfig
 from expander.data import synthetic, verdicts
-from expander.data.annotations import Split, VideoData, assemble
+from expander.data.annotations import Split, VideoData, assemble, check_root
 from expander.data.decode import Decoder, VideoError
 from expander.data.discovery import find, present, read
 from expander.data.formats import read_text
@@ -58,29 +59,58 @@ def open_data(
     train, val, root = own_rows(config)
     kept = []
     for split in (train, val):
-        found, lost = present(split, root)
+        start = split.root or root
+        check_root(start)
+        found, lost = present(split, start)
         if lost:
-            log.warning("%s: %d rows have no video below %s and are left out", split.file, lost, root)
+            log.warning("%s: %d rows have no video below %s and are left out", split.file, lost, start)
         kept.append(found)
-    return assemble(kept[0], kept[1], root, listed_classes(train.file.parent), config.allow_outside)
+    data = assemble(kept[0], kept[1], root, listed_classes(lists_folder(config)), config.allow_outside)
+    if len(set(data.train.labels)) < 2:
+        raise DataError(f"{train.file}: its videos are all of one class, of which accuracy is 100 % whatever "
+                        "is learnt; list videos of a second class")  # fmt: skip
+    return data
 
 
 def own_rows(config: DataConfig) -> tuple[Split, Split, Path]:
-    """The rows of a user's data, and the folder that their paths start from."""
+    """The rows of a user's data, and the folder that paths start from, where a split has none of its own.
+
+    Raises DataError.
+    """
     form = config.ann_format
     if config.folder is not None:
         place = Path(config.folder)
         train, val = find(place, form)
-        return train, val, Path(config.root or (place.parent if place.is_file() else place))
-    files = Path(config.train_ann or ""), Path(config.val_ann or "")
-    train, val = read(files[0], form).only("train"), read(files[1], form).only("val")
-    return train, val, Path(config.root or ".")
+        root = Path(config.root or (place.parent if os.path.isfile(place) else place))
+    else:
+        files = Path(config.train_ann or ""), Path(config.val_ann or "")
+        train, val = read(files[0], form).only("train"), read(files[1], form).only("val")
+        root = Path(config.root or ".")
+    return _rooted(train, config.train_root), _rooted(val, config.val_root), root
+
+
+def _rooted(split: Split, root: str | None) -> Split:
+    return split if root is None else replace(split, root=Path(root))
+
+
+def lists_folder(config: DataConfig, split: Literal["train", "val"] = "train") -> Path:
+    """Where the lists or class folders of a user's data lie, and so its classes.txt."""
+    if config.folder is not None:
+        place = Path(config.folder)
+        return place.parent if os.path.isfile(place) else place
+    return Path((config.train_ann if split == "train" else config.val_ann) or "").parent
 
 
 def listed_classes(folder: Path) -> tuple[str, ...]:
-    """The lines of classes.txt, where there is one beside the lists."""
+    """The lines of classes.txt, where there is one in this folder. Raises DataError: one name twice."""
     file = folder / "classes.txt"
-    return tuple(read_text(file).rstrip("\n").split("\n")) if file.is_file() else ()
+    if not os.path.isfile(file):
+        return ()
+    names = tuple(read_text(file).rstrip("\n").split("\n"))
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise DataError(f"{file}:{number + 1}: the class {name!r} is named before; name each once")
+    return names
 
 
 def source_limits(data: VideoData, config: DataConfig) -> SourceLimits:

@@ -1,0 +1,97 @@
+"""Validation videos that are trained on too: the same file by a link, or a copy of it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from expander.data.names import printable
+
+log = logging.getLogger(__name__)
+LOOKED_AT = 4096
+"""Bytes of the middle of two files of one size that are compared before all of them are."""
+AT_ONCE = 1024
+THREADS = 16  # the answers of a network disk come together
+
+Stats = list[os.stat_result | None]
+
+
+def stats(paths: Sequence[Path]) -> Stats:
+    """What the system knows of each file, links followed; None where there is none."""
+    starts = range(0, len(paths), AT_ONCE)
+    with ThreadPoolExecutor(THREADS) as pool:
+        parts = pool.map(lambda start: [_stat(path) for path in paths[start : start + AT_ONCE]], starts)
+        return [found for part in parts for found in part]
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except (OSError, ValueError):
+        return None
+
+
+def same(train: Stats, val: Stats) -> list[bool]:
+    """Whether a validation file is one that is trained on, by whatever path or link."""
+    known = {(found.st_dev, found.st_ino) for found in train if found is not None and found.st_ino}
+    return [found is not None and (found.st_dev, found.st_ino) in known for found in val]
+
+
+def copies(
+    train: Sequence[Path], val: Sequence[Path], of_train: Stats, of_val: Stats
+) -> list[tuple[Path, Path]]:
+    """Validation videos that equal a training video byte for byte, with it. Reads files of one size only."""
+    sized: dict[int, list[Path]] = defaultdict(list)
+    wanted = {found.st_size for found in of_val if found is not None}
+    for path, found in zip(train, of_train, strict=True):
+        if found is not None and found.st_size in wanted and not _is_folder(found):
+            sized[found.st_size].append(path)
+    suspects = [(path, found.st_size) for path, found in zip(val, of_val, strict=True)
+                if found is not None and found.st_size in sized and found.st_size]  # fmt: skip
+    with ThreadPoolExecutor(THREADS) as pool:
+        originals = pool.map(lambda one: _equal(one[0], one[1], sized[one[1]]), suspects)
+        pairs = zip((path for path, _ in suspects), originals, strict=True)
+        return [(path, original) for path, original in pairs if original is not None]
+
+
+def _equal(path: Path, size: int, others: Sequence[Path]) -> Path | None:
+    """The first of some files of one size that equals `path`, if any does."""
+    middle, whole = "", ""
+    for other in others:
+        middle = middle or _sha(path, size // 2, LOOKED_AT)
+        if middle and middle == _sha(other, size // 2, LOOKED_AT):
+            whole = whole or _sha(path)
+            if whole == _sha(other):
+                return other
+    return None
+
+
+def _sha(path: Path, start: int = 0, count: int = -1) -> str:
+    """SHA-256 of `count` bytes from `start`, by default of all; nothing where they cannot be read."""
+    try:
+        with path.open("rb") as file:
+            if count >= 0:
+                file.seek(start)
+                return hashlib.sha256(file.read(count)).hexdigest()
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def _is_folder(found: os.stat_result) -> bool:
+    return found.st_mode & 0o170000 == 0o040000
+
+
+def tell_copies(train: Sequence[Path], val: Sequence[Path], of_train: Stats, of_val: Stats) -> None:
+    """A warning with their number and the first, where there are any."""
+    found = copies(train, val, of_train, of_val)
+    if found:
+        first, original = (printable(str(path)) for path in found[0])
+        log.warning("%d of %d validation videos are copies of training videos, so accuracy is too high; "
+                    "the first is %s, a copy of %s; take them out of one list",
+                    len(found), len(val), first, original)  # fmt: skip

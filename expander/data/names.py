@@ -1,0 +1,40 @@
+"""Names of files: which a system can hold, and how one that is not UTF-8 is written in a message."""
+
+from __future__ import annotations
+
+import os
+
+LONGEST_NAME = 255
+LONGEST_PATH = 4095
+"""Bytes that Linux takes in one name, and in a whole path."""
+
+
+def printable(text: str) -> str:
+    r"""`text` with the bytes that are not UTF-8 as \xNN: a terminal and a log take no others."""
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace") if _odd(text) else text
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a name, as the system gave it, is UTF-8."""
+    return not _odd(text)
+
+
+def _odd(text: str) -> bool:
+    return not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def unusable(path: str) -> str:
+    """Why no file can have this path, or nothing."""
+    if "\0" in path:
+        return "a zero byte in the path"
+    if not is_utf8(path):
+        return "a path that is not UTF-8"
+    if 4 * len(path) <= LONGEST_NAME:  # a letter has at most four bytes
+        return ""
+    size = len(os.fsencode(path))
+    if size > LONGEST_PATH:
+        return f"a path of {size} bytes, where the system takes {LONGEST_PATH}"
+    longest = max(len(os.fsencode(name)) for name in path.split("/"))
+    if longest > LONGEST_NAME:
+        return f"a name of {longest} bytes, where the system takes {LONGEST_NAME}"
+    return ""
