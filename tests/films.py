@@ -62,7 +62,7 @@ def film(
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=fps)
         stream.height, stream.width = size
-        stream.pix_fmt = "yuv420p"
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.options = options or {}
         if rotation:
             stream.set_display_rotation(rotation)

@@ -124,7 +124,7 @@ def test_an_avi_whose_writer_dropped_frames_is_read_and_one_cut_short_is_not(tmp
     assert numbers(Decoder().read(path, np.arange)) == list(range(len(times)))
     cut = tmp_path / "cut.avi"
     cut.write_bytes(path.read_bytes()[: path.stat().st_size * 8 // 10])
-    with pytest.raises(VideoError, match="cut short"):
+    with pytest.raises(VideoError, match="cut short|is damaged"):
         Decoder().read(cut, np.arange)
 
 
