@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from expander.data.names import check_name
+
 if TYPE_CHECKING:
     from expander.data.annotations import VideoData
 
@@ -36,7 +38,10 @@ def data_options(command: Command) -> Command:
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:
-    """The data settings that the options say, with absolute paths: workers run in folders of their own."""
+    """The data settings that the options say, with absolute paths: workers run in folders of their own.
+
+    Raises DataError for a path that no file can have.
+    """
     places = {name: options[name] for name in ("folder", "train_ann", "val_ann", "train_root", "val_root")}
     places["root"] = options["data_root"]
     found: dict[str, Any] = {
@@ -44,6 +49,8 @@ def given(options: dict[str, Any]) -> dict[str, Any]:
     }
     if options["allow_outside"]:
         found["allow_outside"] = True
+    for place in found.values():
+        check_name(place)
     rooted = "root" in found or {"train_root", "val_root"} <= set(found)
     if "train_ann" in found and not rooted:
         found["root"] = str(Path.cwd())
