@@ -155,5 +155,6 @@ def test_videos_of_a_linked_folder_are_found_and_permitted_by_allow_outside(
     refused = expander("data", "index", "k", "--out", "x.csv")
     assert refused.returncode == 3
     assert "train.csv:2: outside of the data root; --allow-outside permits it" in refused.stderr
+    assert expander("data", "index", "k", "--allow-outside", "--out", "x.csv").returncode == 0
     data = opened(tmp_path / "k", allow_outside=True)
     assert (len(data.train), len(data.val)) == (2, 2)

@@ -47,10 +47,10 @@ def given(options: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {
         name: str(Path(value).resolve()) for name, value in places.items() if value is not None
     }
-    if options["allow_outside"]:
-        found["allow_outside"] = True
     for place in found.values():
         check_name(place)
+    if options["allow_outside"]:
+        found["allow_outside"] = True
     rooted = "root" in found or {"train_root", "val_root"} <= set(found)
     if "train_ann" in found and not rooted:
         found["root"] = str(Path.cwd())
