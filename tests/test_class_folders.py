@@ -82,6 +82,21 @@ def test_a_name_that_is_not_utf8_is_told_in_one_line(
         assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_video_or_data_folder_whose_name_is_not_utf8_is_told_in_one_line(
+    tmp_path: Path, expander: Run
+) -> None:
+    touch(tmp_path, "d\udce9/a/1.mp4", "d\udce9/b/1.mp4", "caf\udce9.mp4")
+    for arguments in (
+        ("data", "check", "d\udce9"), ("predict", "caf\udce9.mp4", "--weights", "none.safetensors"),
+        ("search", "--space", "tiny", "--target-gflops", "0.0003", "--data", "d\udce9"),
+    ):  # fmt: skip
+        done = expander(*arguments)
+        assert done.returncode == 3, done.stderr
+        assert len(done.stderr.splitlines()) == 1
+        assert "\\xe9" in done.stderr
+        assert "UTF-8" in done.stderr
+
+
 def test_a_folder_that_cannot_be_read_is_told_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,5 +155,6 @@ def test_videos_of_a_linked_folder_are_found_and_permitted_by_allow_outside(
     refused = expander("data", "index", "k", "--out", "x.csv")
     assert refused.returncode == 3
     assert "train.csv:2: outside of the data root; --allow-outside permits it" in refused.stderr
+    assert expander("data", "index", "k", "--allow-outside", "--out", "x.csv").returncode == 0
     data = opened(tmp_path / "k", allow_outside=True)
     assert (len(data.train), len(data.val)) == (2, 2)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from expander.commands import videos
+from expander.data.names import printable
 from expander.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -72,16 +73,15 @@ def check(as_json: bool, **options: Any) -> None:
     Exit code 3 when a video is missing or cannot be decoded.
     """
     from expander.commands.progress import Counter
-    from expander.data.decode import Decoder
-    from expander.data.sources import every, open_data
+    from expander.data.examination import examined
+    from expander.data.sources import open_data
 
     config = _config(options)
     found = open_data(config)
-    paths = [*found.train.paths, *found.val.paths]
     with Counter("checking the videos", "video") as counter:
-        verdicts = every(paths, config, found.fingerprint, Decoder.examine, counter)
+        verdicts = examined(found, config, counter)
     rows = [{"path": str(path), "route": verdict.route, "reason": verdict.reason}
-            for path, verdict in zip(paths, verdicts, strict=True)]  # fmt: skip
+            for path, verdict in verdicts]  # fmt: skip
     bad = [row for row in rows if row["route"] == "bad"]
     if as_json:
         click.echo(json.dumps({"videos": len(rows), "bad": len(bad), "rows": rows}, indent=1))
@@ -97,4 +97,4 @@ def _print(rows: list[dict[str, str]]) -> None:
     for row in rows:
         if row["reason"]:
             route = "read with PyAV: " if row["route"] == "pyav" else ""
-            click.echo(f"{row['path']}: {route}{row['reason']}")
+            click.echo(printable(f"{row['path']}: {route}{row['reason']}"))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from expander.data.names import check_name
+
 if TYPE_CHECKING:
     from expander.data.annotations import VideoData
 
@@ -36,12 +38,17 @@ def data_options(command: Command) -> Command:
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:
-    """The data settings that the options say, with absolute paths: workers run in folders of their own."""
+    """The data settings that the options say, with absolute paths: workers run in folders of their own.
+
+    Raises DataError for a path that no file can have.
+    """
     places = {name: options[name] for name in ("folder", "train_ann", "val_ann", "train_root", "val_root")}
     places["root"] = options["data_root"]
     found: dict[str, Any] = {
         name: str(Path(value).resolve()) for name, value in places.items() if value is not None
     }
+    for place in found.values():
+        check_name(place)
     if options["allow_outside"]:
         found["allow_outside"] = True
     rooted = "root" in found or {"train_root", "val_root"} <= set(found)

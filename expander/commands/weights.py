@@ -116,8 +116,10 @@ def predict(
 ) -> None:
     """The most probable classes of VIDEO."""
     from expander.commands.references import find_spec, find_weights
+    from expander.data.names import check_name
     from expander.inference import classifier
 
+    check_name(video)
     named = read_labels(labels) if labels else None
     network = classifier(find_weights(source), find_spec(spec) if spec else None, named)
     found = network.predict(video, topk, views)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from expander.errors import DataError
+
 LONGEST_NAME = 255
 LONGEST_PATH = 4095
 """Bytes that Linux takes in one name, and in a whole path."""
@@ -38,3 +40,9 @@ def unusable(path: str) -> str:
     if longest > LONGEST_NAME:
         return f"a name of {longest} bytes, where the system takes {LONGEST_NAME}"
     return ""
+
+
+def check_name(path: str | os.PathLike[str]) -> None:
+    """Raises DataError for a path that no file can have, or whose name is not UTF-8."""
+    if why := unusable(os.fspath(path)):
+        raise DataError(f"{printable(os.fspath(path)[:LONGEST_NAME])}: {why}; rename it")

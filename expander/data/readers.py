@@ -18,14 +18,13 @@ import numpy.typing as npt
 
 from expander.data.demux import FAULTS, reason_of
 from expander.data.orientation import orientation_of
+from expander.data.pictures import survey
 from expander.data.sampling import Indices
 
 Frames = npt.NDArray[np.uint8]
 UNKNOWN_FPS = Fraction(30)
 KEPT_BYTES = 256_000_000
 """Decoded frames (YUV) of one video that a reader keeps in memory."""
-PICTURES = ("img_{:05d}.jpg", "image_{:05d}.jpg", "{:06d}.jpg")
-"""How data sets of single pictures name them, from 1."""
 
 
 class Unreadable(Exception):
@@ -112,23 +111,24 @@ def _picture(frame: Any) -> Frames:
 
 
 class PicturesReader:
-    """A folder of JPEG pictures, one a frame, numbered from 1."""
+    """A folder of pictures, one a frame, numbered without a gap from 1 or 0."""
 
     fps = UNKNOWN_FPS
 
     def __init__(self, path: Path) -> None:
-        names = {entry.name for entry in os.scandir(path)}
-        self.path = path
-        self.pattern = next((p for p in PICTURES if p.format(1) in names), PICTURES[0])
-        self.length = 0
-        while self.pattern.format(self.length + 1) in names:
-            self.length += 1
+        try:
+            found = survey(path)
+        except OSError as error:
+            raise Unreadable(f"cannot be read: {error.strerror}") from None
+        if found.fault:
+            raise Unreadable(found.fault)
+        self.path, self.names, self.length = path, found.names, len(found.names)
 
     def gather(self, unique: Indices) -> Frames:
         """See Reader."""
         found: list[Frames] = []
         for number in unique.tolist():
-            with _opened(self.path / self.pattern.format(number + 1)) as container:
+            with _opened(self.path / self.names[number]) as container:
                 found.extend(frame.to_ndarray(format="rgb24") for frame in _frames(container))
         return np.stack(found)
 
