@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter as Tally
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,14 +84,26 @@ def check(as_json: bool, **options: Any) -> None:
     rows = [{"path": str(path), "route": verdict.route, "reason": verdict.reason}
             for path, verdict in verdicts]  # fmt: skip
     bad = [row for row in rows if row["route"] == "bad"]
+    routes = dict(Tally(row["route"] for row in rows))
     if as_json:
-        click.echo(json.dumps({"videos": len(rows), "bad": len(bad), "rows": rows}, indent=1))
+        found_out = {"videos": len(rows), "bad": len(bad), "routes": routes, "rows": rows}
+        click.echo(json.dumps(found_out, indent=1))
     else:
         _print(rows)
         if not bad:
             click.echo(f"{len(rows)} videos, all can be decoded")
+        if not bad and len(routes) > 1:
+            click.echo("; ".join(f"{count} {ROUTES[route]}" for route, count in routes.items()))
     if bad:
         raise DataError(f"{len(bad)} of {len(rows)} videos cannot be decoded, the first is {bad[0]['path']}")
+
+
+ROUTES = {
+    "decord": "read with decord",
+    "pyav": "read from the start with PyAV",
+    "pictures": "folders of pictures",
+    "bad": "not read",
+}
 
 
 def _print(rows: list[dict[str, str]]) -> None:
