@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import struct
 from pathlib import Path
@@ -14,7 +15,7 @@ from conftest import Run
 from films import film, numbers
 
 from expander.data.decode import Decoder, VideoError
-from expander.data.demux import examine
+from expander.data.demux import NotNow, examine
 from expander.data.orientation import Orientation, orientation_of
 from expander.data.random_access import NOT_TRUSTED
 
@@ -172,6 +173,21 @@ def test_frames_are_shown_as_their_matrix_says(name: str) -> None:
     stored = np.arange(4, dtype=np.uint8).reshape(2, 2, 1)
     assert found.apply(stored)[..., 0].tolist() == expected
     assert (found == Orientation()) == (name == "as stored")
+
+
+def test_a_disk_that_fails_once_is_no_fault_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = film(tmp_path / "x.mp4", 5)
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(av, "open", fails)
+        with pytest.raises(NotNow, match="Input/output error"):
+            examine(path)
+    assert examine(path).route == "decord"
 
 
 def test_a_decoder_that_lacks_a_library_is_no_fault_of_the_file(tmp_path: Path) -> None:

@@ -119,8 +119,8 @@ class Decoder:
         """How a video must be decoded, from memory or by reading its packets."""
         try:
             key = self._key(path)
-        except VideoError:
-            return Verdict("bad", "no such file")
+        except VideoError as error:
+            return Verdict("bad", str(error).removeprefix(f"{path}: "))
         if key not in self.verdicts.known:
             try:
                 found = self.process.examine(path)
@@ -209,8 +209,10 @@ class Decoder:
         if path not in self.keys:
             try:
                 self.keys[path] = key_of(path)
-            except OSError:
+            except FileNotFoundError:
                 raise VideoError(f"{path}: no such file") from None
+            except OSError as error:
+                raise VideoError(f"{path}: {error.strerror}") from None
         return self.keys[path]
 
     def _file(self, path: Path, shape: tuple[int, ...]) -> Path:

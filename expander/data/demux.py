@@ -8,6 +8,7 @@ frames are turned. All these go to PyAV, which reads from the start. Used in the
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,15 @@ FAULTS = (av.FFmpegError, OSError, ValueError)
 """What opening, demuxing or decoding a broken file with PyAV raises."""
 
 AV1 = ("av1", "libdav1d")
+OF_THE_MOMENT = (
+    errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EINTR, errno.EAGAIN,
+    errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOTCONN, errno.EHOSTDOWN,
+)  # fmt: skip
+"""What a disk, a network or a permission does to a file that is fine."""
+
+
+class NotNow(Exception):
+    """A file that cannot be looked at now, which says nothing of what is in it; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +44,10 @@ class Verdict:
 
 
 def examine(path: Path) -> Verdict:
-    """Reads every packet of the first video stream once."""
-    if path.is_dir():
-        return Verdict("pictures")
+    """Reads every packet of the first video stream once. Raises NotNow."""
     try:
+        if path.is_dir():
+            return Verdict("pictures")
         if path.stat().st_size == 0:
             return Verdict("bad", "the file is empty")
         with av.open(os.fspath(path), metadata_errors="replace") as container:
@@ -45,7 +55,10 @@ def examine(path: Path) -> Verdict:
                 return Verdict("bad", "no video stream in it")
             return _packets(container, container.streams.video[0])
     except FAULTS as error:
-        return Verdict("bad", f"cannot be opened: {reason_of(error)}")
+        reason = f"cannot be opened: {reason_of(error)}"
+        if getattr(error, "errno", None) in OF_THE_MOMENT:
+            raise NotNow(reason) from None
+        return Verdict("bad", reason)
 
 
 def reason_of(error: Exception) -> str:

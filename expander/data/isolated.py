@@ -25,7 +25,7 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
-from expander.data.demux import Verdict, examine
+from expander.data.demux import NotNow, Verdict, examine
 from expander.data.readers import AvReader, DecordReader, Frames, PicturesReader, Reader, Unreadable
 from expander.data.sampling import Indices
 
@@ -247,10 +247,10 @@ class _Child:
         """Opens the reader of a route; PyAV for what decord cannot open though it should."""
         try:
             self.reader = READERS[verdict.route](path)
-        except Unreadable as error:
+        except Unreadable:
             if verdict.route != "decord":
                 raise
-            verdict = Verdict("pyav", f"decord: {error}")
+            verdict = Verdict("pyav", "decord cannot open it")
             self.reader = AvReader(path)
         return verdict
 
@@ -273,6 +273,8 @@ def main() -> None:
             child.reply(out, request)
         except Unreadable as error:
             _answer(out, {"unreadable": str(error)})
+        except NotNow as error:
+            _answer(out, {"fault": str(error)})
         except MemoryError:
             _answer(out, {"unreadable": "its frames do not fit into memory"})
         except Exception as error:  # of a library that is missing or not the one that it should be
