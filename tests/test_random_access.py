@@ -163,13 +163,7 @@ def test_frames_are_shown_as_their_matrix_says(name: str) -> None:
     (a, b, c, d), expected = MATRICES[name]
     content = struct.pack("<9i", *(DEGREE * n for n in (a, b, 0, c, d, 0, 0, 0)), 1 << 30)
 
-    class Side:
-        type = SimpleNamespace(name="DISPLAYMATRIX")
-
-        def __bytes__(self) -> bytes:
-            return content
-
-    found = orientation_of(SimpleNamespace(side_data=[Side()]))
+    found = orientation_of(SimpleNamespace(side_data={"DISPLAYMATRIX": content}))
     stored = np.arange(4, dtype=np.uint8).reshape(2, 2, 1)
     assert found.apply(stored)[..., 0].tolist() == expected
     assert (found == Orientation()) == (name == "as stored")

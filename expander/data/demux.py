@@ -23,6 +23,8 @@ Route = Literal["decord", "pyav", "pictures", "bad"]
 FAULTS = (av.FFmpegError, OSError, ValueError)
 """What opening, demuxing or decoding a broken file with PyAV raises."""
 
+LENIENT = 19
+"""The version of PyAV that no longer reads titles when it opens a file, nor takes an option for that."""
 AV1 = ("av1", "libdav1d")
 OF_THE_MOMENT = (
     errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EINTR, errno.EAGAIN,
@@ -43,6 +45,13 @@ class Verdict:
     reason: str = ""
 
 
+def open_container(path: Path) -> Any:
+    """The file, opened by PyAV; titles in no known encoding do not matter. Raises one of FAULTS."""
+    if int(av.__version__.split(".")[0]) < LENIENT:
+        return av.open(os.fspath(path), metadata_errors="replace")
+    return av.open(os.fspath(path))
+
+
 def examine(path: Path) -> Verdict:
     """Reads every packet of the first video stream once. Raises NotNow."""
     try:
@@ -50,7 +59,7 @@ def examine(path: Path) -> Verdict:
             return Verdict("pictures")
         if path.stat().st_size == 0:
             return Verdict("bad", "the file is empty")
-        with av.open(os.fspath(path), metadata_errors="replace") as container:
+        with open_container(path) as container:
             if not container.streams.video:
                 return Verdict("bad", "no video stream in it")
             return _packets(container, container.streams.video[0])

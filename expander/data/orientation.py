@@ -33,12 +33,12 @@ def orientation_of(frame: Any) -> Orientation:
     x' = a x + c y and y' = b x + d y for x to the right and y down: the first numbers of the matrix are
     a, b, (u), c, d (ISO/IEC 14496-12, track header).
     """
-    for data in frame.side_data:
-        content = bytes(data) if data.type.name == "DISPLAYMATRIX" else b""
-        if len(content) >= SIZE:
-            a, b, _, c, d = struct.unpack("<5i", content[:20])
-            if a and d and not b and not c:
-                return Orientation(False, d < 0, a < 0)
-            if b and c and not a and not d:
-                return Orientation(True, b < 0, c < 0)
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    content = bytes(matrix) if matrix is not None else b""
+    if len(content) >= SIZE:
+        a, b, _, c, d = struct.unpack("<5i", content[:20])
+        if a and d and not b and not c:
+            return Orientation(False, d < 0, a < 0)
+        if b and c and not a and not d:
+            return Orientation(True, b < 0, c < 0)
     return Orientation()

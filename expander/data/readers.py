@@ -12,11 +12,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
-import av
 import numpy as np
 import numpy.typing as npt
 
-from expander.data.demux import FAULTS, reason_of
+from expander.data.demux import FAULTS, open_container, reason_of
 from expander.data.orientation import orientation_of
 from expander.data.pictures import survey
 from expander.data.sampling import Indices
@@ -135,7 +134,7 @@ class PicturesReader:
 
 def _opened(path: Path) -> Any:
     try:
-        return av.open(os.fspath(path), metadata_errors="replace")
+        return open_container(path)
     except FAULTS as error:
         raise Unreadable(f"cannot be opened: {reason_of(error)}") from None
 
