@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from expander.data.decode import TIMEOUT
 from expander.errors import UsageError
 from expander.model.network import X3D
 from expander.model.weights import load_weights
@@ -35,18 +36,21 @@ class Classifier:
     spec: Spec
     classes: tuple[str, ...]
 
-    def probabilities(self, video: str | Path, views: int = 10) -> Tensor:
+    def probabilities(self, video: str | Path, views: int = 10, timeout: float = TIMEOUT) -> Tensor:
         """(classes,) probabilities: softmax of each of `views` uniform clips at the centre crop, averaged.
 
-        Raises DataError for a video that cannot be read, UsageError for views below 1.
+        timeout: seconds that the video may take to decode. Raises DataError for a video that cannot be read,
+        UsageError for views below 1.
         """
         if views < 1:
             raise UsageError(f"views must be at least 1, not {views}")
-        return torch.from_numpy(probabilities(self.network, self.spec, Path(video), views))
+        return torch.from_numpy(probabilities(self.network, self.spec, Path(video), views, timeout))
 
-    def predict(self, video: str | Path, topk: int = 5, views: int = 10) -> list[Prediction]:
+    def predict(
+        self, video: str | Path, topk: int = 5, views: int = 10, timeout: float = TIMEOUT
+    ) -> list[Prediction]:
         """The `topk` most probable classes of a video file, the most probable first. Raises DataError."""
-        found = self.probabilities(video, views)
+        found = self.probabilities(video, views, timeout)
         values, indices = found.topk(min(topk, len(found)))
         pairs = zip(indices.tolist(), values.tolist(), strict=True)
         return [Prediction(self.classes[index], value) for index, value in pairs]

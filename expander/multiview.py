@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from expander.cost import cost, layers
-from expander.data.decode import Decoder, VideoError
+from expander.data.decode import TIMEOUT, Decoder, VideoError
 from expander.data.held_out import HeldOut
 from expander.data.protocols import Protocol, Views, view_crop
 from expander.data.views import Look, ViewedVideo, look_ahead
@@ -146,10 +146,12 @@ def for_inference(network: X3D, spec: Spec) -> X3D:
     return fold_batch_norm(network)
 
 
-def probabilities(network: X3D, spec: Spec, video: Path, clips: int) -> Scores:
-    """(classes,) of one video file: `clips` uniform clips, centre crop. Raises VideoError."""
+def probabilities(network: X3D, spec: Spec, video: Path, clips: int, timeout: float = TIMEOUT) -> Scores:
+    """(classes,) of one video file: `clips` uniform clips, centre crop. timeout: seconds that it may take
+    to decode. Raises VideoError.
+    """
     how = Look(spec, Views(clips, 1))
-    (seen,) = look_ahead([video], how, Decoder, 0)
+    (seen,) = look_ahead([video], how, lambda: Decoder(timeout=timeout), 0)
     if isinstance(seen, VideoError):
         raise seen
     return Scorer(for_inference(network, spec), how).video(seen)

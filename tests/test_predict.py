@@ -102,3 +102,14 @@ def test_a_pickle_is_refused_on_the_command_line_with_exit_3(expander: Run, tmp_
     assert done.returncode == 3
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "owned").exists()
+
+
+def test_a_video_that_takes_longer_than_it_may_is_told_and_read_with_more_time(
+    weights: Path, video: Path, expander: Run
+) -> None:
+    command = "predict", str(video), "--weights", str(weights), "--decode-timeout"
+    hasty = expander(*command, "1e-9")
+    assert (hasty.returncode, hasty.stderr.count("\n")) == (3, 1)
+    assert f"{video.name}: decoding it took over 1e-09 s" in hasty.stderr
+    assert expander(*command, "90").returncode == 0
+    assert expander(*command, "0").returncode == 2

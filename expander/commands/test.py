@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from expander.scores import ScoreFile
 
 FILE = click.Path(path_type=Path, dir_okay=False)
+SECONDS = click.FloatRange(min=0, min_open=True, max=86_400)
 PROTOCOLS = ("expander", "slowfast", "mmaction2", "mmaction2-0.x", "pytorchvideo")
 METRICS = ("top_k_accuracy", "mean_class_accuracy")
 SEVERAL: dict[str, Callable[[str], bool]] = {"--eval": METRICS.__contains__, "--topk": str.isdecimal}
@@ -69,7 +70,9 @@ def repeated(args: Sequence[str]) -> list[str]:
 @click.option("--device", help="cpu, cuda, cuda:1.  [default: cuda if there is one]")
 @click.option("--batch", type=click.IntRange(min=1), default=10, show_default=True, help="Views at a time.")
 @click.option("--workers", type=click.IntRange(min=0), default=1, show_default=True,
-              help="Videos decoded ahead of the network.")  # fmt: skip
+              help="Videos decoded ahead of the network.")
+@click.option("--decode-timeout", "timeout", type=SECONDS,
+              help="Seconds that a video may take to decode.  [default: the run's, or 60]")  # fmt: skip
 def test(spec: str, checkpoint: str | None, **options: Any) -> None:
     """Test the network SPEC with the weights CHECKPOINT on the validation videos.
 
@@ -146,6 +149,10 @@ def _data(spec: str, options: dict[str, Any], loaded: Loaded) -> tuple[DataConfi
     if config.folder is None and config.train_ann is None:
         with Counter("making the embedded videos (once)", "video") as counter:
             embedded(counter)
+    if options["timeout"] is not None:
+        from dataclasses import replace
+
+        config = replace(config, decode_timeout=options["timeout"])
     return config, open_held_out(config, loaded.classes)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from expander.spec import Spec
 
 FILE = click.Path(path_type=Path, dir_okay=False)
+SECONDS = click.FloatRange(min=0, min_open=True, max=86_400)
 
 
 @click.group()
@@ -110,10 +111,13 @@ def export(source: str, form: str, out: Path) -> None:
 @click.option("--labels", type=FILE, help="Class names, one a line, or a JSON object from name to number.")
 @click.option("--views", type=click.IntRange(min=1), default=10, show_default=True, help="Clips averaged.")
 @click.option("--topk", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("--decode-timeout", "timeout", type=SECONDS, default=60.0, show_default=True,
+              help="Seconds that VIDEO may take to decode.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def predict(
-    video: Path, source: str, spec: str | None, labels: Path | None, views: int, topk: int, as_json: bool
-) -> None:
+    video: Path, source: str, spec: str | None, labels: Path | None, views: int, topk: int, timeout: float,
+    as_json: bool,
+) -> None:  # fmt: skip
     """The most probable classes of VIDEO."""
     from expander.commands.references import find_spec, find_weights
     from expander.data.names import check_name
@@ -122,7 +126,7 @@ def predict(
     check_name(video)
     named = read_labels(labels) if labels else None
     network = classifier(find_weights(source), find_spec(spec) if spec else None, named)
-    found = network.predict(video, topk, views)
+    found = network.predict(video, topk, views, timeout)
     if as_json:
         click.echo(json.dumps([asdict(row) for row in found], indent=1))
         return
