@@ -90,7 +90,9 @@ def test_a_run_folder_that_vanishes_ends_the_search_with_exit_6(
     micro: list[str], tmp_path: Path, environment: dict[str, str]
 ) -> None:
     with started(micro, tmp_path, environment, "--run", "r", "--backend", "inline") as process:
-        shutil.rmtree(tmp_path / "runs" / "r", ignore_errors=True)
+        # At once: what is deleted file by file, a search at work fills again meanwhile.
+        (tmp_path / "runs" / "r").rename(tmp_path / "gone")
+        shutil.rmtree(tmp_path / "gone", ignore_errors=True)
         assert process.stderr is not None
         told = process.stderr.read()
     assert process.returncode == 6, told
