@@ -132,7 +132,8 @@ class DataConfig:
     of `root`. ann_format: a key of
     data.formats.FORMATS, `folders`, or `auto`. allow_outside: whether paths may leave the root.
     workers: loader processes per trial. cache_gb: decoded frames kept on disk, GB (0: none).
-    decode_timeout: seconds a video may take to decode before it counts as unreadable.
+    decode_timeout: seconds a video may take to decode before it counts as unreadable; a large one that is
+        read from the start may take longer, in proportion.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import os
 import struct
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,10 +32,15 @@ X264 = {
     "refresh": {"x264-params": "intra-refresh=1:keyint=12"},
 }
 X265 = {
+    "defaults": {"x265-params": "log-level=none"},
+    "leading": {"x265-params": "log-level=none:open-gop=0:keyint=12:radl=2"},
     "open": {"x265-params": "log-level=none:open-gop=1:keyint=12:bframes=3"},
     "closed": {"x265-params": "log-level=none:open-gop=0:keyint=12:bframes=3"},
 }
-VPX = {"short": {"g": "12", "deadline": "realtime", "cpu-used": "8"}}
+VPX = {
+    "short": {"g": "12", "deadline": "realtime", "cpu-used": "8"},
+    "hidden": {"g": "30", "deadline": "good", "cpu-used": "5", "auto-alt-ref": "1", "lag-in-frames": "16"},
+}
 COMBINATIONS = [
     *itertools.product(["mp4", "mov", "mkv", "avi", "ts", "flv"], ["libx264"], (GOPS | X264).items()),
     *itertools.product(["mp4", "mkv"], ["libx265"], X265.items()),
@@ -42,6 +48,8 @@ COMBINATIONS = [
     *itertools.product(["mpg", "avi", "ts"], ["mpeg2video"], GOPS.items()),
     *itertools.product(["webm", "mkv"], ["libvpx", "libvpx-vp9"], VPX.items()),
     *itertools.product(["avi", "mov"], ["mjpeg"], [("intra", {})]),
+    *itertools.product(["wmv", "asf"], ["wmv2"], [("short", GOPS["short"])]),
+    *itertools.product(["mkv", "mov"], ["mpeg2video"], [("short, B", GOPS["short, B"])]),
 ]
 
 
@@ -169,17 +177,18 @@ def test_frames_are_shown_as_their_matrix_says(name: str) -> None:
     assert (found == Orientation()) == (name == "as stored")
 
 
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EMFILE])
 def test_a_disk_that_fails_once_is_no_fault_of_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     path = film(tmp_path / "x.mp4", 5)
 
     def fails(*_: object, **__: object) -> None:
-        raise OSError(errno.EIO, "Input/output error")
+        raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
         patch.setattr(av, "open", fails)
-        with pytest.raises(NotNow, match="Input/output error"):
+        with pytest.raises(NotNow, match=os.strerror(number)):
             examine(path)
     assert examine(path).route == "decord"
 

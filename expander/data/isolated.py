@@ -29,25 +29,18 @@ from expander.data.demux import NotNow, Verdict, examine
 from expander.data.readers import AvReader, DecordReader, Frames, PicturesReader, Reader, Unreadable
 from expander.data.sampling import Indices
 
-READERS: dict[str, Callable[[Path], Reader]] = {
-    "decord": DecordReader,
-    "pyav": AvReader,
-    "pictures": PicturesReader,
-}
 START_SECONDS = 120
 """For the process to start and import its libraries."""
 LOG_BYTES = 10_000_000
 """A log larger than this is begun anew."""
-
-
+PIXELS = 10_000_000_000
+"""A video read from the start has its timeout once more for every so many pixels: 80 s of Full HD at 60."""
 CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
 """Signals by which a decoder dies of a file."""
 FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals by which somebody ends a process."""
 GRACE = 5
 """Seconds beyond its timeout after which a process whose parent is gone ends itself."""
-
-
 Memory = Literal["always", "run", "never"]
 
 
@@ -124,6 +117,7 @@ class DecodingProcess:
             self._begin()
         assert self.child is not None
         self.deadline = time.monotonic() + self.timeout
+        begun = time.monotonic()
         text = json.dumps(request).encode()
         try:
             assert self.child.stdin is not None
@@ -131,7 +125,8 @@ class DecodingProcess:
             self.child.stdin.flush()
         except OSError:
             raise self._died() from None
-        found = self._hear()
+        while "pixels" in (found := self._hear()):
+            self.deadline = begun + self.timeout * (1 + found["pixels"] / PIXELS)
         if "unreadable" in found:
             raise Unreadable(found["unreadable"])
         if "fault" in found:
@@ -216,11 +211,28 @@ class _Child:
 
     reader: Reader
 
+    def __init__(self, out: int, limit: int) -> None:
+        self.out, self.limit, self.pixels, self.told = out, limit, 0, 0.0
+        self.readers: dict[str, Callable[[Path], Reader]] = {
+            "decord": DecordReader,
+            "pyav": lambda path: AvReader(path, self.progress),
+            "pictures": PicturesReader,
+        }
+
+    def progress(self, pixels: int) -> None:
+        """Tells the parent once a second how far it is: a long video may take longer."""
+        self.pixels += pixels
+        if time.monotonic() - self.told > 1:
+            self.told = time.monotonic()
+            signal.alarm(self.limit)
+            _answer(self.out, {"pixels": self.pixels})
+
     def reply(self, out: int, request: dict[str, Any]) -> None:
+        self.pixels, self.told = 0, time.monotonic()
         if "open" in request:
             _answer(out, self.open(Path(request["open"]), request["verdict"]))
         elif "examine" in request:
-            _answer(out, asdict(examine(Path(request["examine"]))))
+            _answer(out, asdict(examine(Path(request["examine"]), self.progress)))
         elif "keep" in request:
             frames = self.reader.gather(np.arange(self.reader.length))
             try:
@@ -232,7 +244,7 @@ class _Child:
             _answer(out, {}, self.reader.gather(np.array(request["gather"], np.int64)))
 
     def open(self, path: Path, known: dict[str, Any] | None) -> dict[str, Any]:
-        verdict = Verdict(**known) if known else examine(path)
+        verdict = Verdict(**known) if known else examine(path, self.progress)
         if verdict.route == "bad":
             raise Unreadable(verdict.reason)
         verdict = self.begin(path, verdict)
@@ -242,16 +254,15 @@ class _Child:
         return {"length": self.reader.length, "height": height, "width": width,
                 "fps": str(self.reader.fps), "verdict": asdict(verdict)}  # fmt: skip
 
-
     def begin(self, path: Path, verdict: Verdict) -> Verdict:
         """Opens the reader of a route; PyAV for what decord cannot open though it should."""
         try:
-            self.reader = READERS[verdict.route](path)
+            self.reader = self.readers[verdict.route](path)
         except Unreadable:
             if verdict.route != "decord":
                 raise
             verdict = Verdict("pyav", "decord cannot open it")
-            self.reader = AvReader(path)
+            self.reader = self.readers["pyav"](path)
         return verdict
 
 
@@ -264,7 +275,7 @@ def main() -> None:
     # Whatever a library prints goes to the log; the answers have the pipe for themselves.
     out = os.dup(1)
     os.dup2(2, 1)
-    child = _Child()
+    child = _Child(out, limit)
     _answer(out, {})  # ready
     while head := sys.stdin.buffer.read(4):
         signal.alarm(limit)  # its default action works even where the interpreter is stuck

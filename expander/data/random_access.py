@@ -8,13 +8,18 @@ picture, no mere recovery point). Otherwise it returns other frames than those a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 """Containers whose packets carry the time at which each frame is shown."""
 REFRESH_ALL = ("vp8", "libvpx", "vp9", "libvpx-vp9")
 """Codecs whose key frames always begin anew."""
+EIGHT_BITS = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p")
+"""Pictures that both readers turn into the same colours, to the last digit."""
+STEADY = (0.6, 1.5)
+"""A frame's time after the one before, as a part of the usual; outside of it, frames may be missing."""
 NOT_TRUSTED = "jumps within it may land on other frames"
 
 
@@ -26,7 +31,11 @@ class Proof:
         self.doubt = ""
         if container.format.name not in INDEXED:
             self.doubt = f"{container.format.name}: {NOT_TRUSTED}"
+        if codec.pix_fmt not in EIGHT_BITS:
+            self.doubt = self.doubt or f"{codec.pix_fmt}: decord may give other colours"
         self.begins_anew = _begins_anew(codec.name, codec.extradata or b"")
+        self.delays = bool(codec.has_b_frames)
+        self.times: list[int] = []
         self.reorders = codec.name != "mpeg4"
         if self.begins_anew is None and self.reorders:
             self.doubt = self.doubt or f"{codec.name}: {NOT_TRUSTED}"
@@ -39,7 +48,9 @@ class Proof:
             return
         if packet.pts is None:
             self.doubt = "frames without a time"
-        elif self.shown is None:
+            return
+        self.times.append(packet.pts)
+        if self.shown is None:
             self.key = self.shown = packet.pts
         elif packet.is_keyframe:
             if packet.pts <= self.shown:
@@ -51,8 +62,22 @@ class Proof:
             self.doubt = f"an open group of pictures: {NOT_TRUSTED}"
         elif packet.pts < self.shown and not self.reorders:
             self.doubt = f"MPEG-4 with B-frames: {NOT_TRUSTED}"
+        elif packet.pts < self.shown and not self.delays:
+            self.doubt = f"times that contradict the order of its frames: {NOT_TRUSTED}"
         else:
             self.shown = max(self.shown, packet.pts)
+
+    @property
+    def steady(self) -> bool:
+        """Whether the frames follow each other evenly, so that none of them can be missing."""
+        times = sorted(self.times)
+        steps = [later - earlier for earlier, later in pairwise(times)]
+        usual = sorted(steps)[len(steps) // 2] if steps else 1
+        return all(STEADY[0] * usual <= step <= STEADY[1] * usual for step in steps)
+
+    def confirmed_by(self, shown: Sequence[int | None]) -> bool:
+        """Whether the frames that came, by their times, are one for each packet and in order."""
+        return list(shown) == sorted(self.times)
 
 
 def _begins_anew(codec: str, extradata: bytes) -> Callable[[bytes], bool] | None:

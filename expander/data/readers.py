@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from expander.data.demux import FAULTS, open_container, reason_of
+from expander.data.demux import FAULTS, Progress, open_container, reason_of, video_of
 from expander.data.orientation import orientation_of
 from expander.data.pictures import survey
 from expander.data.sampling import Indices
@@ -72,14 +72,15 @@ class AvReader:
     otherwise decoded a second time.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, progress: Progress = lambda _: None) -> None:
         self.path, self.length, self.fps, self.position = path, 0, UNKNOWN_FPS, 0
+        self.progress = progress
         self.container: Any = None
         self.kept: list[Any] | None = []
         with _opened(path) as container:
-            stream = container.streams.video[0]
+            stream = video_of(container)
             self.fps = Fraction(stream.average_rate or UNKNOWN_FPS).limit_denominator(1001)
-            for frame in _frames(container):
+            for frame in _frames(container, progress):
                 self.length += 1
                 if self.kept is not None:
                     self.kept.append(frame)
@@ -92,7 +93,7 @@ class AvReader:
             return np.stack([_picture(self.kept[number]) for number in unique.tolist()])
         if self.container is None or unique[0] < self.position:
             self.container, self.position = _opened(self.path), 0
-            self.walk = _frames(self.container)
+            self.walk = _frames(self.container, self.progress)
         found = []
         for number in unique.tolist():
             while self.position <= number:
@@ -139,14 +140,15 @@ def _opened(path: Path) -> Any:
         raise Unreadable(f"cannot be opened: {reason_of(error)}") from None
 
 
-def _frames(container: Any) -> Iterator[Any]:
+def _frames(container: Any, progress: Progress = lambda _: None) -> Iterator[Any]:
     """Every frame that is shown. Raises Unreadable for one that is damaged."""
-    stream = container.streams.video[0]
+    stream = video_of(container)
     stream.thread_type = "NONE"
     try:
         for number, frame in enumerate(container.decode(stream)):
             if frame.is_corrupt:
                 raise Unreadable(f"frame {number} is damaged")
+            progress(frame.width * frame.height)
             yield frame
     except FAULTS as error:
         raise Unreadable(f"cannot be decoded: {reason_of(error)}") from None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from expander.data.demux import Verdict
 
-NAME = "verdicts-2.jsonl"
+NAME = "verdicts-3.jsonl"
 """Of the file; its number grows when files are judged otherwise, so that no older judgement is believed."""
 log = logging.getLogger(__name__)
 
