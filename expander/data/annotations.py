@@ -23,8 +23,7 @@ import pandas as pd
 
 from expander.data.formats import OURS, Rows
 from expander.data.leaks import same, stats, tell_copies
-from expander.data.names import is_utf8, printable
-from expander.data.names import unusable as unusable_path
+from expander.data.names import is_utf8, printable, unusable_paths
 from expander.errors import DataError
 
 MOST_CLASSES = 1_000_000
@@ -129,7 +128,8 @@ def assemble(
         shared = set(train.names).intersection(val.names)
         twice = [name in shared for name in val.names]
         val.fault(twice, f"in {train.file} too; validation must not be trained on")
-    found = stats(lists[0].paths), stats(lists[1].paths)
+    found = (stats(roots[0], train.rows.table["path"].tolist()),
+             stats(roots[1], val.rows.table["path"].tolist()))  # fmt: skip
     for split, videos, there in zip((train, val), lists, found, strict=True):
         if not any(there):
             raise DataError(f"{split.file}: none of its videos exists, the first is {videos.paths[0]}")
@@ -165,7 +165,7 @@ def class_names(train: Split, given: tuple[str, ...]) -> tuple[str, ...]:
 def numbered(split: Split, names: tuple[str, ...], root: Path, outside: bool) -> VideoList:
     """The rows with class numbers, checked: see `assemble`. Raises DataError with file:line."""
     table = split.rows.table
-    unusable = {path: why for path in table["path"] if (why := unusable_path(path))}
+    unusable = unusable_paths(table["path"].tolist())
     if unusable:
         why = f"{next(iter(unusable.values()))}: is another column taken for it?"
         split.fault(table["path"].isin(list(unusable)), why)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -74,6 +74,16 @@ def _fault(file: Path, bad: pd.Series, rows: pd.Series | pd.DataFrame, expected:
         raise DataError(f"{file}:{rows.index[place]}: expected {expected}, found {text!r}")
 
 
+def _fault_of_columns(
+    file: Path, table: pd.DataFrame, bad: Sequence[bool] | pd.Series, columns: tuple[str, ...], expected: str
+) -> None:
+    """The same, of a row that its columns give back."""
+    wrong = table[bad]
+    if not wrong.empty:
+        text = wrong[list(columns)].astype(str).agg(" ".join, axis=1)
+        _fault(file, pd.Series(True, wrong.index), text, expected)
+
+
 def _table(path: pd.Series, label: pd.Series, split: str | pd.Series = "") -> pd.DataFrame:
     """Text as objects: pandas' own strings are several times slower at what is done with them here."""
     of_rows = pd.Series(split, path.index, dtype=object) if isinstance(split, str) else split.astype(object)
@@ -110,9 +120,9 @@ def _numbered(file: Path, row: re.Pattern[str], expected: str) -> pd.DataFrame:
 def read_list(file: Path) -> Rows:
     """`path label` a line (MMAction2, SlowFast): the label follows the LAST space, tab or comma."""
     table = _numbered(file, LIST_ROW, "'path label' with a label from 0 on")
-    several = table["path"].map(lambda path: path[-1].isdigit() and SEVERAL.fullmatch(path) is not None)
-    _fault(file, several, table["path"] + " " + table["label"].astype(str),
-           "one label a row (several are not read: keep one, or list the video once)")  # fmt: skip
+    several = [path[-1].isdigit() and SEVERAL.fullmatch(path) is not None for path in table["path"].tolist()]
+    _fault_of_columns(file, table, several, ("path", "label"),
+                      "one label a row (several are not read: keep one, or list the video once)")  # fmt: skip
     return Rows("list", table, numbers=True)
 
 
@@ -252,7 +262,7 @@ def read_rows(file: Path, form: str = "auto") -> Rows:
         raise DataError(f"{file}: class folders have no annotation file: name the folder itself as the data")
     rows = FORMATS[detect(file) if form == "auto" else form](file)
     if form == "auto" and rows.form == "rawframes":
-        table = rows.table
-        text = table["path"] + " " + table["frames"].astype(str) + " " + table["label"].astype(str)
-        _fault(file, table["path"].str.fullmatch(r".*\S[ \t]+[0-9]+"), text, f"'folder frames label': {FOUR}")
+        four = rows.table["path"].str.fullmatch(r".*\S[ \t]+[0-9]+")
+        columns = "path", "frames", "label"
+        _fault_of_columns(file, rows.table, four, columns, f"'folder frames label': {FOUR}")
     return rows

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import stat
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,21 +19,34 @@ LOOKED_AT = 4096
 """Bytes of the middle of two files of one size that are compared before all of them are."""
 AT_ONCE = 1024
 THREADS = 16  # the answers of a network disk come together
+SLOW = 50e-6
+"""Seconds an answer of a disk from which on threads pay; on a quick one they only wait for each other."""
 
 Stats = list[os.stat_result | None]
 
 
-def stats(paths: Sequence[Path]) -> Stats:
-    """What the system knows of each file, links followed; None where there is none."""
-    starts = range(0, len(paths), AT_ONCE)
-    with ThreadPoolExecutor(THREADS) as pool:
-        parts = pool.map(lambda start: [_stat(path) for path in paths[start : start + AT_ONCE]], starts)
-        return [found for part in parts for found in part]
+def stats(root: Path, names: Sequence[str]) -> Stats:
+    """What the system knows of each file below `root`, links followed; None where there is none."""
+    folder = os.open(root, getattr(os, "O_PATH", os.O_RDONLY))  # names from there, without their whole paths
 
+    def some(first: int) -> Stats:
+        return [_stat(name, folder) for name in names[first : first + AT_ONCE]]
 
-def _stat(path: Path) -> os.stat_result | None:
     try:
-        return os.stat(path)
+        begun = time.perf_counter()
+        found = some(0)
+        rest = range(AT_ONCE, len(names), AT_ONCE)
+        if time.perf_counter() - begun < SLOW * len(found):
+            return found + [one for first in rest for one in some(first)]
+        with ThreadPoolExecutor(THREADS) as pool:
+            return found + [one for part in pool.map(some, rest) for one in part]
+    finally:
+        os.close(folder)
+
+
+def _stat(name: str, folder: int) -> os.stat_result | None:
+    try:
+        return os.stat(name, dir_fd=folder)
     except (OSError, ValueError):
         return None
 
@@ -48,10 +63,10 @@ def copies(
     """Validation videos that equal a training video byte for byte, with it. Reads files of one size only."""
     sized: dict[int, list[Path]] = defaultdict(list)
     wanted = {found.st_size for found in of_val if found is not None}
-    for path, found in zip(train, of_train, strict=True):
-        if found is not None and found.st_size in wanted and not _is_folder(found):
-            sized[found.st_size].append(path)
-    suspects = [(path, found.st_size) for path, found in zip(val, of_val, strict=True)
+    for number, found in enumerate(of_train):
+        if found is not None and found.st_size in wanted and not stat.S_ISDIR(found.st_mode):
+            sized[found.st_size].append(train[number])
+    suspects = [(val[number], found.st_size) for number, found in enumerate(of_val)
                 if found is not None and found.st_size in sized and found.st_size]  # fmt: skip
     with ThreadPoolExecutor(THREADS) as pool:
         originals = pool.map(lambda one: _equal(one[0], one[1], sized[one[1]]), suspects)
@@ -81,10 +96,6 @@ def _sha(path: Path, start: int = 0, count: int = -1) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return ""
-
-
-def _is_folder(found: os.stat_result) -> bool:
-    return found.st_mode & 0o170000 == 0o040000
 
 
 def tell_copies(train: Sequence[Path], val: Sequence[Path], of_train: Stats, of_val: Stats) -> None:

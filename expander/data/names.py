@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from expander.errors import DataError
 
@@ -40,6 +41,14 @@ def unusable(path: str) -> str:
     if longest > LONGEST_NAME:
         return f"a name of {longest} bytes, where the system takes {LONGEST_NAME}"
     return ""
+
+
+def unusable_paths(paths: Sequence[str]) -> dict[str, str]:
+    """Those that no file can have, each with the reason; quick where all are plain."""
+    plain = "".join(paths)
+    if plain.isascii() and "\0" not in plain and max(map(len, paths), default=0) <= LONGEST_NAME:
+        return {}
+    return {path: why for path in paths if (why := unusable(path))}
 
 
 def check_name(path: str | os.PathLike[str]) -> None:
