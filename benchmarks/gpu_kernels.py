@@ -83,7 +83,7 @@ def compare(case: tuple[int, ...], kind: torch.dtype) -> tuple[tuple[float, ...]
 
 
 def losses(kernels: str) -> list[float]:
-    """Of 20 training steps of X2D with own or reference kernels, float32."""
+    """Of 20 training steps of X3D-XS with own or reference kernels, float32."""
     os.environ["EXPANDER_KERNELS"] = kernels
     torch.manual_seed(0)
     net = X3D(NETWORKS["X3D-XS"], dropout=0).to(DEVICE)
@@ -132,7 +132,6 @@ SWEEP = [(13, 40, 54, 1), (13, 20, 108, 1), (13, 10, 216, 1), (13, 80, 54, 2), (
 
 def blocks(rows: Rows, small: bool) -> None:
     """Milliseconds of every kernel for other blocks than the chosen ones: what the choice rests on."""
-
     for shape in [(2, 4, 8, 1)] if small else SWEEP:
         calls, step = kernel_calls(shape, 1 if small else 64), shape[3] or 1
         for what, call in calls.items():

@@ -19,7 +19,7 @@ import gpu_kernels
 import torch
 from gpu_common import DEVICE, MEASURING, TINY, Rows, bandwidth, milliseconds, together
 from torch import Tensor, nn
-from train_step import LAYOUTS, NETWORKS, build_theirs, make_step, pytorchvideo_builder
+from train_step import LAYOUTS, NETWORKS, build_theirs, make_step, operators, pytorchvideo_builder
 
 from expander.cost import cost
 from expander.model.network import X3D
@@ -72,7 +72,8 @@ def step_row(
     labels = torch.randint(spec.base.classes, (batch,), device=DEVICE)
     start = time.perf_counter()
     try:
-        step = make_step(torch.compile(net) if compiled else net, clips, labels, LAYOUTS[layout], precision)  # type: ignore[arg-type]
+        ready: Any = torch.compile(net) if compiled else net
+        step = make_step(ready, clips, labels, LAYOUTS[layout], precision)
         step()
         first = time.perf_counter() - start
         with MEASURING[0] if MEASURING else contextlib.nullcontext():
@@ -86,7 +87,7 @@ def step_row(
 
 
 def inference(rows: Rows, small: bool) -> None:
-    """Clips a second without gradients, batch norm folded or as trained."""
+    """Clips a second without gradients, channels-last, eager."""
     builder = pytorchvideo_builder()
     for name in ["tiny"] if small else ["X3D-S", "X3D-M"]:
         spec, batch = (TINY, 2) if small else (NETWORKS[name], 64)
@@ -172,34 +173,17 @@ def profile(rows: Rows, small: bool) -> None:
     step = make_step(X3D(spec), clips, labels, torch.channels_last_3d, "bf16")
     for _ in range(3):
         step()
-    with torch.profiler.profile() as record:
-        step()
-        if DEVICE == "cuda":
-            torch.cuda.synchronize()
-    key = "self_device_time_total" if DEVICE == "cuda" else "self_cpu_time_total"
-    events = sorted(record.key_averages(), key=lambda event: -getattr(event, key))
-    total = sum(getattr(event, key) for event in events)
-    for event in events[:24]:
-        taken = getattr(event, key)
-        rows.add(event.key[:70], share=taken / total, ms=taken / 1e3, calls=event.count)
+    found = operators(step, DEVICE)
+    total = sum(seconds for _, seconds, _ in found)
+    for name, taken, calls in found[:24]:
+        rows.add(name[:70], share=taken / total, ms=1e3 * taken, calls=calls)
 
 
 def main() -> None:
     """Runs one part."""
     parser = argparse.ArgumentParser(description="One part of benchmarks/gpu.py.")
-    parts = {
-        f.__name__: f
-        for f in (
-            gpu_kernels.correctness,
-            gpu_kernels.kernels,
-            gpu_kernels.blocks,
-            training,
-            compiled,
-            inference,
-            product,
-            profile,
-        )
-    }
+    of_kernels = gpu_kernels.correctness, gpu_kernels.kernels, gpu_kernels.blocks
+    parts = {part.__name__: part for part in (*of_kernels, training, compiled, inference, product, profile)}
     parser.add_argument("part", choices=list(parts))
     parser.add_argument("rows", type=Path)
     parser.add_argument("--small", action="store_true")

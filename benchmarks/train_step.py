@@ -146,15 +146,26 @@ def peak_megabytes(step: Callable[[], None], device: str) -> float:
     return peak / 1e6
 
 
-def shares(step: Callable[[], None], device: str) -> dict[str, float]:
-    """The share of a step's time of every kind of operator that takes 3 % or more."""
+def operators(step: Callable[[], None], device: str) -> list[tuple[str, float, int]]:
+    """Every operator of one step, its own seconds on the device and its calls, the longest first.
+
+    Operators alone: on a GPU their kernels are listed beside them, with the same time once more.
+    """
     with torch.profiler.profile(activities=ACTIVITIES[device]) as record:
         step()
+        if device == "cuda":
+            torch.cuda.synchronize()
     key = "self_device_time_total" if device == "cuda" else "self_cpu_time_total"
-    taken = {event.key: float(getattr(event, key)) for event in record.key_averages()}
-    total = sum(taken.values())
-    ordered = sorted(taken.items(), key=lambda item: -item[1])
-    return {name: time / total for name, time in ordered if time >= 0.03 * total}
+    events = [e for e in record.key_averages() if e.device_type == torch.autograd.DeviceType.CPU]
+    found = [(event.key, float(getattr(event, key)) / 1e6, int(event.count)) for event in events]
+    return sorted(found, key=lambda row: -row[1])
+
+
+def shares(step: Callable[[], None], device: str) -> dict[str, float]:
+    """The share of a step's time of every kind of operator that takes 3 % or more."""
+    ordered = operators(step, device)
+    total = sum(seconds for _, seconds, _ in ordered)
+    return {name: seconds / total for name, seconds, _ in ordered if seconds >= 0.03 * total}
 
 
 def compare(name: str, create_x3d: Callable[..., nn.Module], options: argparse.Namespace) -> None:

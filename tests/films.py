@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -91,4 +92,31 @@ def trimmed(source: Path, path: Path, first: int) -> Path:
             packet.dts -= offset
             packet.stream = copy
             made.mux(packet)
+    return path
+
+
+Change = Callable[[int, Any], bool]
+"""Changes a packet by its number; whether it stays."""
+
+
+def copied(
+    source: Path,
+    path: Path,
+    change: Change = lambda _, __: True,
+    tick: int = 25,
+    options: dict[str, str] | None = None,
+) -> Path:
+    """A copy of its packets, without decoding. tick: of an AVI, places a second; options: the container's."""
+    with av.open(str(source)) as given, av.open(str(path), "w", options=options or {}) as made:
+        stream = given.streams.video[0]
+        copy = made.add_stream_from_template(stream)
+        if path.suffix == ".avi":
+            copy.time_base = Fraction(1, tick)
+        kind = "h264_mp4toannexb" if path.suffix in (".avi", ".h264") else "null"
+        filtered = av.BitStreamFilterContext(kind, stream, copy)
+        for number, packet in enumerate(given.demux(stream)):
+            if packet.dts is not None and change(number, packet):
+                for one in filtered.filter(packet):
+                    one.stream = copy
+                    made.mux(one)
     return path

@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 import pytest
-from films import film, numbers, picture
+from films import copied, film, numbers, picture
 
 from expander.data.decode import Decoder, VideoError
 from expander.data.demux import examine
 from expander.data.isolated import PIXELS, DecodingProcess, _Child
 from expander.data.random_access import NOT_TRUSTED
 from expander.data.readers import AvReader
-
-Change = Callable[[int, Any], bool]
-"""Changes a packet by its number; whether it stays."""
-
-
-def copied(source: Path, path: Path, change: Change = lambda _, __: True, tick: int = 25) -> Path:
-    """A copy without decoding, packet by packet; tick: of an AVI, places a second."""
-    with av.open(str(source)) as given, av.open(str(path), "w") as made:
-        stream = given.streams.video[0]
-        copy = made.add_stream_from_template(stream)
-        if path.suffix == ".avi":
-            copy.time_base = Fraction(1, tick)
-        kind = "h264_mp4toannexb" if path.suffix in (".avi", ".h264") else "null"
-        filtered = av.BitStreamFilterContext(kind, stream, copy)
-        for number, packet in enumerate(given.demux(stream)):
-            if packet.dts is not None and change(number, packet):
-                for one in filtered.filter(packet):
-                    one.stream = copy
-                    made.mux(one)
-    return path
 
 
 def from_the_start(path: Path) -> list[int]:

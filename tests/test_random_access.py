@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 from conftest import Run
-from films import film, numbers
+from films import copied, film, numbers
 
 from expander.data.decode import Decoder, VideoError
 from expander.data.demux import NotNow, examine
@@ -113,14 +113,7 @@ def test_data_check_counts_the_routes(tmp_path: Path, expander: Run) -> None:
 def test_a_film_without_a_duration_is_read(tmp_path: Path, suffix: str) -> None:
     """As browsers record: written to a pipe, the header has neither length nor index."""
     whole = film(tmp_path / "whole.webm", 40, codec="libvpx", options={"g": "12"})
-    path = tmp_path / f"live.{suffix}"
-    with av.open(str(whole)) as given, av.open(str(path), "w", options={"live": "1"}) as made:
-        stream = given.streams.video[0]
-        copy = made.add_stream_from_template(stream)
-        for packet in given.demux(stream):
-            if packet.dts is not None:
-                packet.stream = copy
-                made.mux(packet)
+    path = copied(whole, tmp_path / f"live.{suffix}", options={"live": "1"})
     picks = np.array([3, 8, 30, 39])
     assert numbers(Decoder().read(path, lambda _: picks)) == picks.tolist()
 

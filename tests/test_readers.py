@@ -15,7 +15,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from films import film, numbers, trimmed
+from films import copied, film, numbers, trimmed
 
 from expander.data.decode import Decoder, VideoError
 from expander.data.demux import Verdict, examine
@@ -105,16 +105,7 @@ def test_a_folder_of_pictures_is_a_video(tmp_path: Path) -> None:
 def broken(tmp_path: Path) -> dict[str, Path]:
     """Files that are no videos, by what is wrong with them."""
     whole = film(tmp_path / "whole.mp4", 60).read_bytes()
-    fast = tmp_path / "fast.mp4"
-    with av.open(str(tmp_path / "whole.mp4")) as given, av.open(
-        str(fast), "w", options={"movflags": "faststart"}
-    ) as made:
-        stream = given.streams.video[0]
-        copy = made.add_stream_from_template(stream)
-        for packet in given.demux(stream):
-            if packet.dts is not None:
-                packet.stream = copy
-                made.mux(packet)
+    fast = copied(tmp_path / "whole.mp4", tmp_path / "fast.mp4", options={"movflags": "faststart"})
     with av.open(str(tmp_path / "sound.mp4"), "w") as container:
         sound = container.add_stream("aac", rate=16000)
         silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")

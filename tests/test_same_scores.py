@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Run
-from films import film
-from test_doubtful_films import SAME, copied
+from films import copied, film
+from test_doubtful_films import SAME
 from test_test_command import SPEC, saved
 
 from expander.data.demux import examine

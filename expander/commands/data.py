@@ -86,14 +86,14 @@ def check(as_json: bool, **options: Any) -> None:
     bad = [row for row in rows if row["route"] == "bad"]
     routes = dict(Tally(row["route"] for row in rows))
     if as_json:
-        found_out = {"videos": len(rows), "bad": len(bad), "routes": routes, "rows": rows}
-        click.echo(json.dumps(found_out, indent=1))
+        summary = {"videos": len(rows), "bad": len(bad), "routes": routes, "rows": rows}
+        click.echo(json.dumps(summary, indent=1))
     else:
         _print(rows)
         if not bad:
             click.echo(f"{len(rows)} videos, all can be decoded")
-        if not bad and len(routes) > 1:
-            click.echo("; ".join(f"{count} {ROUTES[route]}" for route, count in routes.items()))
+            if len(routes) > 1:
+                click.echo("; ".join(f"{count} {ROUTES[route]}" for route, count in routes.items()))
     if bad:
         raise DataError(f"{len(bad)} of {len(rows)} videos cannot be decoded, the first is {bad[0]['path']}")
 
@@ -102,7 +102,6 @@ ROUTES = {
     "decord": "read with decord",
     "pyav": "read from the start with PyAV",
     "pictures": "folders of pictures",
-    "bad": "not read",
 }
 
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from expander.scores import ScoreFile
 
 FILE = click.Path(path_type=Path, dir_okay=False)
-SECONDS = click.FloatRange(min=0, min_open=True, max=86_400)
 PROTOCOLS = ("expander", "slowfast", "mmaction2", "mmaction2-0.x", "pytorchvideo")
 METRICS = ("top_k_accuracy", "mean_class_accuracy")
 SEVERAL: dict[str, Callable[[str], bool]] = {"--eval": METRICS.__contains__, "--topk": str.isdecimal}
@@ -71,7 +70,7 @@ def repeated(args: Sequence[str]) -> list[str]:
 @click.option("--batch", type=click.IntRange(min=1), default=10, show_default=True, help="Views at a time.")
 @click.option("--workers", type=click.IntRange(min=0), default=1, show_default=True,
               help="Videos decoded ahead of the network.")
-@click.option("--decode-timeout", "timeout", type=SECONDS,
+@click.option("--decode-timeout", "timeout", type=videos.SECONDS,
               help="Seconds that a video may take to decode.  [default: the run's, or 60]")  # fmt: skip
 def test(spec: str, checkpoint: str | None, **options: Any) -> None:
     """Test the network SPEC with the weights CHECKPOINT on the validation videos.

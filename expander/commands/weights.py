@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from expander.commands import videos
 from expander.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from expander.spec import Spec
 
 FILE = click.Path(path_type=Path, dir_okay=False)
-SECONDS = click.FloatRange(min=0, min_open=True, max=86_400)
 
 
 @click.group()
@@ -111,7 +111,7 @@ def export(source: str, form: str, out: Path) -> None:
 @click.option("--labels", type=FILE, help="Class names, one a line, or a JSON object from name to number.")
 @click.option("--views", type=click.IntRange(min=1), default=10, show_default=True, help="Clips averaged.")
 @click.option("--topk", type=click.IntRange(min=1), default=5, show_default=True)
-@click.option("--decode-timeout", "timeout", type=SECONDS, default=60.0, show_default=True,
+@click.option("--decode-timeout", "timeout", type=videos.SECONDS, default=60.0, show_default=True,
               help="Seconds that VIDEO may take to decode.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def predict(

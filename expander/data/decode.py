@@ -123,19 +123,22 @@ class Decoder:
             return Verdict("bad", str(error).removeprefix(f"{path}: "))
         if key not in self.verdicts.known:
             try:
-                found = self.process.examine(path)
+                self.verdicts.add(key, self.process.examine(path))
             except Broken as error:
-                found = Verdict("bad", str(error))
-                if error.remember == "never":
-                    return found
-                self.verdicts.add(key, found, keep=error.remember == "always")
-            self.verdicts.add(key, found)
+                return self._blamed(key, error)
         return self.verdicts.known[key]
+
+    def _blamed(self, key: str, error: Broken) -> Verdict:
+        """The verdict on a file that broke its decoder, remembered for as long as the error says."""
+        found = Verdict("bad", str(error))
+        if error.remember != "never":
+            self.verdicts.add(key, found, keep=error.remember == "always")
+        return found
 
     def _quarantined(self, path: Path, error: Exception) -> VideoError:
         """What crashed its decoder is not tried a second time; what failed otherwise not by this run."""
-        if isinstance(error, Broken) and error.remember != "never":
-            self.verdicts.add(self._key(path), Verdict("bad", str(error)), keep=error.remember == "always")
+        if isinstance(error, Broken):
+            self._blamed(self._key(path), error)
         return VideoError(f"{path}: {error}")
 
     def _gather(self, path: Path, video: Opened, indices: Indices) -> Frames:

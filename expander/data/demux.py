@@ -1,4 +1,4 @@
-"""What a video file is, found out by reading its packets without decoding any: who may decode it.
+"""What a video file is, found out by reading its packets: who may decode it. Few are decoded for that.
 
 decord 0.6.0 gives wrong frames without an error for edit lists, streams that do not begin with a key frame,
 and wherever jumps to a key frame cannot be trusted (random_access.py); it cannot read AV1 and ignores how

@@ -116,8 +116,8 @@ class DecodingProcess:
         if self.child is None:
             self._begin()
         assert self.child is not None
-        self.deadline = time.monotonic() + self.timeout
         begun = time.monotonic()
+        self.deadline = begun + self.timeout
         text = json.dumps(request).encode()
         try:
             assert self.child.stdin is not None
@@ -227,21 +227,21 @@ class _Child:
             signal.alarm(self.limit)
             _answer(self.out, {"pixels": self.pixels})
 
-    def reply(self, out: int, request: dict[str, Any]) -> None:
+    def reply(self, request: dict[str, Any]) -> None:
         self.pixels, self.told = 0, time.monotonic()
         if "open" in request:
-            _answer(out, self.open(Path(request["open"]), request["verdict"]))
+            _answer(self.out, self.open(Path(request["open"]), request["verdict"]))
         elif "examine" in request:
-            _answer(out, asdict(examine(Path(request["examine"]), self.progress)))
+            _answer(self.out, asdict(examine(Path(request["examine"]), self.progress)))
         elif "keep" in request:
             frames = self.reader.gather(np.arange(self.reader.length))
             try:
                 frames.tofile(request["keep"])
             except OSError as error:
                 raise Unreadable(f"its frames cannot be kept: {error.strerror}") from None
-            _answer(out, {})
+            _answer(self.out, {})
         else:
-            _answer(out, {}, self.reader.gather(np.array(request["gather"], np.int64)))
+            _answer(self.out, {}, self.reader.gather(np.array(request["gather"], np.int64)))
 
     def open(self, path: Path, known: dict[str, Any] | None) -> dict[str, Any]:
         verdict = Verdict(**known) if known else examine(path, self.progress)
@@ -281,7 +281,7 @@ def main() -> None:
         signal.alarm(limit)  # its default action works even where the interpreter is stuck
         request = json.loads(sys.stdin.buffer.read(struct.unpack("<I", head)[0]))
         try:
-            child.reply(out, request)
+            child.reply(request)
         except Unreadable as error:
             _answer(out, {"unreadable": str(error)})
         except NotNow as error:
