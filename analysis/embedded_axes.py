@@ -20,18 +20,18 @@ import pandas as pd
 import torch
 
 from expander.backends.ray_tune import RayBackend
-from expander.config import BackendConfig, DataConfig
-from expander.cost import cost
+from expander.config.settings import BackendConfig, DataConfig
+from expander.config.space import SearchSpace, load_space
 from expander.data.annotations import VideoData
-from expander.data.dataset import TrainingClips, ViewClips, loader, training_order
+from expander.data.clips import TrainingClips, ViewClips, loader, training_order
 from expander.data.sources import decoder, open_data, source_limits
-from expander.evaluation import score_videos
 from expander.model.network import X3D
-from expander.records import Candidate, TrialFailure, TrialOrder, TrialResult, make_trial
+from expander.runs.events import Candidate, TrialFailure, TrialOrder, TrialResult, make_trial
 from expander.search.expansion import expand
-from expander.space import SearchSpace, load_space
-from expander.spec import Spec
-from expander.training import optimizer, train
+from expander.specs.cost import cost
+from expander.specs.spec import Spec
+from expander.training.loop import optimizer, train
+from expander.training.validation import score_videos
 
 
 def main() -> None:

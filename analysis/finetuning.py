@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from expander.data.scenes import CLASSES
+from expander.config.space import dump_spec, load_space
+from expander.data.embedded.scenes import CLASSES
+from expander.data.embedded.synthetic import SetConfig, ensure
 from expander.data.sources import cache_folder
-from expander.data.synthetic import SetConfig, ensure
-from expander.space import dump_spec, load_space
-from expander.trainings import TrainingFolder
+from expander.training.training_run import TrainingFolder
 
 FIRST = SetConfig(classes=CLASSES[::2], train=50, val=10)
 SECOND = SetConfig(classes=CLASSES[1::2], train=15, val=25)

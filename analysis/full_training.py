@@ -20,17 +20,17 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from expander.commands.references import RUNS, find_run, find_spec
-from expander.config import DataConfig
-from expander.data.dataset import TrainingClips, ViewClips, loader, training_order
+from expander.config.settings import DataConfig
+from expander.data.clips import TrainingClips, ViewClips, loader, training_order
+from expander.data.embedded.synthetic import SetConfig, ensure
 from expander.data.sources import cache_folder, decoder, open_data
-from expander.data.synthetic import SetConfig, ensure
-from expander.engine import started
-from expander.evaluation import score_videos
+from expander.engine.loop import started
+from expander.engine.references import RUNS, find_run, find_spec
 from expander.model.network import X3D
-from expander.model.weights import load_weights
-from expander.spec import Spec
-from expander.training import optimizer, train
+from expander.specs.spec import Spec
+from expander.training.loop import optimizer, train
+from expander.training.validation import score_videos
+from expander.weights.safetensors_file import load_weights
 
 CPU = torch.device("cpu")
 VIEWS = 10

@@ -8,14 +8,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from expander.amounts import duration_text
 from expander.errors import ExpanderError
-from expander.report.headline import headline
-from expander.report.history import history
-from expander.report.pace import foretold, took
+from expander.report.forecast_check import foretold, took
+from expander.report.reader import history
 from expander.report.results import baselines
+from expander.report.summary import headline
 from expander.report.tables import decisions, macs_text, steps, trajectory_text
-from expander.store import Run
+from expander.runs.journal import Run
+from expander.specs.costs import duration_text
 
 
 def main() -> None:

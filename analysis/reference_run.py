@@ -14,11 +14,11 @@ import shutil
 from pathlib import Path
 
 from expander.report.figures import gains, growth, save_trajectory
-from expander.report.film import KEPT, films, keep
-from expander.report.history import History, history
-from expander.report.ink import save
+from expander.report.filmstrip import KEPT, films, keep
+from expander.report.reader import History, history
+from expander.report.style import save
 from expander.report.videos import videos_of
-from expander.store import Run
+from expander.runs.journal import Run
 
 FILES = ("config.yaml", "provenance.json", "journal.jsonl", "baselines.jsonl", "specs/*.yaml", "tests/*.json",
          "trials/*/metrics.jsonl")  # fmt: skip

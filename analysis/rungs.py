@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from expander.report.tables import decisions, trials
-from expander.store import Run
+from expander.runs.journal import Run
 
 STOPPED = "stopped at step "
 """What the reason of a decision begins with where a rung ended a candidate."""

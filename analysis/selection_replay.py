@@ -18,10 +18,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from expander.config import Selection
-from expander.cost import cost
+from expander.config.settings import Selection
 from expander.errors import UsageError
-from expander.records import (
+from expander.runs.events import (
     Candidate,
     Problem,
     RunStarted,
@@ -30,8 +29,9 @@ from expander.records import (
     TrialResult,
     rung_of,
 )
+from expander.runs.journal import Run
 from expander.search.controller import State, ask, candidates_of, replay, tell
-from expander.store import Run
+from expander.specs.cost import cost
 
 Table = Mapping[tuple[str, int, int | None], TrialResult]
 """Results by spec id, seed and rung."""

@@ -26,11 +26,11 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from expander.data import demux
-from expander.data.decode import Decoder
-from expander.data.demux import Verdict, examine
-from expander.data.isolated import DecodingProcess
-from expander.data.random_access import Proof
+from expander.video import demux
+from expander.video.decoder import Decoder
+from expander.video.demux import Verdict, examine
+from expander.video.random_access import Proof
+from expander.video.worker import DecodingProcess
 
 Indices = npt.NDArray[np.int64]
 CLIP = 4 * np.arange(16)

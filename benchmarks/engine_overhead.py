@@ -19,13 +19,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from expander.backends.base import Report
-from expander.bits import pack_bits
-from expander.config import BackendConfig, DataConfig, Selection
-from expander.engine import search
-from expander.records import Problem, RunStarted, SourceLimits, TrialOrder, TrialResult
+from expander.config.settings import BackendConfig, DataConfig, Selection
+from expander.config.space import load_space
+from expander.engine.loop import search
+from expander.runs.bitmask import pack_bits
+from expander.runs.events import Problem, RunStarted, SourceLimits, TrialOrder, TrialResult
+from expander.runs.journal import Run
 from expander.search.accounting import total
-from expander.space import load_space
-from expander.store import Run
 
 VIDEOS = 240
 STEPS = 20

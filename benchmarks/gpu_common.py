@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from expander.spec import Base, Spec
+from expander.specs.spec import Base, Spec
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TINY = Spec(base=Base(frames=2, crop=32, stem_width=8, depths=(1, 1), head_width=16, classes=4))

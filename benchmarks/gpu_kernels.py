@@ -32,7 +32,7 @@ def cases(small: bool) -> Iterator[tuple[int, ...]]:
 
 def correctness(rows: Rows, small: bool) -> None:
     """Kernels against the library in float64, twice; the operators' own checks; 20 steps of training."""
-    from expander.model import gpu
+    from expander.kernels import depthwise_cuda
 
     with together(len(TOLERANCE)) as pool:  # most of the time goes into compiling
         for row in pool.map(check_kind, TOLERANCE, itertools.repeat(small)):
@@ -40,7 +40,7 @@ def correctness(rows: Rows, small: bool) -> None:
     x, w = torch.randn(1, 2, 4, 3, 5, device=DEVICE), torch.randn(5, 1, 3, 3, 3, device=DEVICE)
     for stride in (1, 2):
         arguments = x.clone().requires_grad_(), w.clone().requires_grad_(), stride
-        rows.add(f"opcheck stride {stride}", **torch.library.opcheck(gpu.depthwise, arguments))
+        rows.add(f"opcheck stride {stride}", **torch.library.opcheck(depthwise_cuda.depthwise, arguments))
     if not small:
         ours, theirs = (losses(kernels) for kernels in ("own", "reference"))
         gap = max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
@@ -58,7 +58,7 @@ def check_kind(kind: torch.dtype, small: bool) -> dict[str, Any]:
 
 def compare(case: tuple[int, ...], kind: torch.dtype) -> tuple[tuple[float, ...], bool]:
     """Relative errors of result and both gradients, and whether a second run gives the same bits."""
-    from expander.model import gpu
+    from expander.kernels import depthwise_cuda
 
     n, t, h, w, c, stride = case
     size = (3, 3, 3) if stride else (5, 1, 1)
@@ -73,7 +73,7 @@ def compare(case: tuple[int, ...], kind: torch.dtype) -> tuple[tuple[float, ...]
     reference = (expected, *torch.autograd.grad(expected, wide, upstream.double()))
     runs = []
     for _ in range(2):
-        y = gpu.depthwise(x, weight, stride or 1)
+        y = depthwise_cuda.depthwise(x, weight, stride or 1)
         runs.append((y, *torch.autograd.grad(y, (x, weight), upstream)))
     errors = tuple(
         float((mine.double() - other).detach().abs().max() / other.abs().max().clamp_min(1e-30))
@@ -143,17 +143,17 @@ def blocks(rows: Rows, small: bool) -> None:
 
 def kernel_calls(shape: Shape, batch: int) -> dict[str, Callable[..., Tensor]]:
     """Forward and both gradients of a shape in bfloat16, as functions of their blocks."""
-    from expander.model import kernels_triton
+    from expander.kernels import depthwise_triton
 
     frames, size, c, stride = shape
     x = torch.randn(batch, frames, size, size, c, device=DEVICE).bfloat16()
     weight = torch.randn(c, 1, *((3, 3, 3) if stride else (5, 1, 1)), device=DEVICE).bfloat16()
     step = stride or 1
-    y = kernels_triton.forward(x, weight, step)
+    y = depthwise_triton.forward(x, weight, step)
     return {
-        "forward": functools.partial(kernels_triton.forward, x, weight, step),
-        "input": functools.partial(kernels_triton.input_gradient, y, weight, step, size, size),
-        "weight": functools.partial(kernels_triton.weight_gradient, x, y, weight, step),
+        "forward": functools.partial(depthwise_triton.forward, x, weight, step),
+        "input": functools.partial(depthwise_triton.input_gradient, y, weight, step, size, size),
+        "weight": functools.partial(depthwise_triton.weight_gradient, x, y, weight, step),
     }
 
 

@@ -21,9 +21,9 @@ from gpu_common import DEVICE, MEASURING, TINY, Rows, bandwidth, milliseconds, t
 from torch import Tensor, nn
 from train_step import LAYOUTS, NETWORKS, build_theirs, make_step, operators, pytorchvideo_builder
 
-from expander.cost import cost
 from expander.model.network import X3D
-from expander.spec import Spec
+from expander.specs.cost import cost
+from expander.specs.spec import Spec
 
 PASSES = 7
 """Of every convolution's result through memory in a step: written and read, and about five backward."""

@@ -25,7 +25,7 @@ from train_step import (
     seconds_per_step,
 )
 
-from expander.model.folding import fold_batch_norm
+from expander.model.fold_bn import fold_batch_norm
 from expander.model.network import X3D
 
 

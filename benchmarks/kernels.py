@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from train_step import DEVICE, NETWORKS, ON_CPU, machine, seconds_per_step
 
-from expander.model import depthwise
-from expander.spec import Spec
+from expander.kernels import depthwise
+from expander.specs.spec import Spec
 
 KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 Shape = tuple[int, int, int, int]  # frames, pixels, channels, stride (0: the 5x1x1 convolution)

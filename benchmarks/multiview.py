@@ -30,13 +30,13 @@ import av
 import numpy as np
 import torch
 
-from expander.data.decode import Decoder
-from expander.data.protocols import canvas, clip_frames, parse_views
-from expander.data.transforms import cut, painted
-from expander.data.views import Look, ViewedVideo, look, look_ahead
+from expander.config.space import load_space
+from expander.evaluation.multiview import Scorer
 from expander.model.network import X3D
-from expander.multiview import Scorer
-from expander.space import load_space
+from expander.video.decoder import Decoder
+from expander.video.protocols import canvas, clip_frames, parse_views
+from expander.video.transforms import cut, painted
+from expander.video.views import Look, ViewedVideo, look, look_ahead
 
 
 def main() -> None:

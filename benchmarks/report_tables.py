@@ -14,9 +14,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from expander.config import BackendConfig, DataConfig, Selection
-from expander.cost import cost
-from expander.records import (
+from expander.config.settings import BackendConfig, DataConfig, Selection
+from expander.config.space import load_space
+from expander.report.reader import history
+from expander.report.tables import decisions, frontier, steps, trials
+from expander.runs.events import (
     SCHEMA,
     Candidate,
     Problem,
@@ -27,12 +29,10 @@ from expander.records import (
     TrialResult,
     to_json,
 )
-from expander.report.history import history
-from expander.report.tables import decisions, frontier, steps, trials
+from expander.runs.journal import Run
 from expander.search.controller import trials as trials_of
-from expander.space import load_space
-from expander.spec import AXES
-from expander.store import Run
+from expander.specs.cost import cost
+from expander.specs.spec import AXES
 
 SEEDS = 5
 

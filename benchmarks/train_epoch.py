@@ -31,15 +31,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from expander.config import Recipe
+from expander.config.settings import Recipe
 from expander.data.annotations import VideoList
-from expander.data.dataset import TrainingClips, loader, training_order
-from expander.data.decode import Decoder
-from expander.data.synthetic import FPS, SetConfig, make
-from expander.data.transforms import MEAN, STD
+from expander.data.clips import TrainingClips, loader, training_order
+from expander.data.embedded.synthetic import FPS, SetConfig, make
 from expander.model.network import X3D
-from expander.spec import Base, Spec
-from expander.training import optimizer, train_step
+from expander.specs.spec import Base, Spec
+from expander.training.loop import optimizer, train_step
+from expander.video.decoder import Decoder
+from expander.video.transforms import MEAN, STD
 
 NETWORKS = {
     "X2D": Spec(),

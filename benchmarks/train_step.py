@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from expander.model.network import X3D
-from expander.spec import Base, Spec
+from expander.specs.spec import Base, Spec
 
 NETWORKS = {
     "X2D": Spec(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from expander.inference import Classifier
+    from expander.evaluation.classifier import Classifier
 
 __version__ = "0.1.0"
 
@@ -17,7 +17,7 @@ def load(source: str, spec: str | None = None) -> Classifier:
     and crop of another spec of the same network (default: the weights' own). Raises an
     `expander.errors.ExpanderError` for what cannot be found, read or trusted.
     """
-    from expander.commands.references import find_spec, find_weights
-    from expander.inference import classifier
+    from expander.engine.references import find_spec, find_weights
+    from expander.evaluation.classifier import classifier
 
     return classifier(find_weights(source), find_spec(spec) if spec else None)

@@ -19,7 +19,7 @@ def installed() -> str | None:
 
 
 class Browser:
-    """A context: one page. events: every event heard, as (method, parameters)."""
+    """A context: one page. events: every event on_result, as (method, parameters)."""
 
     def __init__(self, program: str, profile: Path) -> None:
         self.program, self.profile = program, profile
@@ -67,10 +67,10 @@ class Browser:
             message["sessionId"] = self.session
         os.write(self.to, json.dumps(message).encode() + b"\0")
         while True:
-            heard = self._next()
-            if heard.get("id") == self.count:
-                assert "error" not in heard, heard
-                answer: dict[str, Any] = heard["result"]
+            on_result = self._next()
+            if on_result.get("id") == self.count:
+                assert "error" not in on_result, on_result
+                answer: dict[str, Any] = on_result["result"]
                 return answer
 
     def _next(self) -> dict[str, Any]:
@@ -79,10 +79,10 @@ class Browser:
             assert piece, "the browser has ended"
             self.rest += piece
         text, _, self.rest = self.rest.partition(b"\0")
-        heard: dict[str, Any] = json.loads(text)
-        if "method" in heard:
-            self.events.append((heard["method"], heard["params"]))
-        return heard
+        on_result: dict[str, Any] = json.loads(text)
+        if "method" in on_result:
+            self.events.append((on_result["method"], on_result["params"]))
+        return on_result
 
     def open(self, url: str) -> None:
         """Loads a page to its end."""

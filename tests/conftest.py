@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from expander.data.synthetic import SetConfig, make
+from expander.data.embedded.synthetic import SetConfig, make
 
 ASSETS = Path(__file__).parent / "assets"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

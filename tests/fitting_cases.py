@@ -8,10 +8,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from expander.config import DataConfig, TrainRecipe
+from expander.config.settings import DataConfig, TrainRecipe
 from expander.data.sources import open_data
-from expander.spec import Base, Spec
-from expander.trainings import Training, TrainingFolder
+from expander.specs.spec import Base, Spec
+from expander.training.training_run import Training, TrainingFolder
 
 SMALL = Spec(Base(frames=2, stride=8, crop=16, stem_width=4, depths=(1,), head_width=8, width_divisor=2))
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from expander.model.network import X3D
-from expander.spec import Base, Spec
+from expander.specs.spec import Base, Spec
 
 Shapes = dict[str, tuple[int, ...]]
 SMALL = Spec(Base(4, 6, 64, 8, (1, 2), 32, 7, width_divisor=8), bottleneck=2.25)

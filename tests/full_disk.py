@@ -23,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from expander.cli import main
+from expander.cli.main import main
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 SMALLEST, GROWTH = 500, 1.6

@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from expander.cli import main
+from expander.cli.main import main
 
 SOON = 10.0
 

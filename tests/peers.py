@@ -9,7 +9,7 @@ import types
 
 from torch import nn
 
-from expander.spec import Spec
+from expander.specs.spec import Spec
 
 
 def create_x3d(spec: Spec, crop: int) -> nn.Module:

@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 CHECK = (
-    "import expander, expander.space as s; print(expander.__file__); "
+    "import expander, expander.config.space as s; print(expander.__file__); "
     "s.recipe_file('x3d').read_text(); "
     "print(s.load_space('x3d').step_factor, s.load_spec('x3d_s').frames)"
 )

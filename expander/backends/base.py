@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from expander.records import TrialFailure, TrialOrder, TrialResult
+from expander.runs.events import TrialFailure, TrialOrder, TrialResult
 
 Report = Callable[[TrialResult | TrialFailure], None]
 

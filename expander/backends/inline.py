@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from expander.backends.base import Report, last_lines
 from expander.errors import ExpanderError
-from expander.records import TrialFailure, TrialOrder
-from expander.trial import Stopped, gpus_here, run_trial
+from expander.runs.events import TrialFailure, TrialOrder
+from expander.training.trial import Stopped, gpus_here, run_trial
 
 
 class InlineBackend:

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from expander.backends.base import last_lines
-from expander.backends.following import PERIOD, Teller, followed
 from expander.backends.processes import end_with_parent
 from expander.backends.ray_tune import RayBackend
+from expander.backends.worker_files import PERIOD, Teller, followed
 from expander.errors import KINDS, EnvironmentFault, ExpanderError
-from expander.fitting import Watcher, fit
-from expander.records import from_json, to_json
-from expander.team import Team
-from expander.trainings import Training, TrainingFolder
+from expander.runs.events import from_json, to_json
+from expander.training.distributed import Workers
+from expander.training.trainer import Watcher, fit
+from expander.training.training_run import Training, TrainingFolder
 
 TOLD = "expander-fault:"
 """Before the exit code and the line of an error for people, in what comes back from a process."""
@@ -43,7 +43,7 @@ def _worker(order: dict[str, str]) -> None:
     if training.gpus:
         device = ray.train.torch.get_device()
         torch.cuda.set_device(device)  # kernels of our own start on the current one
-    team = Team(context.get_world_rank(), context.get_world_size(), device)
+    team = Workers(context.get_world_rank(), context.get_world_size(), device)
     teller = Teller(folder)
     try:
         fit(training, folder, team, teller if team.leads else None, teller.stop)

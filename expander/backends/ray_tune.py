@@ -22,12 +22,12 @@ from typing import Any
 
 from expander.backends.base import Report, last_lines
 from expander.backends.processes import Watch, end_with_parent, kill
-from expander.backends.tracking import callbacks, told
-from expander.config import BackendConfig
+from expander.backends.trackers import callbacks, told
+from expander.config.settings import BackendConfig
 from expander.errors import EnvironmentFault, ExpanderError
-from expander.model.heap import ONE_HEAP
-from expander.records import TrialFailure, TrialOrder, TrialResult, from_json, to_json
-from expander.trial import Stopped, run_trial
+from expander.kernels.allocator import ONE_HEAP
+from expander.runs.events import TrialFailure, TrialOrder, TrialResult, from_json, to_json
+from expander.training.trial import Stopped, run_trial
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -176,7 +176,7 @@ class RayBackend:
         """See backends.base.Backend."""
         if self.scratch is None:
             self.start(Path(orders[0].folder))
-        from expander.backends.ray_listener import Listener
+        from expander.backends.ray_events import Listener
 
         def recorded(outcome: TrialResult | TrialFailure) -> None:
             with self.recording:
@@ -198,7 +198,7 @@ class RayBackend:
     def _tuner(self, orders: Sequence[TrialOrder], listener: Any) -> Any:
         from ray import tune
 
-        from expander.backends.ray_listener import Over, trial_name
+        from expander.backends.ray_events import Over, trial_name
 
         texts = [to_json(replace(order, gpus=self.gpus)) for order in orders]
         trainable = tune.with_resources(

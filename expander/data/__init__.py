@@ -1,0 +1,1 @@
+"""Data sets: annotation files, class folders, the lists of a run, and clips of them as tensors."""

@@ -22,9 +22,9 @@ import numpy as np
 import pandas as pd
 
 from expander.data.formats import OURS, Rows
-from expander.data.leaks import same, stats, tell_copies
-from expander.data.names import is_utf8, printable, unusable_paths
+from expander.data.leakage import same, stats, tell_copies
 from expander.errors import DataError
+from expander.video.filenames import is_utf8, printable, unusable_paths
 
 MOST_CLASSES = 1_000_000
 """More than any data set has: a label beyond it is another column."""

@@ -12,8 +12,8 @@ import pandas as pd
 
 from expander.data.annotations import Split
 from expander.data.formats import Rows
-from expander.data.names import is_utf8, printable
 from expander.errors import DataError
+from expander.video.filenames import is_utf8, printable
 
 log = logging.getLogger(__name__)
 

@@ -14,14 +14,15 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
-from expander.config import DataConfig
-from expander.data import synthetic, verdicts
+from expander.config.settings import DataConfig
 from expander.data.annotations import Split, VideoData, assemble, check_root
-from expander.data.decode import Decoder, VideoError
 from expander.data.discovery import find, present, read
+from expander.data.embedded import synthetic
 from expander.data.formats import read_text
 from expander.errors import DataError, EnvironmentFault
-from expander.records import SourceLimits
+from expander.runs.events import SourceLimits
+from expander.video import verdicts
+from expander.video.decoder import Decoder, VideoError
 
 log = logging.getLogger(__name__)
 Found = TypeVar("Found")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from expander.model.depthwise import convolve, pointwise
-from expander.spec import SE_RATIO, round_width
+from expander.kernels.depthwise import convolve, pointwise
+from expander.specs.spec import SE_RATIO, round_width
 
 STEM_TAPS = 5  # frames that the temporal convolution of the stem sees
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from expander.model import cpu
+from expander.model import cpu_forward
 from expander.model.blocks import Block, Head, Stem
-from expander.spec import Spec
+from expander.specs.spec import Spec
 
 
 class X3D(nn.Module):
@@ -56,8 +56,8 @@ class X3D(nn.Module):
 
     def forward(self, x_NCTHW: Tensor) -> Tensor:
         """Logits (N, classes) of float clips (N, 3, T, H, W)."""
-        if not self.plain and cpu.usable(x_NCTHW):
-            return cpu.forward(self.stem, self.stages, self.head, x_NCTHW)
+        if not self.plain and cpu_forward.usable(x_NCTHW):
+            return cpu_forward.forward(self.stem, self.stages, self.head, x_NCTHW)
         if x_NCTHW.is_cuda:
             x_NCTHW = x_NCTHW.contiguous(memory_format=torch.channels_last_3d)
         x_NCTHW = self.stem(x_NCTHW)

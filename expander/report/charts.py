@@ -15,12 +15,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from expander.cost import layers
-from expander.report.history import History, Step, mark
-from expander.report.ink import INK, LINES, PAGE, drawing, sheet, style
+from expander.report.reader import History, Step, trial_name
 from expander.report.results import json_lines, number
+from expander.report.style import INK, LINES, PAGE, drawing, sheet, style
 from expander.report.tables import wilson
-from expander.spec import AXES, Spec
+from expander.specs.cost import layers
+from expander.specs.spec import AXES, Spec
 
 SMOOTH = 0.15
 """Share of a curve that is averaged for a point of it."""
@@ -63,10 +63,10 @@ def curves(past: History, width: float = 7.6) -> Figure | None:
 def _step_curves(past: History, step: Step) -> list[tuple[str, pd.DataFrame]]:
     """(axis, step and loss) of each candidate whose metrics are there, the mean over its seeds."""
     seeds: dict[str, list[pd.DataFrame]] = {}
-    for name in dict.fromkeys(mark(id).folder for id in (*(t.id for t in step.trials), *step.ended)):
+    for name in dict.fromkeys(trial_name(id).folder for id in (*(t.id for t in step.trials), *step.ended)):
         curve = _curve(past.run.folder / "trials" / name)
         if len(curve) > 1:
-            seeds.setdefault(mark(name).axis, []).append(curve)
+            seeds.setdefault(trial_name(name).axis, []).append(curve)
     return [(axis, pd.concat(parts).groupby("step", as_index=False).mean()) for axis, parts in seeds.items()]
 
 

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from expander.report.ink import INK, PAGE, drawing, sheet, style
+from expander.report.style import INK, PAGE, drawing, sheet, style
 
 WRITTEN, READABLE, NAMED = 16, 30, 40
 """Classes up to which cells have room for their numbers; a page for the figure; the figure for names."""

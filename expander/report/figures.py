@@ -17,13 +17,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from expander.report.history import History, history
-from expander.report.ink import GRID, INK, LINES, MUTED, PAGE, drawing, log_ticks, save, sheet, style
-from expander.report.labels import place
+from expander.report.label_layout import place
+from expander.report.reader import History, history
 from expander.report.results import baselines
+from expander.report.style import GRID, INK, LINES, MUTED, PAGE, drawing, log_ticks, save, sheet, style
 from expander.report.tables import axis_text, decisions, frontier, macs_text, steps
-from expander.spec import AXES
-from expander.store import Run
+from expander.runs.journal import Run
+from expander.specs.spec import AXES
 
 BASELINE_MARKS = {"random": "1", "compound": "*", "single-axis": "+"}
 ACCURACY = "proxy validation accuracy\n(video_top1), %"

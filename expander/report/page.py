@@ -13,21 +13,21 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from expander import __version__
-from expander.amounts import duration_text
-from expander.report import charts, confusion, figures, words
-from expander.report.columns import BASELINES, DECISIONS, STEPS, TESTS, TRAININGS, Column
-from expander.report.film import Film, films
-from expander.report.headline import headline
-from expander.report.history import History, history
-from expander.report.ink import svg
-from expander.report.live import failures
-from expander.report.pace import foretold, took
+from expander.config.space import dump_spec
+from expander.report import charts, confusion, figures, rendering
+from expander.report.filmstrip import Film, films
+from expander.report.forecast_check import foretold, took
+from expander.report.reader import History, history
 from expander.report.results import json_file, name_of, test_files
+from expander.report.schema import BASELINES, DECISIONS, STEPS, TESTS, TRAININGS, Column
+from expander.report.status import failures
+from expander.report.style import svg
+from expander.report.summary import headline
 from expander.report.tables import baselines, decisions, steps, tests, trainings, trials
 from expander.report.videos import quarantined, videos_of
-from expander.space import dump_spec
-from expander.spec import Spec
-from expander.store import Run
+from expander.runs.journal import Run
+from expander.specs.costs import duration_text
+from expander.specs.spec import Spec
 
 WIDE, NARROW = 7.6, 4.3
 """Inches of a figure beside text and on a phone."""
@@ -46,10 +46,10 @@ def page(folders: list[Path]) -> str:
         frontier=_both("frontier", "Best accuracy for every cost, of each run",
                        lambda width: figures.frontiers(list(searches), width)) if len(searches) > 1 else None,
         searches=[_search(past, f"r{number}") for number, past in enumerate(searches)],
-        trainings=_table(trainings(*folders), TRAININGS, words.TRAINING_ORDER),
+        trainings=_table(trainings(*folders), TRAININGS, rendering.TRAINING_ORDER),
         training_figures=[(name_of(folder), figure) for number, folder in enumerate(folders)
                           if (figure := _training(folder, f"t{number}"))],
-        tests=_table(tests(*folders), TESTS, words.TEST_ORDER),
+        tests=_table(tests(*folders), TESTS, rendering.TEST_ORDER),
         tested=[_tested(name, found, f"x{n}-{m}") for n, folder in enumerate(folders)
                 for m, (name, found) in enumerate(test_files(folder))],
     )  # fmt: skip
@@ -66,9 +66,9 @@ def _search(past: History, id: str) -> dict[str, Any]:
         "name": past.name,
         "headline": headline(past),
         "figures": _figures(past, id, last),
-        "steps": _table(steps(past), STEPS, words.STEP_ORDER),
-        "decisions": _table(_behind(decisions(past)), DECISIONS, words.DECISION_ORDER),
-        "baselines": _table(baselines(past), BASELINES, words.BASELINE_ORDER),
+        "steps": _table(steps(past), STEPS, rendering.STEP_ORDER),
+        "decisions": _table(_behind(decisions(past)), DECISIONS, rendering.DECISION_ORDER),
+        "baselines": _table(baselines(past), BASELINES, rendering.BASELINE_ORDER),
         "going": past.finished is None,
         "forecast": _forecast(past),
         "failures": list(failures(past)),
@@ -107,7 +107,7 @@ def _table(
     table: pd.DataFrame, columns: tuple[Column, ...], order: tuple[str, ...] | None = None
 ) -> dict[str, Any]:
     """A table for the page: its columns with their meanings, and its cells as people read them."""
-    return {**words.cells(table, order), "meanings": {column.name: column.meaning for column in columns}}
+    return {**rendering.cells(table, order), "meanings": {column.name: column.meaning for column in columns}}
 
 
 def _behind(table: pd.DataFrame) -> pd.DataFrame:

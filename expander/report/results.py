@@ -16,12 +16,12 @@ from typing import Any
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
-from expander.cost import cost
-from expander.report import columns
-from expander.report.columns import Row, spec_row
-from expander.report.history import History
-from expander.spec import Spec
-from expander.store import Run
+from expander.report import schema
+from expander.report.reader import History
+from expander.report.schema import Row, spec_row
+from expander.runs.journal import Run
+from expander.specs.cost import cost
+from expander.specs.spec import Spec
 
 log = logging.getLogger(__name__)
 Place = Path | Run | History
@@ -44,7 +44,7 @@ def baselines(*runs: Place) -> pd.DataFrame:
     """One row a baseline of RUN/baselines.jsonl. Columns: `columns.BASELINES`."""
     rows = ({"run": name_of(run), **_baseline(found)} for run in runs
             for found in json_lines(folder_of(run) / "baselines.jsonl"))  # fmt: skip
-    return columns.frame(rows, columns.BASELINES)
+    return schema.frame(rows, schema.BASELINES)
 
 
 def _baseline(found: Mapping[str, Any]) -> Row:
@@ -74,7 +74,7 @@ def trainings(*folders: Place) -> pd.DataFrame:
         about = json_file(folder / "training.json")
         if about:
             rows.append({"run": name_of(folder), **_training(about, json_lines(folder / "metrics.jsonl"))})
-    return columns.frame(rows, columns.TRAININGS)
+    return schema.frame(rows, schema.TRAININGS)
 
 
 def _training(about: Mapping[str, Any], metrics: Iterable[Mapping[str, Any]]) -> Row:
@@ -107,7 +107,7 @@ def tests(*runs: Place) -> pd.DataFrame:
     """One row a metric of every multi-view test. Columns: `columns.TESTS`."""
     rows = ({"run": name_of(run), "test": name, **row} for run in runs for name, found in test_files(run)
             for row in _test(found))  # fmt: skip
-    return columns.frame(rows, columns.TESTS)
+    return schema.frame(rows, schema.TESTS)
 
 
 def _test(found: Mapping[str, Any]) -> Iterator[Row]:

@@ -20,25 +20,25 @@ from itertools import chain
 
 import pandas as pd
 
-from expander.records import Candidate, Standing, StepChosen, TrialFailure, TrialResult
-from expander.report import columns
-from expander.report.columns import Row, spec_row
-from expander.report.history import Ended, History, Mark, Step, history, mark
+from expander.report import schema
+from expander.report.reader import Ended, History, Step, TrialName, history, trial_name
 from expander.report.results import baselines, tests, trainings
-from expander.spec import AXES
-from expander.store import Run
+from expander.report.schema import Row, spec_row
+from expander.runs.events import Candidate, CandidateResult, StepChosen, TrialFailure, TrialResult
+from expander.runs.journal import Run
+from expander.specs.spec import AXES
 
 __all__ = ["baselines", "decisions", "frontier", "steps", "tests", "trainings", "trials"]
 
 
 def steps(*runs: Run | History) -> pd.DataFrame:
     """One row a decided step: the trajectory. Columns: `columns.STEPS`."""
-    return columns.frame(_rows(runs, lambda step: [_step(step)] if step.chosen else []), columns.STEPS)
+    return schema.frame(_rows(runs, lambda step: [_step(step)] if step.chosen else []), schema.STEPS)
 
 
 def trials(*runs: Run | History) -> pd.DataFrame:
     """One row a training, those still to run too. Columns: `columns.TRIALS`."""
-    return columns.frame(_rows(runs, _trials), columns.TRIALS)
+    return schema.frame(_rows(runs, _trials), schema.TRIALS)
 
 
 def decisions(*runs: Run | History) -> pd.DataFrame:
@@ -46,7 +46,7 @@ def decisions(*runs: Run | History) -> pd.DataFrame:
 
     Candidates of an undecided step come with what is known of them; rejected axes with their reason.
     """
-    return columns.frame(_rows(runs, _decision), columns.DECISIONS)
+    return schema.frame(_rows(runs, _decision), schema.DECISIONS)
 
 
 def _rows(runs: Sequence[Run | History], of_step: Callable[[Step], Iterable[Row]]) -> Iterator[Row]:
@@ -62,11 +62,11 @@ def frontier(*runs: Run | History) -> pd.DataFrame:
     known = decisions(*runs).dropna(subset=["accuracy"])
     parts = [_undominated(group) for _, group in known.groupby("run", sort=False)]
     if not parts:
-        return columns.frame([], columns.FRONTIER)
+        return schema.frame([], schema.FRONTIER)
     kept = pd.concat(parts)
     best = set(_undominated(kept).index)
     rows = ({**row, "best": i in best} for i, row in zip(kept.index, _records(kept), strict=True))
-    return columns.frame(rows, columns.FRONTIER)
+    return schema.frame(rows, schema.FRONTIER)
 
 
 def _undominated(table: pd.DataFrame) -> pd.DataFrame:
@@ -117,7 +117,7 @@ def _candidate(candidate: Candidate) -> Row:
     }
 
 
-def _lead(standings: tuple[Standing, ...]) -> Row:
+def _lead(standings: tuple[CandidateResult, ...]) -> Row:
     second = standings[1] if len(standings) > 1 and not standings[1].failed else None
     if second is None:
         return {}
@@ -132,15 +132,15 @@ def _lead(standings: tuple[Standing, ...]) -> Row:
 
 def _trials(step: Step) -> Iterator[Row]:
     by_axis = {c.axis: {"kind": step.plan.kind, **_candidate(c)} for c in step.plan.candidates}
-    ended = [(mark(id), id, e) for id, e in step.ended.items()]
+    ended = [(trial_name(id), id, e) for id, e in step.ended.items()]
     known = {(what.axis, what.seed) for what, _, _ in ended}
     waiting = [(what, t.id, None) for t in step.trials
-               if ((what := mark(t.id)).axis, what.seed) not in known]  # fmt: skip
+               if ((what := trial_name(t.id)).axis, what.seed) not in known]  # fmt: skip
     for what, id, end in chain(ended, waiting if step.chosen is None else ()):
         yield {"step": step.plan.step, **by_axis.get(what.axis, {"axis": what.axis}), **_trial(what, id, end)}
 
 
-def _trial(what: Mark, id: str, end: Ended | None) -> Row:
+def _trial(what: TrialName, id: str, end: Ended | None) -> Row:
     row: Row = {"trial": id, "seed": what.seed, "until": what.until}
     if end is None:
         return {**row, "state": "open"}
@@ -189,7 +189,7 @@ def _tried(step: Step, candidate: Candidate) -> Row:
     return row
 
 
-def _placed(standing: Standing | None, chosen: StepChosen | None) -> Row:
+def _placed(standing: CandidateResult | None, chosen: StepChosen | None) -> Row:
     if standing is None or chosen is None:
         return {}
     if standing.failed:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from expander.config import DataConfig
-from expander.data import synthetic
+from expander.config.settings import DataConfig
 from expander.data.annotations import VideoData
+from expander.data.embedded import synthetic
 from expander.data.sources import cache_folder, open_data
-from expander.data.verdicts import NAME, Verdicts, key_of
 from expander.errors import ExpanderError
-from expander.report.history import History
+from expander.report.reader import History
+from expander.video.verdicts import NAME, Verdicts, key_of
 
 
 def videos_of(past: History) -> VideoData | str:

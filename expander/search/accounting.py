@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from expander.records import Event, StepPlanned, TrialFailed, TrialFinished
+from expander.runs.events import Event, StepPlanned, TrialFailed, TrialFinished
 
 
 @dataclass(frozen=True, slots=True)

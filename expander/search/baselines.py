@@ -12,9 +12,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from expander.records import Candidate, Problem, Rejection
+from expander.runs.events import Candidate, Problem, Rejection
 from expander.search.expansion import CostOf, largest_within, over, tidy
-from expander.spec import AXES, Spec
+from expander.specs.spec import AXES, Spec
 
 UNITS = {"temporal": 1.0, "frame_rate": 1.0, "spatial": 0.5, "width": 0.5, "bottleneck": 1.0, "depth": 1.0}
 """By what power of the cost an axis grows; the cost goes with the square of pixels and of width."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from expander.amounts import CostKind
-from expander.records import Candidate
+from expander.runs.events import Candidate
 from expander.search.expansion import CostOf, largest_within, tidy
-from expander.spec import AXES, Spec
+from expander.specs.costs import CostKind
+from expander.specs.spec import AXES, Spec
 
 TOLERANCE = 0.05
 """A cost within this share below the target has met it."""

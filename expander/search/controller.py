@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from expander.records import (
+from expander.runs.events import (
     Candidate,
+    CandidateResult,
     Contracted,
     Decision,
     Event,
@@ -23,20 +24,19 @@ from expander.records import (
     Rejection,
     RunFinished,
     RunStarted,
-    Standing,
     StepChosen,
     StepPlanned,
     Trial,
     TrialFailed,
     TrialFinished,
     TrialResult,
-    mark,
+    trial_prefix,
 )
 from expander.search.contraction import TOLERANCE, contract
 from expander.search.expansion import CostOf, expand
-from expander.search.rounds import Round, play, trials_of
+from expander.search.racing import Race, play, trials_of
 from expander.search.selection import Outcome
-from expander.spec import Spec
+from expander.specs.spec import Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +92,11 @@ def tell(state: State, event: Event) -> State:
 def _is_planned(planned: StepPlanned | None, trial: str) -> bool:
     if planned is None:
         return False
-    return any(trial.startswith(mark(planned.step, c.axis)) for c in planned.candidates)
+    return any(trial.startswith(trial_prefix(planned.step, c.axis)) for c in planned.candidates)
 
 
 def _advance(state: State, event: StepChosen) -> State:
-    begin = mark(event.step, event.winner.axis)
+    begin = trial_prefix(event.step, event.winner.axis)
     results = sorted((o for id, o in state.outcomes.items() if id.startswith(begin)), key=_by_trial)
     if not results:
         raise ValueError(f"step_chosen names {event.winner.axis}, of which no trial finished")
@@ -116,7 +116,7 @@ def _by_trial(outcome: Outcome) -> str:
 
 def trials(problem: Problem, planned: StepPlanned) -> tuple[Trial, ...]:
     """Every whole trial of a step's first seeds; rungs and races leave out some and add others."""
-    return trials_of(problem, planned.step, planned.candidates, Round(problem.selection.seeds))
+    return trials_of(problem, planned.step, planned.candidates, Race(problem.selection.seeds))
 
 
 def ask(problem: Problem, state: State, cost_of: CostOf) -> Decision | tuple[Trial, ...]:
@@ -168,7 +168,7 @@ def _contract(problem: Problem, state: State, cost_of: CostOf) -> Decision:
     return StepPlanned(step, "contraction", (state.contracted.candidate,))
 
 
-def _choose(planned: StepPlanned, standings: tuple[Standing, ...]) -> Decision:
+def _choose(planned: StepPlanned, standings: tuple[CandidateResult, ...]) -> Decision:
     best = standings[0]
     if best.failed:
         reason = f"every trial of step {planned.step} failed, the first with: {best.failed}"

@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from expander.amounts import KINDS, NO_CEILINGS, Ceilings, Cost, CostKind, amount_text
-from expander.records import Candidate, Rejection, SourceLimits
-from expander.space import AxisRule, SearchSpace
-from expander.spec import AXES, Spec
+from expander.config.settings import NO_CEILINGS, Ceilings
+from expander.config.space import AxisRule, SearchSpace
+from expander.runs.events import Candidate, Rejection, SourceLimits
+from expander.specs.costs import KINDS, Cost, CostKind, amount_text
+from expander.specs.spec import AXES, Spec
 
 CostOf = Callable[[Spec], Cost]
 

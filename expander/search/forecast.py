@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from expander.records import Problem
+from expander.runs.events import Problem
 from expander.search.contraction import TOLERANCE
 from expander.search.controller import State, candidates_of, trials
 from expander.search.expansion import CostOf
-from expander.spec import Spec
+from expander.specs.spec import Spec
 
 BYTES_PER_PARAM = 4
 FORWARD_SHARE = 1 / 3
@@ -18,7 +18,7 @@ FORWARD_SHARE = 1 / 3
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class TrainingSpeed:
     """Seconds of a trial: fixed + clips * (per_clip + per_mac * multiply-adds), on one worker.
 
     videos: in the validation list. parallel: trials at a time. per_round: seconds until the workers of
@@ -46,7 +46,7 @@ class Pace:
         together = sum(self.seconds(problem, each) for each in macs)
         return self.per_round + together / min(self.parallel, len(macs))
 
-    def scaled(self, factor: float) -> Pace:
+    def scaled(self, factor: float) -> TrainingSpeed:
         """The same pace corrected by what was seen."""
         return replace(
             self,
@@ -66,7 +66,7 @@ class Forecast:
     disk: int
 
 
-def forecast(problem: Problem, state: State, cost_of: CostOf, pace: Pace) -> Forecast:
+def forecast(problem: Problem, state: State, cost_of: CostOf, pace: TrainingSpeed) -> Forecast:
     """From `state` to the end."""
     if state.finished:
         return Forecast(0, 0, 0.0, 0)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from expander.bits import unpack_bits
-from expander.config import Selection
-from expander.records import Candidate, Standing, TrialFailure, TrialResult
-from expander.spec import AXES
+from expander.config.settings import Selection
+from expander.runs.bitmask import unpack_bits
+from expander.runs.events import Candidate, CandidateResult, TrialFailure, TrialResult
+from expander.specs.spec import AXES
 
 Floats = npt.NDArray[np.float64]
 Outcome = TrialResult | TrialFailure
@@ -41,7 +41,7 @@ class Evidence:
     """What the trials of a round say. draws: (arms, resamples) scores under the same resamples."""
 
     arms: tuple[Arm, ...]
-    failed: tuple[Standing, ...]
+    failed: tuple[CandidateResult, ...]
     scores: tuple[float, ...]
     draws: Floats
     rule: Selection
@@ -59,7 +59,7 @@ class Evidence:
         low, _ = self._intervals(self.leader)
         return [i for i in range(len(self.arms)) if low[i] <= 0]
 
-    def standings(self) -> tuple[Standing, ...]:
+    def standings(self) -> tuple[CandidateResult, ...]:
         """The winner, the rest by score, the failed ones."""
         if not self.arms:
             return self.failed
@@ -68,7 +68,7 @@ class Evidence:
         rest = sorted(losers, key=lambda i: (-self.scores[i], _order(self.arms[i])))
         return (*self._standings((winner, *rest), winner), *self.failed)
 
-    def beaten(self, until: int | None) -> tuple[Standing, ...]:
+    def beaten(self, until: int | None) -> tuple[CandidateResult, ...]:
         """Those beaten beyond doubt at a rung or before more seeds, by score, and the failed ones."""
         if not self.arms:
             return self.failed
@@ -81,10 +81,10 @@ class Evidence:
         """(2, arms): lower and upper end of the winner's score less each arm's."""
         return interval(self.draws[winner] - self.draws, self.rule)
 
-    def _standings(self, indices: Sequence[int], winner: int) -> Iterator[Standing]:
+    def _standings(self, indices: Sequence[int], winner: int) -> Iterator[CandidateResult]:
         low, high = self._intervals(winner).tolist()
         for i in indices:
-            yield Standing(
+            yield CandidateResult(
                 axis=self.arms[i].candidate.axis,
                 accuracy=self.arms[i].accuracy,
                 loss=self.arms[i].loss,
@@ -132,7 +132,7 @@ def rank(
     current: Sequence[TrialResult],
     selection: Selection,
     seed: tuple[int, ...],
-) -> tuple[Standing, ...]:
+) -> tuple[CandidateResult, ...]:
     """Every candidate's standing, the winner first, failed ones last; arguments as in `weigh`.
 
     Ties go to lower loss, lower cost, fewer parameters, axis order.
@@ -159,14 +159,14 @@ def _paired(current: Sequence[TrialResult], seeds: int) -> Floats:
 
 def _split(
     candidates: Sequence[Candidate], outcomes: Mapping[str, Sequence[Outcome]]
-) -> tuple[list[Arm], list[Floats], tuple[Standing, ...]]:
+) -> tuple[list[Arm], list[Floats], tuple[CandidateResult, ...]]:
     arms: list[Arm] = []
     matrices, failed = [], []
     for candidate in candidates:
         results = [o for o in outcomes[candidate.axis] if isinstance(o, TrialResult)]
         reasons = [o.reason for o in outcomes[candidate.axis] if isinstance(o, TrialFailure)]
         if reasons:
-            failed.append(Standing(candidate.axis, 0, 0, 0, 0, 0, 0, False, reasons[0]))
+            failed.append(CandidateResult(candidate.axis, 0, 0, 0, 0, 0, 0, False, reasons[0]))
         else:
             loss = sum(r.loss for r in results) / len(results)
             matrices.append(correctness(results))

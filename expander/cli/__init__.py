@@ -1,0 +1,1 @@
+"""The command line. Thin; heavy imports happen inside the functions."""

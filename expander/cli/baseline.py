@@ -1,0 +1,109 @@
+"""baseline: what a search gained over specs of the same cost that were chosen without it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from expander.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from expander.engine.comparisons import ComparisonTrial
+    from expander.runs.events import Candidate, Rejection, RunStarted, TrialResult
+    from expander.search.controller import State
+
+
+@click.command()
+@click.argument("run")
+@click.option("--kind", type=click.Choice(["random", "compound", "single-axis"]), required=True,
+              help="Shares of the axes at random; all axes evenly; each axis alone.")  # fmt: skip
+@click.option("--count", type=click.IntRange(min=1), default=3, show_default=True, help="Of random specs.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of random specs.")
+@click.option("--backend", type=click.Choice(["ray", "inline"]), help="Where to train.  [default: the run's]")
+@click.option("--dry-run", is_flag=True, help="Only say what would be trained.")
+def baseline(run: str, kind: str, count: int, seed: int, backend: str | None, dry_run: bool) -> None:
+    """Train specs of the cost of RUN's last one, with its recipe and seeds, and say what RUN gained.
+
+    They are kept in RUN/baselines.jsonl and not trained again.
+    """
+    from expander.cli.running import train
+    from expander.engine.loop import started, state_of
+    from expander.engine.references import find_run
+    from expander.profiling.latency import cost_function
+    from expander.search import baselines
+
+    found = find_run(run)
+    start, state = started(found), state_of(found)
+    if not state.path or state.planned is not None:
+        raise UsageError(f"run {run} is in the middle of a step; finish it with --resume")
+    cost_of = cost_function(start.problem, found.folder, start.backend.cpus_per_trial)
+    target = state.path[-1].cost.of(start.problem.cost)
+    if kind == "random":
+        made = baselines.random(start.problem, target, cost_of, count, seed)
+    else:
+        grow = baselines.compound if kind == "compound" else baselines.single_axis
+        made = grow(start.problem, target, cost_of)
+    specs = _told(made, start)
+    if dry_run or not specs:
+        click.echo("nothing was trained")
+        return
+    done = train(found, start, "baselines.jsonl", kind, target, specs, len(state.path) - 1, backend)
+    click.echo(gains_text(start, state, specs, done))
+
+
+def _told(found: Sequence[Candidate | Rejection], start: RunStarted) -> list[Candidate]:
+    from expander.runs.events import Candidate
+    from expander.specs.costs import amount_text
+
+    kind, specs = start.problem.cost, []
+    for each in found:
+        if isinstance(each, Candidate):
+            click.echo(f"{each.axis}: {each.spec}, {amount_text(kind, each.cost.of(kind))}")
+            specs.append(each)
+        else:
+            click.echo(f"{each.axis}: left out: {each.reason}")
+    return specs
+
+
+def gains_text(
+    start: RunStarted, state: State, specs: Sequence[Candidate], done: Sequence[ComparisonTrial]
+) -> str:
+    """A row a baseline: its accuracy, and by how many points the search's last spec is better."""
+    import pandas as pd
+
+    from expander.search.selection import difference
+
+    rule, ours = start.problem.selection, _whole(state)
+    rows: list[dict[str, Any]] = [_row("search", state.path[-1], start, _mean(ours))]
+    for number, spec in enumerate(specs):
+        of_spec = [tried for tried in done if tried.name == spec.axis and tried.spec == spec.spec]
+        results = [tried.result for tried in of_spec if tried.result is not None]
+        if len(results) < len(of_spec):
+            rows.append(_row(spec.axis, spec, start, None))
+            continue
+        gain, low, high = (100 * x for x in difference(ours, results, rule, (start.problem.seed, number)))
+        text = f"{gain:+.1f} [{low:+.1f}, {high:+.1f}]" + (" tie" if low <= 0 <= high else "")
+        rows.append(_row(spec.axis, spec, start, _mean(results)) | {"search gained": text})
+    return pd.DataFrame(rows).fillna("").to_string(index=False)
+
+
+def _whole(state: State) -> list[TrialResult]:
+    from expander.runs.events import rung_of
+
+    return [result for result in state.current if rung_of(result.trial) is None]
+
+
+def _mean(results: Sequence[TrialResult]) -> float:
+    return sum(result.accuracy for result in results) / len(results)
+
+
+def _row(name: str, spec: Candidate, start: RunStarted, accuracy: float | None) -> dict[str, Any]:
+    from expander.specs.costs import amount_text
+
+    kind = start.problem.cost
+    cost = amount_text(kind, spec.cost.of(kind))
+    found = "failed" if accuracy is None else f"{100 * accuracy:.1f}"
+    return {"": name, "spec": str(spec.spec), "cost": cost, "accuracy": found}

@@ -1,0 +1,112 @@
+"""data make, index and check: the embedded set, annotation formats into ours, files that are no good."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter as Tally
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from expander.cli.options import LIST_OPTIONS, data_settings, describe_data
+from expander.errors import DataError, UsageError
+from expander.video.filenames import printable
+
+if TYPE_CHECKING:
+    from expander.config.settings import DataConfig
+
+
+@click.group()
+def data() -> None:
+    """Data sets."""
+
+
+@data.command()
+def make() -> None:
+    """Make the embedded data set (once; it is cached) and print its folder."""
+    from expander.cli.progress import Counter
+    from expander.data.sources import embedded
+
+    with Counter("making the embedded videos", "video") as counter:
+        folder = embedded(counter)
+    click.echo(folder)
+
+
+def _lists(command: Any) -> Any:
+    for option in reversed((click.argument("folder", metavar="DATA", required=False), *LIST_OPTIONS)):
+        command = option(command)
+    return command
+
+
+def _config(options: dict[str, Any]) -> DataConfig:
+    from expander.config.settings import DataConfig
+
+    if options["folder"] is None and options["train_ann"] is None:
+        raise UsageError("name the data: DATA, a folder, or --train-ann and --val-ann")
+    try:
+        return DataConfig(**data_settings(options))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+@data.command()
+@_lists
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="CSV to write.")
+def index(out: Path, **options: Any) -> None:
+    """Write the annotations of DATA as one CSV (path,label,class,split) that --data takes."""
+    from expander.data.annotations import to_csv
+    from expander.data.sources import open_data
+    from expander.runs.journal import write_atomic
+
+    found = open_data(_config(options))
+    click.echo(describe_data(found))
+    write_atomic(out, to_csv(found, out.parent.resolve()).encode())
+    click.echo(f"index: {out}")
+
+
+@data.command()
+@_lists
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def check(as_json: bool, **options: Any) -> None:
+    """Read the packets of every video of DATA once (cached): who can decode it, which are no good.
+
+    Exit code 3 when a video is missing or cannot be decoded.
+    """
+    from expander.cli.progress import Counter
+    from expander.data.inspection import examined
+    from expander.data.sources import open_data
+
+    config = _config(options)
+    found = open_data(config)
+    with Counter("checking the videos", "video") as counter:
+        verdicts = examined(found, config, counter)
+    rows = [{"path": str(path), "route": verdict.route, "reason": verdict.reason}
+            for path, verdict in verdicts]  # fmt: skip
+    bad = [row for row in rows if row["route"] == "bad"]
+    routes = dict(Tally(row["route"] for row in rows))
+    if as_json:
+        summary = {"videos": len(rows), "bad": len(bad), "routes": routes, "rows": rows}
+        click.echo(json.dumps(summary, indent=1))
+    else:
+        _print(rows)
+        if not bad:
+            click.echo(f"{len(rows)} videos, all can be decoded")
+            if len(routes) > 1:
+                click.echo("; ".join(f"{count} {ROUTES[route]}" for route, count in routes.items()))
+    if bad:
+        raise DataError(f"{len(bad)} of {len(rows)} videos cannot be decoded, the first is {bad[0]['path']}")
+
+
+ROUTES = {
+    "decord": "read with decord",
+    "pyav": "read from the start with PyAV",
+    "pictures": "folders of pictures",
+}
+
+
+def _print(rows: list[dict[str, str]]) -> None:
+    for row in rows:
+        if row["reason"]:
+            route = "read with PyAV: " if row["route"] == "pyav" else ""
+            click.echo(printable(f"{row['path']}: {route}{row['reason']}"))

@@ -1,0 +1,195 @@
+"""What a search says while it runs: a line of progress, a line a decision."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import click
+
+from expander.cli.progress import about
+from expander.report.tables import macs_text
+from expander.runs.events import (
+    Candidate,
+    Contracted,
+    Event,
+    Problem,
+    StepChosen,
+    StepPlanned,
+    TrialFailed,
+    TrialFinished,
+    rung_of,
+)
+from expander.search.accounting import Spent
+from expander.search.controller import State, trials
+from expander.search.expansion import CostOf
+from expander.search.forecast import TrainingSpeed, forecast
+from expander.specs.cost import cost
+from expander.specs.costs import amount_text
+
+
+class Narrator:
+    """Listens to a search. On a terminal: one tqdm line a step; elsewhere plain lines."""
+
+    def __init__(self, problem: Problem, pace: TrainingSpeed, cost_of: CostOf, state: State) -> None:
+        self.problem, self.pace, self.cost_of = problem, pace, cost_of
+        self.bar: Any = None
+        self.seen = self.predicted = 0.0
+        self.foretold = forecast(problem, state, cost_of, pace).seconds
+        self.began = self.step_began = time.monotonic()
+        self.step_foretold = 0.0
+        self.trained = self.reused = 0
+
+    def __enter__(self) -> Narrator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def __call__(self, event: Event, state: State) -> None:
+        """One event that was just recorded, and the state after it."""
+        match event:
+            case StepPlanned():
+                self._plan(event)
+            case TrialFinished():
+                self._count(event, state)
+                result = event.result
+                source = f" (reused from {event.reused_from})" if event.reused_from else ""
+                self._done(f"{_axis(result.trial)}{_rung(result.trial)} {result.accuracy:.1%}{source}", state)
+            case TrialFailed():
+                self.trained += 1
+                self._done(f"{_axis(event.failure.trial)} failed: {event.failure.reason}", state)
+            case StepChosen():
+                self._chosen(event, state)
+            case Contracted():
+                click.echo(f"contracted along {event.axis} to {self._cost(event.candidate)}, "
+                           f"{event.miss:.1%} below the target")  # fmt: skip
+
+    def _plan(self, event: StepPlanned) -> None:
+        for rejection in event.rejected:
+            click.echo(f"step {event.step}: {rejection.axis} cannot move: {rejection.reason}")
+        macs = [float(cost(trial.spec).macs) for trial in trials(self.problem, event)]
+        count = len(macs)
+        self.step_began, self.step_foretold = time.monotonic(), self._corrected().of_round(self.problem, macs)
+        click.echo(f"step {event.step}: {count} trials, {about(self.step_foretold)}")
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=count, desc=f"step {event.step}", unit="trial", leave=False)
+
+    def _done(self, text: str, state: State) -> None:
+        if self.bar is not None:
+            self.bar.set_postfix_str(text)
+            self.bar.update()
+        elif state.planned is not None:
+            done = len(state.outcomes)
+            count = max(done, len(trials(self.problem, state.planned)))
+            click.echo(f"step {state.planned.step}: {done}/{count} {text}", err=True)
+
+    def _count(self, event: TrialFinished, state: State) -> None:
+        """What trials took against what was foretold corrects what is still to come."""
+        if event.reused_from:
+            self.reused += 1
+            return
+        self.trained += 1
+        if state.planned is None:
+            return
+        axis, result = _axis(event.result.trial), event.result
+        spec = next(c.spec for c in state.planned.candidates if c.axis == axis)
+        self.seen += result.seconds
+        self.predicted += self.pace.seconds(self.problem, cost(spec).macs, result.clips)
+
+    def _corrected(self) -> TrainingSpeed:
+        return self.pace.scaled(self.seen / self.predicted) if self.predicted else self.pace
+
+    def _chosen(self, event: StepChosen, state: State) -> None:
+        self._close()
+        winner = event.winner
+        how = "" if len(event.standings) < 2 or not event.standings[1].tied else " (a tie)"
+        click.echo(f"step {event.step}: {winner.axis}{how} -> {winner.spec}, "
+                   f"{self._cost(winner)}, accuracy {event.accuracy:.1%}"
+                   f"{_against(self.step_foretold, time.monotonic() - self.step_began)}")  # fmt: skip
+        below = winner.cost.of(self.problem.cost) < self.problem.target
+        if state.contracted is None and below and self.predicted:
+            foretell("ahead", self.problem, state, self._corrected(), self.cost_of)
+
+    def _cost(self, candidate: Candidate) -> str:
+        kind = self.problem.cost
+        if kind == "flops":
+            return macs_text(candidate.cost.macs)
+        return amount_text(kind, candidate.cost.of(kind))
+
+    def conclude(self, finished: bool) -> None:
+        """The last lines: how good the first forecast was, and what did not have to be trained."""
+        taken = time.monotonic() - self.began
+        if finished and self.trained and not self.reused:
+            click.echo(f"forecast: {about(self.foretold)} at first{_against(self.foretold, taken)}")
+        if self.reused:
+            rest = f"{self.trained} were trained" if self.trained else "nothing was trained"
+            click.echo(f"reused {self.reused} results; {rest}")
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+
+def _against(foretold: float, taken: float) -> str:
+    """How long it took, and by how much the forecast was wrong."""
+    error = f" ({taken / foretold - 1:+.0%} on the forecast)" if foretold else ""
+    return f"; took {taken:.0f} s{error}"
+
+
+def _axis(trial: str) -> str:
+    return trial.split("-")[1]
+
+
+def _rung(trial: str) -> str:
+    until = rung_of(trial)
+    return "" if until is None else f" at step {until}"
+
+
+SLOW_HOURS = 3.0
+"""A forecast above this, without a GPU, gets the advice for CPU-only users."""
+
+ADVICE = (
+    "This machine has no GPU, and this space is meant for GPUs. On a CPU, take the small space: "
+    "expander search --space tiny --target-gflops 0.0011; or use a cluster: "
+    "--ray-address HEAD:6379; or shorten the trials: --set proxy.steps=100."
+)
+
+
+def announce(problem: Problem, pace: TrainingSpeed, cost_of: CostOf) -> None:
+    """The first lines of a search: its base, its target, its forecast, and advice if it is long."""
+    base = problem.space.start
+    now, target = (amount_text(problem.cost, amount)
+                   for amount in (cost_of(base).of(problem.cost), problem.target))  # fmt: skip
+    click.echo(f"base: {base}, {now}, target {target}")
+    foretell("forecast", problem, State(), pace, cost_of)
+    if forecast(problem, State(), cost_of, pace).seconds > 3600 * SLOW_HOURS and not _has_gpu():
+        click.echo(ADVICE)
+
+
+def foretell(what: str, problem: Problem, state: State, pace: TrainingSpeed, cost_of: CostOf) -> None:
+    """One line: steps, trials, time and disk from `state` to the end."""
+    ahead = forecast(problem, state, cost_of, pace)
+    click.echo(
+        f"{what}: {ahead.steps} steps, {ahead.trials} trials, {about(ahead.seconds)}, "
+        f"{pace.parallel} at a time; {ahead.disk / 1e6:.1f} MB of weights"
+    )
+
+
+def spent_text(spent: Spent) -> str:
+    """One line: trials, their time, clips and multiply-adds."""
+    some = [f"{spent.reused} reused"] * bool(spent.reused) + [f"{spent.failed} failed"] * bool(spent.failed)
+    more = f" ({', '.join(some)})" if some else ""
+    gpu = f", {spent.gpu_seconds / 3600:.2g} GPU hours" if spent.gpu_seconds else ""
+    return (f"spent: {spent.trials} trials{more}, {about(spent.seconds)} of trials{gpu}, "
+            f"{spent.clips} clips, {macs_text(spent.macs)} multiply-adds forward")  # fmt: skip
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()

@@ -1,0 +1,139 @@
+"""The options that several commands share: where the videos are, and what a network may cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from expander.errors import UsageError
+from expander.video.filenames import check_name
+
+if TYPE_CHECKING:
+    from expander.data.annotations import VideoData
+    from expander.engine.preparation import Goal
+F = TypeVar("F", bound=Callable[..., Any])
+KINDS = ("flops", "params", "activations", "latency", "memory")
+LIMITS = {"flops": "max_gflops", "params": "max_params", "activations": "max_activations",
+          "latency": "max_latency_ms", "memory": "max_memory_mb"}  # fmt: skip
+COST_OPTIONS = ("target", "cost", "amount", *LIMITS.values())
+
+
+def goal_options(command: F) -> F:
+    """Adds the options below to a command."""
+    options = [
+        click.option("--target-gflops", "target", type=float,
+                     help="Budget in GFLOPs: 1e9 multiply-adds of conv and linear a view, training crop."),
+        click.option("--cost", type=click.Choice(KINDS),
+                     help="The cost that every step doubles.  [default: flops]"),
+        click.option("--target", "amount", type=float,
+                     help="Budget for another --cost, in its unit: parameters, activations, ms, MB."),
+        click.option("--max-gflops", type=float, help="Reject candidates of more GFLOPs."),
+        click.option("--max-params", type=float, help="Of more parameters, e.g. 4e6."),
+        click.option("--max-activations", type=float, help="Of more activations."),
+        click.option("--max-latency-ms", type=float,
+                     help="Of a longer inference of one view, measured here (median)."),
+        click.option("--max-memory-mb", type=float, help="That hold more MB in the inference of one view."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def goal_of(options: dict[str, Any]) -> Goal:
+    """What was asked for. Raises UsageError naming the option at fault."""
+    from expander.config.settings import Ceilings
+    from expander.engine.preparation import Goal
+
+    most = {kind: options[name] for kind, name in LIMITS.items()}
+    for kind, name in LIMITS.items():
+        if most[kind] is not None:
+            _positive(f"--{name.replace('_', '-')}", most[kind])
+    if most["flops"] is not None:
+        most["flops"] *= 1e9
+    return Goal(options["cost"] or "flops", target_of(options), Ceilings(**most))
+
+
+def target_of(options: dict[str, Any]) -> float:
+    """The target in the unit of the cost. Raises UsageError."""
+    kind, gflops, amount = options["cost"] or "flops", options["target"], options["amount"]
+    if kind == "flops" and amount is not None:
+        raise UsageError("--target goes with another --cost; for multiply-adds give --target-gflops")
+    if kind != "flops" and gflops is not None:
+        raise UsageError(f"--target-gflops is for --cost flops; for --cost {kind} give --target")
+    if gflops is None and amount is None:
+        example = "--target-gflops 2" if kind == "flops" else f"--cost {kind} --target 20"
+        name = "--target-gflops" if kind == "flops" else "--target"
+        raise UsageError(f"{name} is missing: the budget, e.g. {example}")
+    return target_macs(gflops) if kind == "flops" else _positive("--target", amount)
+
+
+def target_macs(gflops: float) -> int:
+    """GFLOPs as given on the command line to multiply-adds. Raises UsageError."""
+    return round(_positive("--target-gflops", gflops) * 1e9)
+
+
+def _positive(option: str, value: float) -> float:
+    if not (math.isfinite(value * 1e9) and value > 0):
+        raise UsageError(f"{option} must be a positive number, not {value}")
+    return value
+
+
+
+SECONDS = click.FloatRange(min=0, min_open=True, max=86_400)
+FORMATS = ("auto", "list", "rawframes", "kinetics", "expander", "ssv2", "ucf101", "hmdb51", "folders")
+DATA_OPTIONS = ("folder", "train_ann", "val_ann", "data_root", "train_root", "val_root", "ann_format",
+           "allow_outside")  # fmt: skip
+LIST_OPTIONS = (
+    click.option("--train-ann", help="Annotation file of the training videos, e.g. lines of `path label`."),
+    click.option("--val-ann", help="Annotation file of the validation videos."),
+    click.option("--data-root", help="Folder that the listed paths start from.  [default: the data folder]"),
+    click.option("--train-root", help="Of the training list alone.  [default: --data-root]"),
+    click.option("--val-root", help="Of the validation list alone.  [default: --data-root]"),
+    click.option("--ann-format", type=click.Choice(FORMATS), help="Of the annotations.  [default: auto]"),
+    click.option("--allow-outside", is_flag=True, default=None, help="Listed paths may leave the data root."),
+)
+FOLDER = click.option("--data", "folder", help="Folder of lists or class folders.  [default: embedded data]")
+
+
+def data_options(command: F) -> F:
+    """Adds --data and all of LIST_OPTIONS."""
+    for option in reversed((FOLDER, *LIST_OPTIONS)):
+        command = option(command)
+    return command
+
+
+def data_settings(options: dict[str, Any]) -> dict[str, Any]:
+    """The data settings that the options say, with absolute paths: workers run in folders of their own.
+
+    Raises DataError for a path that no file can have.
+    """
+    places = {name: options[name] for name in ("folder", "train_ann", "val_ann", "train_root", "val_root")}
+    places["root"] = options["data_root"]
+    found: dict[str, Any] = {
+        name: str(Path(value).resolve()) for name, value in places.items() if value is not None
+    }
+    for place in found.values():
+        check_name(place)
+    if options["allow_outside"]:
+        found["allow_outside"] = True
+    rooted = "root" in found or {"train_root", "val_root"} <= set(found)
+    if "train_ann" in found and not rooted:
+        found["root"] = str(Path.cwd())
+        found["allow_outside"] = True  # no root was named that they could leave
+    if options["ann_format"]:
+        found["ann_format"] = options["ann_format"]
+    return found
+
+
+def describe_data(data: VideoData) -> str:
+    """What was recognised: format, counts, and the first three rows."""
+    head = (
+        f"data ({data.form}): {len(data.train)} training and {len(data.val)} validation videos "
+        f"of {len(data.classes)} classes"
+    )
+    rows = zip(data.train.paths[:3], data.train.labels[:3], strict=True)
+    return "\n".join([head, *(f"  {path} -> {label} {data.classes[label]}" for path, label in rows)])

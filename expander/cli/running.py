@@ -1,0 +1,209 @@
+"""A search from its run folder on: resumed, run, stopped, shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from expander.errors import DataError, TargetError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from expander.backends.base import Backend
+    from expander.config.settings import BackendConfig, Budget
+    from expander.runs.cache import Known
+    from expander.runs.events import RunStarted
+    from expander.runs.journal import Run
+    from expander.search.controller import State
+    from expander.search.forecast import TrainingSpeed
+if TYPE_CHECKING:
+    from expander.engine.comparisons import ComparisonTrial
+    from expander.runs.events import Candidate, RunStarted
+    from expander.runs.journal import Run
+
+BUDGET = {"max_hours": "hours", "max_trials": "trials", "max_gpu_hours": "gpu_hours"}
+PLACES = {"backend": "kind", "ray_address": "address", "gpus_per_trial": "gpus_per_trial"}
+"""Options that a resumed run takes too: where it goes on does not change what comes of it."""
+
+
+def known_results(names: Sequence[str]) -> dict[str, Known]:
+    """The results of the runs to reuse, by key; of several runs the first counts."""
+    from expander.engine.references import find_run
+    from expander.runs.cache import results
+
+    found: dict[str, Known] = {}
+    for name in reversed(names):
+        found |= results(find_run(name))
+    return found
+
+
+def resume(options: dict[str, Any]) -> None:
+    """Goes on with the run of --run."""
+    from expander.cli.narration import foretell
+    from expander.data.sources import open_data
+    from expander.engine.loop import started, state_of
+    from expander.engine.preparation import measured_pace
+    from expander.engine.references import find_run
+    from expander.profiling.latency import cost_function
+
+    run = find_run(options["name"])
+    known = known_results(options["reuse"])
+    with run.locked():
+        run.cut_torn_line()
+        start = _moved(started(run), options)
+        if (state := state_of(run)).finished:
+            show(run, state)
+            return
+        data = open_data(start.data)
+        if data.fingerprint != start.data_fingerprint:
+            raise DataError(f"{run.folder}: the data set has changed since the run began; start another run")
+        price = cost_function(start.problem, run.folder, start.backend.cpus_per_trial)
+        pace = measured_pace(start.problem, start.backend, len(data.val), price, data, start.data)
+        foretell("ahead", start.problem, state, pace, price)
+        run_search(run, start, pace, known)
+
+
+def _moved(start: RunStarted, options: dict[str, Any]) -> RunStarted:
+    """With the budget and the place that the options of a resumed run name."""
+    try:
+        backend = replace(start.backend, **_given(options, PLACES))
+        budget = replace(start.budget, **_given(options, BUDGET))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return replace(start, backend=backend, budget=budget)
+
+
+def _given(options: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    return {key: options[name] for name, key in names.items() if options[name] is not None}
+
+
+def run_search(run: Run, start: RunStarted, pace: TrainingSpeed, known: dict[str, Known]) -> None:
+    """Searches to the end, or until it is stopped, and shows what came of it. The caller holds the lock."""
+    from expander.cli.narration import Narrator
+    from expander.cli.progress import Counter
+    from expander.cli.signals import Interruption
+    from expander.data.sources import fill_cache, open_data
+    from expander.engine.loop import Stop, state_of
+    from expander.engine.loop import search as search_loop
+    from expander.profiling.latency import cost_function
+
+    click.echo(f"run: {run.folder}")
+    with Counter("decoding the videos (once)", "video") as counter:
+        fill_cache(open_data(start.data), start.data, counter)
+    cost_of = cost_function(start.problem, run.folder, start.backend.cpus_per_trial)
+    narrator = Narrator(start.problem, pace, cost_of, state_of(run))
+    stop = Stop(run)
+    interruption = Interruption(stop, start.budget.hours)
+    try:
+        with interruption, narrator, backend_of(start.backend) as entered:
+            search_loop(run, entered, narrator, stop, start.budget, known)
+    except KeyboardInterrupt:
+        if not interruption.code and not stop.reason:
+            raise
+    finally:
+        stop.clear()
+    state = state_of(run)
+    narrator.conclude(state.finished is not None)
+    if interruption.code and state.finished is None:
+        click.echo(f"stopped; nothing finished is lost, go on with: {_again(run)}", err=True)
+        raise SystemExit(interruption.code)
+    show(run, state, stop.reason, start.budget)
+
+
+def backend_of(config: BackendConfig) -> Backend:
+    """Where trials run, as set."""
+    if config.kind == "inline":
+        from expander.backends.inline import InlineBackend
+
+        return InlineBackend()
+    from expander.backends.ray_tune import RayBackend
+
+    return RayBackend(config)
+
+
+def _again(run: Run) -> str:
+    return f"expander search --run {run.folder.name} --resume"
+
+
+def show(run: Run, state: State, reason: str = "", budget: Budget | None = None) -> None:
+    """The trajectory, where its files are, what was spent, and the last line.
+
+    reason: why an unfinished search stopped. Raises TargetError for one that failed or ran out of its
+    budget, SystemExit for one that finished with failures.
+    """
+    from expander.cli.narration import spent_text
+    from expander.cli.report import draw
+    from expander.report.tables import trajectory_text
+    from expander.search.accounting import total
+
+    click.echo(trajectory_text(run))
+    if state.path:
+        click.echo(f"figure: {draw(run)}\nspec: {run.folder / 'specs' / 'final.yaml'}")
+    click.echo(spent_text(total(run.events())))
+    if state.finished is None:
+        raise TargetError(f"{reason}{_limits(budget)}, the target is not reached; "
+                          f"go on with: {_again(run)}{_more(budget)}")  # fmt: skip
+    _conclude(run, state)
+
+
+def _limits(budget: Budget | None) -> str:
+    given = _set(budget)
+    return f" ({', '.join(f'{option} {value:g}' for option, value in given)})" if given else ""
+
+
+def _more(budget: Budget | None) -> str:
+    return "".join(f" {option} MORE" for option, _ in _set(budget))
+
+
+def _set(budget: Budget | None) -> list[tuple[str, float]]:
+    values = ((option, getattr(budget, key, None)) for option, key in BUDGET.items())
+    return [(f"--{option.replace('_', '-')}", value) for option, value in values if value is not None]
+
+
+def _conclude(run: Run, state: State) -> None:
+    """The last line, and the exit code of a run that ended badly or with failures."""
+    assert state.finished is not None
+    if state.finished.outcome == "failed":
+        raise TargetError(f"{state.finished.reason}; the journal {run.journal} keeps what was done")
+    click.echo(f"{state.finished.outcome}: {state.finished.reason}")
+    if state.failures:
+        click.echo(f"{state.failures} trials failed; see {run.journal}", err=True)
+        raise SystemExit(4)
+
+
+def train(
+    run: Run,
+    start: RunStarted,
+    name: str,
+    kind: str,
+    target: float,
+    specs: Sequence[Candidate],
+    step: int,
+    backend: str | None,
+) -> list[ComparisonTrial]:
+    """Trains what is new of `specs`, a line each, and keeps it in the file `name` of the run folder.
+
+    Raises DataError when the data have changed since the run began.
+    """
+    from expander.data.sources import open_data
+    from expander.engine.comparisons import try_out
+    from expander.errors import DataError
+
+    kinds: dict[str, Any] = {"kind": backend} if backend else {}
+    config = replace(start.backend, **kinds)
+
+    def on_result(tried: ComparisonTrial) -> None:
+        if tried.result is not None:
+            click.echo(f"{tried.name} seed {tried.seed}: {tried.result.accuracy:.1%}", err=True)
+        elif tried.failure is not None:
+            click.echo(f"{tried.name} seed {tried.seed} failed: {tried.failure.reason}", err=True)
+
+    with run.locked():
+        if open_data(start.data).fingerprint != start.data_fingerprint:
+            raise DataError(f"{run.folder}: the data set has changed since the run began")
+        file = run.folder / name
+        return try_out(run, start, file, kind, target, specs, step, lambda: backend_of(config), on_result)

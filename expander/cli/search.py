@@ -1,0 +1,159 @@
+"""search: the main job."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from expander.cli.options import (
+    COST_OPTIONS,
+    DATA_OPTIONS,
+    data_options,
+    data_settings,
+    describe_data,
+    goal_of,
+    goal_options,
+)
+from expander.cli.running import BUDGET, known_results, resume, run_search
+from expander.errors import UsageError
+
+if TYPE_CHECKING:
+    from expander.config.load import Settings
+    from expander.engine.preparation import Goal
+    from expander.runs.events import RunStarted
+    from expander.search.forecast import TrainingSpeed
+
+FRESH_ONLY = (*DATA_OPTIONS, "space", *COST_OPTIONS, "max_steps", "seed", "cpus_per_trial",
+              "storage_path", "overrides")  # fmt: skip
+
+
+@click.command()
+@goal_options
+@click.option("--space", help="Search space: x3d, x3d_balanced, tiny, or a YAML file.  [default: x3d]")
+@data_options
+@click.option("--run", "name", help="Name of the folder below runs/.  [default: made from space and time]")
+@click.option("--resume", is_flag=True, help="Go on with the run of this name where it stopped.")
+@click.option("--dry-run", is_flag=True, help="Only the forecast: steps, trials, hours. Trains nothing.")
+@click.option("--max-steps", type=click.IntRange(min=1), help="Stop after so many expansions.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and crops.  [default: 0]")
+@click.option("--backend", type=click.Choice(["ray", "inline"]), help="Where trials run.  [default: ray]")
+@click.option("--ray-address", help="Running Ray cluster: auto, or HEAD:6379.  [default: a Ray of its own]")
+@click.option("--cpus-per-trial", type=click.IntRange(min=1), help="And threads.  [default: 1]")
+@click.option("--gpus-per-trial", type=click.FloatRange(min=0), help="[default: 1 where there are any]")
+@click.option("--storage-path", help="Folder that every node sees, for the trials.  [default: the run's]")
+@click.option("--max-hours", type=float, help="Stop after so many hours of this call.")
+@click.option("--max-trials", type=click.IntRange(min=1), help="Stop after so many trials of the run.")
+@click.option("--max-gpu-hours", type=float, help="Stop after so many hours of GPUs, of the whole run.")
+@click.option("--reuse", multiple=True, metavar="RUN",
+              help="Take over results of this run instead of training the same again. Repeatable.")
+@click.option("--log", "trackers", multiple=True, type=click.Choice(["tensorboard", "mlflow", "wandb"]),
+              help="Tell a tracker of every trial, by Ray Tune's callbacks. Repeatable.")  # fmt: skip
+@click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE",
+              help="Any setting, e.g. proxy.steps=400, selection.seeds=3. Repeatable.")  # fmt: skip
+def search(**options: Any) -> None:
+    """Grow a network on your videos to a budget, then contract it to meet the budget.
+
+    Without --data or --train-ann and --val-ann it works on the embedded data set, made on first use.
+    """
+    if options["resume"]:
+        clash = [name for name in FRESH_ONLY if options[name] not in (None, ())]
+        if options["name"] is None or clash or options["dry_run"]:
+            raise UsageError("--resume takes --run NAME, where to run and how long, and nothing else; "
+                             "the settings are the run's own")
+        resume(options)
+        return
+    _fresh(options)
+
+
+def _fresh(options: dict[str, Any]) -> None:
+    from expander.cli.narration import announce
+    from expander.engine.preparation import check_backend
+    from expander.profiling.latency import cost_function
+    from expander.runs.journal import Run
+
+    space = options["space"] or "x3d"
+    goal = goal_of(options)
+    settings = _settings(space, options)
+    run = Run(_run_folder(options, space))
+    if run.exists() and not options["dry_run"]:
+        raise UsageError(f"{run.folder} exists; go on with --resume, or choose another --run")
+    if run.folder.exists() and not options["dry_run"]:
+        raise UsageError(f"{run.folder} exists and holds no run; delete it, or choose another --run")
+    check_backend(settings.backend)
+    start, pace = _plan(settings, goal, options)
+    announce(start.problem, pace, cost_function(start.problem, None, start.backend.cpus_per_trial))
+    if options["dry_run"]:
+        click.echo("dry run: nothing was trained")
+        return
+    from expander.engine.preparation import begin, command_line
+
+    known = known_results(options["reuse"])
+    run.create(settings.backend.storage)
+    with run.locked():
+        begin(run, start, command_line(), pace)
+        run_search(run, start, pace, known)
+
+
+def _settings(space: str, options: dict[str, Any]) -> Settings:
+    from expander.config.load import load_settings
+
+    storage = options["storage_path"]
+    backend = {
+        "kind": options["backend"],
+        "log": list(options["trackers"]) or None,
+        "address": options["ray_address"],
+        "cpus_per_trial": options["cpus_per_trial"],
+        "gpus_per_trial": options["gpus_per_trial"],
+        "storage": storage if storage is None or "://" in storage else str(Path(storage).resolve()),
+    }
+    budget = {key: options[name] for name, key in BUDGET.items()}
+    given = {"data": data_settings(options), "backend": backend, "budget": budget}
+    return load_settings(space, options["overrides"], given)
+
+
+def _run_folder(options: dict[str, Any], space: str) -> Path:
+    """runs/NAME. Raises UsageError for a name that is no plain folder name."""
+    from expander.engine.references import RUNS
+
+    if options["name"] is None:
+        kind, amount = options["cost"], options["amount"]
+        wanted = f"{options['target']:g}G" if options["target"] else f"{kind}{amount:g}"
+        plain = re.sub(r"[^A-Za-z0-9._-]", "", f"{Path(space).stem}-{wanted}")
+        return RUNS / f"{plain}-{datetime.now():%Y%m%d-%H%M%S}"
+    name: str = options["name"]
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}", name):
+        raise UsageError(f"--run {name!r}: take letters, digits, '_', and inside the name '.' and '-'")
+    return RUNS / name
+
+
+def _plan(settings: Settings, goal: Goal, options: dict[str, Any]) -> tuple[RunStarted, TrainingSpeed]:
+    """Opens the data, checks the target, measures the pace. A dry run makes no data."""
+    from expander.cli.progress import Counter
+    from expander.data.sources import open_data, source_limits
+    from expander.engine.preparation import embedded_limits, measured_pace, problem_of
+    from expander.profiling.latency import cost_function
+    from expander.runs.events import RunStarted
+
+    own = settings.data.train_ann is not None or settings.data.folder is not None
+    data = None
+    count, limits = embedded_limits()
+    names, fingerprint, listed = tuple(map(str, range(count))), "", 300
+    if not own:
+        # Told before the videos are made: a wrong target costs no waiting.
+        problem_of(settings, goal, count, limits)
+    if own or not options["dry_run"]:
+        with Counter("making the embedded videos (once)", "video") as counter:
+            data = open_data(settings.data, counter)
+        names, fingerprint, listed = data.classes, data.fingerprint, len(data.val)
+        if own:
+            click.echo(describe_data(data))
+        limits = source_limits(data, settings.data)
+    seed = options["seed"] or 0
+    problem = problem_of(settings, goal, len(names), limits, seed, options["max_steps"])
+    start = RunStarted(problem, settings.data, settings.backend, fingerprint, names, settings.budget)
+    price = cost_function(problem, None, settings.backend.cpus_per_trial)
+    return start, measured_pace(problem, settings.backend, listed, price, data, settings.data)

@@ -1,1 +1,0 @@
-"""The commands of the command line. Thin; heavy imports happen inside the functions."""

@@ -1,0 +1,1 @@
+"""The embedded data set: drawn scenes as real H.264 files."""

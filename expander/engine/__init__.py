@@ -1,0 +1,1 @@
+"""A search from start to end: prepared, run step by step against its journal, compared."""

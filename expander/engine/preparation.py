@@ -1,0 +1,210 @@
+"""Before a search: its problem from settings and data, checks that need no training, the forecast."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from expander.backends.trackers import require
+from expander.config.load import Settings
+from expander.config.settings import NO_CEILINGS, BackendConfig, Ceilings, DataConfig
+from expander.data.embedded.synthetic import SetConfig
+from expander.errors import TargetError, UsageError
+from expander.profiling.latency import cost_function
+from expander.runs.events import Problem, RunStarted, SourceLimits
+from expander.runs.journal import Run, write_atomic
+from expander.search.contraction import TOLERANCE
+from expander.search.controller import candidates_of
+from expander.search.expansion import CostOf, largest, over
+from expander.search.forecast import TrainingSpeed
+from expander.specs.cost import cost
+from expander.specs.costs import MEASURED, CostKind, amount_text
+from expander.specs.spec import Spec
+
+if TYPE_CHECKING:
+    from expander.data.annotations import VideoData
+
+WORKERS = 6.0
+"""Seconds until the Ray workers of a round of trials have started and imported torch."""
+
+LIBRARIES = ("torch", "ray", "decord", "av", "fvcore", "numpy", "pandas", "pydantic", "safetensors")
+
+
+def embedded_limits() -> tuple[int, SourceLimits]:
+    """Classes of the embedded data set and what its videos allow, without making it."""
+    made = SetConfig()
+    return len(made.classes), SourceLimits(made.frames, min(made.height, made.width))
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a search may cost: the kind that doubles, its target, limits on the others."""
+
+    kind: CostKind
+    target: float
+    ceilings: Ceilings = NO_CEILINGS
+
+
+def problem_of(
+    settings: Settings,
+    goal: Goal,
+    classes: int,
+    limits: SourceLimits,
+    seed: int = 0,
+    max_steps: int | None = None,
+) -> Problem:
+    """The problem of a search. Raises TargetError when no search of the space can meet the goal."""
+    space = replace(settings.space, base=settings.space.start.with_classes(classes).base)
+    problem = Problem(space, goal.target, limits, settings.selection, seed, max_steps,
+                      goal.kind, goal.ceilings)  # fmt: skip
+    check_reach(problem, cost_function(problem, None, settings.backend.cpus_per_trial))
+    return problem
+
+
+def check_reach(problem: Problem, cost_of: CostOf) -> None:
+    """Raises TargetError when the base is over a limit, or no spec of the space can meet the target.
+
+    What is measured is measured of the base alone: the largest spec may not even fit in memory.
+    """
+    kind, target, base = problem.cost, problem.target, cost_of(problem.space.start)
+    if fault := over(base, problem.ceilings):
+        raise TargetError(f"the base of the space is over a limit already: {fault}")
+    low, high = base.of(kind), math.inf
+    if kind not in MEASURED:
+        high = cost(largest(problem.space, problem.limits)).of(kind)
+    if not low <= target or (1 - TOLERANCE) * target > high:
+        side = "below the base" if target < low else "beyond the limits of its axes and videos"
+        up_to = "up" if high == math.inf else f"to {amount_text(kind, high)}"
+        raise TargetError(f"target {amount_text(kind, target)} is {side}; with these videos the space "
+                          f"reaches from {amount_text(kind, low)} {up_to}")  # fmt: skip
+
+
+def measured_pace(
+    problem: Problem,
+    backend: BackendConfig,
+    videos: int,
+    cost_of: CostOf = cost,
+    data: VideoData | None = None,
+    config: DataConfig | None = None,
+) -> TrainingSpeed:
+    """Seconds of a trial, from training steps measured on this machine, and clips loaded if there are any."""
+    from expander.runs.events import Candidate
+    from expander.training.step_time import loading_seconds, measure_pace
+
+    start = problem.space.start
+    base = Candidate("base", start, cost(start), 1.0)
+    candidates, _ = candidates_of(problem, start, cost_of)
+    costliest = max((base, *candidates), key=lambda c: c.cost.macs)
+    threads = backend.cpus_per_trial
+    parallel = 1 if backend.kind == "inline" else _parallel(backend)
+    loading: tuple[float, ...] = (0.0, 0.0)
+    if data is not None and config is not None:
+        specs = (base.spec, costliest.spec)
+        loading = loading_seconds(specs, problem.space.proxy, threads, data, config)
+    pace = measure_pace(base, costliest, problem.space.proxy, threads, videos, parallel, loading)
+    return replace(pace, per_round=0.0 if backend.kind == "inline" else WORKERS)
+
+
+def _parallel(backend: BackendConfig) -> int:
+    """Trials at a time on this machine: one a GPU where there are any."""
+    import torch
+
+    at_once = cores() // backend.cpus_per_trial
+    if torch.cuda.is_available() and backend.gpus_per_trial != 0:
+        at_once = min(at_once, int(torch.cuda.device_count() / (backend.gpus_per_trial or 1)))
+    return max(1, at_once)
+
+
+def check_backend(backend: BackendConfig) -> None:
+    """Raises UsageError for a trial that asks for more than this machine has, if it runs here.
+
+    Raises EnvironmentFault for a tracker that is not installed.
+    """
+    if backend.log and backend.kind == "inline":
+        raise UsageError("--log goes through Ray Tune: leave out --backend inline")
+    require(backend.log)
+    if backend.address == "local" and backend.cpus_per_trial > cores():
+        asked = f"backend.cpus_per_trial={backend.cpus_per_trial}"
+        raise UsageError(f"{asked}: this machine has {cores()}; lower it, or set backend.address")
+
+
+def cores() -> int:
+    """CPUs this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def begin(run: Run, start: RunStarted, command: list[str], pace: TrainingSpeed) -> None:
+    """Writes config.yaml, provenance.json (the pace of the forecast in it) and the first event."""
+    config = {
+        "cost": start.problem.cost,
+        "target": start.problem.target,
+        "ceilings": asdict(start.problem.ceilings),
+        "seed": start.problem.seed,
+        "max_steps": start.problem.max_steps,
+        "space": _plain(start.problem.space),
+        "selection": asdict(start.problem.selection),
+        "data": asdict(start.data),
+        "backend": asdict(start.backend),
+        "budget": asdict(start.budget),
+    }
+    write_atomic(run.folder / "config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
+    facts = json.dumps({**_provenance(start, command), "pace": asdict(pace)}, indent=1) + "\n"
+    write_atomic(run.folder / "provenance.json", facts.encode())
+    run.append(start)
+
+
+def _plain(value: object) -> object:
+    """A dataclass as the lists and dicts that YAML writes."""
+    return json.loads(json.dumps(asdict(value)))  # type: ignore[call-overload]
+
+
+def _provenance(start: RunStarted, command: list[str]) -> dict[str, object]:
+    return {
+        "command": command,
+        "versions": versions(),
+        "commit": _commit(),
+        "platform": platform.platform(),
+        "cores": cores(),
+        "data_fingerprint": start.data_fingerprint,
+        "classes": start.classes,
+        "base_spec": Spec(start.problem.space.base).id,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python, expander and the libraries that decide on results."""
+    found = {"python": platform.python_version()}
+    for name in ("expander", *LIBRARIES):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _commit() -> str:
+    """The git commit of a checkout of expander, or an empty string."""
+    package = Path(__file__).parent.parent
+    try:
+        found = subprocess.run(
+            ["git", f"--git-dir={package.parent / '.git'}", "rev-parse", "HEAD"],
+            capture_output=True, text=True, timeout=10, check=False, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""
+
+
+def command_line() -> list[str]:
+    """How this process was called."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]

@@ -1,0 +1,100 @@
+"""What a person types for a spec or a run, to the thing itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from expander.config.settings import DataConfig
+from expander.config.space import load_spec
+from expander.engine.loop import started
+from expander.errors import DataError, UsageError
+from expander.runs.events import StepChosen
+from expander.runs.journal import Run
+from expander.specs.spec import Spec
+from expander.training.training_run import TrainingFolder
+
+RUNS = Path("runs")
+
+
+def find_run(name: str) -> Run:
+    """A run by its name below runs/, or by its folder. Raises UsageError when there is none."""
+    for folder in (RUNS / name, Path(name)):
+        run = Run(folder)
+        if run.exists():
+            return run
+    raise UsageError(f"no run {name!r} in {RUNS}/ and no run folder of that name")
+
+
+def find_training(name: str) -> TrainingFolder | None:
+    """A full training by its name below runs/, or by its folder; none when there is none."""
+    folders = (TrainingFolder(RUNS / name), TrainingFolder(Path(name)))
+    return next((folder for folder in folders if folder.exists()), None)
+
+
+def find_spec(text: str) -> Spec:
+    """SPEC: a YAML file, a published name (x3d_s), RUN, RUN:step3 or RUN:final; or TRAINING."""
+    name, colon, step = text.partition(":")
+    if training := find_training(name):
+        return training.read().spec
+    if text.endswith((".yaml", ".yml")) or not (colon or _is_run(name)):
+        return load_spec(text)
+    run = find_run(name)
+    file = run.folder / "specs" / f"{step or 'final'}.yaml"
+    if not file.exists():
+        known = ", ".join(sorted(path.stem for path in file.parent.glob("*.yaml"))) or "none yet"
+        raise UsageError(f"run {name} has no spec {step or 'final'!r}; it has: {known}")
+    return load_spec(str(file))
+
+
+def find_weights(text: str) -> Path:
+    """A weights file, those of a training (TRAINING, its best; TRAINING:last), or those of a run's chosen
+    candidate: RUN, RUN:final or RUN:step3 (its first seed's).
+
+    Raises UsageError when there is no such run or step, DataError when its weights are gone.
+    """
+    name, _, step = text.partition(":")
+    if training := find_training(name):
+        return _trained(training, step or "best")
+    if text.endswith(".safetensors") or not _is_run(name):
+        return Path(text)
+    run = find_run(name)
+    chosen = {f"step{event.step}": event for event in run.events() if isinstance(event, StepChosen)}
+    if not chosen or step not in ("", "final", *chosen):
+        known = ", ".join(chosen) or "none yet"
+        raise UsageError(f"run {name} has no decided step {step or 'final'!r}; it has: {known}")
+    event = chosen[step] if step in chosen else list(chosen.values())[-1]
+    trial = f"s{event.step:02d}-{event.winner.axis}-seed*-{event.winner.spec.id}"
+    found = sorted(run.folder.glob(f"trials/{trial}/weights.safetensors"))
+    if not found:
+        raise DataError(f"{run.folder}/trials/{trial}: no weights; they were deleted or not copied")
+    return found[0]
+
+
+def home_of(reference: str) -> Path | None:
+    """The folder of the run or training that RUN, RUN:step3 or TRAINING names; none when there is none."""
+    name = reference.partition(":")[0]
+    if training := find_training(name):
+        return training.folder
+    return find_run(name).folder if _is_run(name) else None
+
+
+def data_of(reference: str) -> DataConfig | None:
+    """The data settings of the run or training that a reference names."""
+    name = reference.partition(":")[0]
+    if training := find_training(name):
+        return training.read().data
+    return started(find_run(name)).data if _is_run(name) else None
+
+
+def _trained(training: TrainingFolder, which: str) -> Path:
+    if which not in ("best", "last"):
+        raise UsageError(f"{training.folder} is a training: it has :best and :last, not :{which}")
+    file = training.best if which == "best" else training.last
+    if not file.exists():
+        when = "the first validation (best) and the end (last)"
+        raise DataError(f"{file}: no weights yet; they come with {when}")
+    return file
+
+
+def _is_run(name: str) -> bool:
+    return Run(RUNS / name).exists() or Run(Path(name)).exists()

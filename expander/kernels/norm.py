@@ -1,0 +1,222 @@
+"""1x1x1 convolution, batch norm and activation of clips on a CPU, in as few passes as there can be.
+
+Clips (N, T, H, W, C) contiguous. What a norm needs of its input, the moments, comes from the
+convolution that made it or from `moments`. Without gradients results overwrite inputs of norms, which
+then must belong to the caller alone.
+
+Shapes: N clips, T frames, H height, W width, C channels, F = N * T frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from expander.kernels import norm_numba as kernels
+from expander.kernels.launch import launch
+
+BY_NORM, BY_RESULT, NO_RELU = 0, 1, 2  # masks of kernels.settle_norm
+ROWS = 6  # of a norm's table
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """F, positions of a frame, C."""
+
+    frames: int
+    positions: int
+    channels: int
+
+
+def _sizes(x: Tensor) -> _Sizes:
+    n, t, h, w, c = x.shape
+    return _Sizes(n * t, h * w, c)
+
+
+def moments(x_NTHWC: Tensor) -> Tensor:
+    """(F, 2, C): the mean of every frame and its sum of squared deviations from it."""
+    sizes = _sizes(x_NTHWC)
+    found = x_NTHWC.new_empty(sizes.frames, 2, sizes.channels)
+    launch(kernels.moments, sizes.frames, x_NTHWC, found, sizes.positions, sizes.channels)
+    return found
+
+
+def norm_relu(x_NTHWC: Tensor, norm: nn.BatchNorm3d, found: Tensor) -> Tensor:
+    """relu(norm(x)); found: the moments of x."""
+    if not torch.is_grad_enabled():
+        return _affine(x_NTHWC, _table(norm, x_NTHWC, found, BY_NORM), None, True, x_NTHWC)
+    y: Tensor = _ConvNormRelu.apply(x_NTHWC, None, norm.weight, norm.bias, None, norm, True, found)  # type: ignore[no-untyped-call]
+    return y
+
+
+def conv_norm_relu(
+    x_NTHWC: Tensor, conv: nn.Conv3d, norm: nn.BatchNorm3d, rest: Tensor | None = None, relu: bool = True
+) -> Tensor:
+    """relu(norm(conv(x)) + rest) of a 1x1x1 convolution without bias; relu=False (no rest): no ReLU."""
+    if (stride := conv.stride[1]) > 1:
+        x_NTHWC = x_NTHWC[:, :, ::stride, ::stride].contiguous()
+    weight = conv.weight.flatten(1)
+    if not torch.is_grad_enabled():
+        y = F.linear(x_NTHWC, weight)
+        table = _table(norm, y, moments(y) if norm.training else None, BY_NORM)
+        return _affine(y, table, rest, relu, y)
+    z: Tensor = _ConvNormRelu.apply(x_NTHWC, weight, norm.weight, norm.bias, rest, norm, relu, None)  # type: ignore[no-untyped-call]
+    return z
+
+
+def norm_silu(
+    x_NTHWC: Tensor, norm: nn.BatchNorm3d, found: Tensor, excite: tuple[Tensor, ...] = ()
+) -> Tensor:
+    """silu(gate * norm(x)) with the gate of squeeze-excite, or none; found: the moments of x.
+
+    excite: weight (hidden, C), bias, weight (C, hidden), bias of its two layers.
+    """
+    if not torch.is_grad_enabled():
+        return _gated_silu(x_NTHWC, norm, found, excite, x_NTHWC)[0]
+    y: Tensor = _NormSilu.apply(x_NTHWC, norm.weight, norm.bias, found, norm, *excite)  # type: ignore[no-untyped-call]
+    return y
+
+
+def _table(norm: nn.BatchNorm3d, x: Tensor, found: Tensor | None, mask: int) -> Tensor:
+    """What `norm` does to x, (6, C) as the kernels say. In training its running statistics move on."""
+    sizes, running_mean, running_var = _sizes(x), norm.running_mean, norm.running_var
+    assert running_mean is not None
+    assert running_var is not None
+    if norm.training:
+        if sizes.frames * sizes.positions <= 1:
+            raise ValueError("batch norm in training needs more than one value per channel")
+        assert norm.num_batches_tracked is not None
+        norm.num_batches_tracked.add_(1)  # not `+=`: a module takes long to set what it has
+    table = x.new_empty(ROWS, sizes.channels)
+    launch(
+        kernels.settle_norm, sizes.channels, table[:0] if found is None else found, norm.weight, norm.bias,
+        running_mean, running_var, _share(norm), float(norm.eps), norm.training, mask, sizes.positions, table,
+    )  # fmt: skip
+    return table
+
+
+def _share(norm: nn.BatchNorm3d) -> float:
+    """Of a batch in the running statistics; without momentum they are the mean over all batches."""
+    if norm.momentum is not None:
+        return float(norm.momentum)
+    assert norm.num_batches_tracked is not None
+    return 1 / max(1, int(norm.num_batches_tracked))
+
+
+def _affine(x: Tensor, table: Tensor, rest: Tensor | None, relu: bool, y: Tensor) -> Tensor:
+    sizes = _sizes(x)
+    more = x[:0] if rest is None else rest.contiguous()
+    arrays = x, table, more, 0.0 if relu else -float("inf"), y
+    launch(kernels.affine, sizes.frames, *arrays, sizes.positions, sizes.channels)
+    return y
+
+
+class _ConvNormRelu(torch.autograd.Function):
+    """Of the result of the convolution and of its input; a norm alone where `weight` is none."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor | None, gamma: Tensor, beta: Tensor, rest: Tensor | None,
+        norm: nn.BatchNorm3d, relu: bool, found: Tensor | None,
+    ) -> Tensor:  # fmt: skip
+        del gamma, beta  # those of norm
+        u = x if weight is None else F.linear(x, weight)
+        mask = NO_RELU if not relu else BY_NORM if rest is None else BY_RESULT
+        table = _table(norm, u, moments(u) if found is None and norm.training else found, mask)
+        y = _affine(u, table, rest, relu, torch.empty_like(u))
+        kept = None if weight is None else u, None if rest is None else y
+        ctx.save_for_backward(x, weight, *kept, table)
+        ctx.batch = norm.training
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, u, y, table = ctx.saved_tensors
+        u = x if u is None else u
+        sizes, dy = _sizes(u), dy.contiguous()
+        told = u if y is None else y
+        sums, k = u.new_empty(sizes.frames, 2, sizes.channels), u.new_empty(4, sizes.channels)
+        ends = sizes.positions, sizes.channels
+        launch(kernels.relu_sums, sizes.frames, dy, told, table, u, sums, *ends)
+        launch(kernels.settle_relu, sizes.channels, sums, table, ctx.batch, sizes.positions, k)
+        du, kept = torch.empty_like(u), u[:0] if y is None else torch.empty_like(u)
+        arrays = dy, told, table, u, k, du, kept
+        launch(kernels.relu_gradient, sizes.frames, *arrays, *ends)
+        dx, dweight = (du, None) if weight is None else _linear_backward(du, x, weight)
+        return dx, dweight, k[0], k[1], None if y is None else kept, None, None, None
+
+
+def _linear_backward(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients of the input and of the weight of `F.linear`."""
+    dy_PC = dy.view(-1, dy.shape[-1])
+    return (dy_PC @ weight).view(x.shape), dy_PC.t() @ x.view(-1, x.shape[-1])
+
+
+def _gated_silu(
+    x: Tensor, norm: nn.BatchNorm3d, found: Tensor, excite: tuple[Tensor, ...], y: Tensor
+) -> tuple[Tensor, ...]:
+    """The result in y, the table, the gates; of squeeze-excite means, its input and hidden layer."""
+    sizes, per = _sizes(x), x.shape[1]
+    table = _table(norm, x, found, BY_NORM)
+    gates = x.new_ones(1, sizes.channels)
+    inner: tuple[Tensor, ...] = ()
+    if excite:
+        means, squeezed = x.new_empty(2, x.shape[0], sizes.channels).unbind(0)
+        launch(kernels.squeeze, x.shape[0], found, table, per, sizes.channels, means, squeezed)
+        hidden = F.linear(squeezed, excite[0], excite[1]).relu_()
+        gates = F.linear(hidden, excite[2], excite[3]).sigmoid_()
+        inner = means, squeezed, hidden
+    arrays = x, table, gates, y, per if excite else sizes.frames
+    launch(kernels.gated_silu, sizes.frames, *arrays, sizes.positions, sizes.channels)
+    return y, table, gates, *inner
+
+
+class _NormSilu(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor, found: Tensor, norm: nn.BatchNorm3d, *excite: Tensor
+    ) -> Tensor:
+        del gamma
+        y, *rest = _gated_silu(x, norm, found, excite, torch.empty_like(x))
+        ctx.save_for_backward(x, beta, *rest, *excite)
+        ctx.batch = norm.training
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        x, beta, table, gates, *rest = ctx.saved_tensors
+        sizes, dy, dx = _sizes(x), dy.contiguous(), torch.empty_like(x)
+        per = x.shape[1] if rest else sizes.frames
+        ends = per, sizes.positions, sizes.channels
+        sums, k = x.new_empty(sizes.frames, 2, sizes.channels), x.new_empty(4, sizes.channels)
+        arrays = dy, x, table, gates, dx, sums
+        launch(kernels.silu_sums, sizes.frames, *arrays, *ends)
+        dgates, rows = torch.empty_like(gates), torch.empty_like(gates)
+        totals = x.new_empty(len(gates), 2, sizes.channels)
+        launch(kernels.gate_gradient, len(gates), sums, table, beta, per, sizes.channels, totals, dgates)
+        means, dmeans = gates, torch.zeros_like(gates)
+        dexcite: list[Tensor] = []
+        if rest:
+            means, (dmeans, *dexcite) = rest[0], _excite_backward(dgates, gates, *rest[1:])
+        of_clips = totals, table, gates, means, dmeans
+        launch(kernels.settle_silu, sizes.channels, *of_clips, ctx.batch, per, sizes.positions, k, rows)
+        arrays = x, table, gates, k, rows, dx
+        launch(kernels.silu_gradient, sizes.frames, *arrays, *ends)
+        return dx, k[0], k[1], None, None, *dexcite
+
+
+def _excite_backward(
+    dgates: Tensor, gates: Tensor, squeezed: Tensor, hidden: Tensor,
+    weight1: Tensor, _: Tensor, weight2: Tensor, __: Tensor,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    """The gradients of the input of squeeze-excite (N, C), and of its two layers."""
+    d2 = dgates * gates * (1 - gates)
+    d1 = (d2 @ weight2) * (hidden > 0)
+    return d1 @ weight1, d1.t() @ squeezed, d1.sum(0), d2.t() @ hidden, d2.sum(0)

@@ -1,0 +1,42 @@
+"""The cost of a network as fvcore counts it: the proof of the closed form in `specs.cost`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from expander.model.network import X3D
+from expander.specs.costs import Cost
+from expander.specs.spec import Spec
+
+# Pointwise, pooling and dropout: outside the published count. Anything fvcore does not know and this
+# list does not name is an error, so that no operator is counted as 0 by accident.
+UNCOUNTED = frozenset(
+    f"aten::{name}"
+    for name in ("add", "mul", "relu", "relu_", "silu", "sigmoid", "mean", "dropout", "adaptive_avg_pool3d")
+)
+
+
+def measured_cost(spec: Spec, crop: int | None = None) -> Cost:
+    """The same three numbers counted by fvcore on the network itself.
+
+    Raises ValueError for an operator that neither fvcore nor this module knows.
+    """
+    size = crop or spec.crop
+    return count(X3D(spec).eval(), torch.zeros(1, 3, spec.frames, size, size))
+
+
+def count(network: nn.Module, clip_NCTHW: Tensor) -> Cost:
+    """fvcore's count of a network on one clip. Raises ValueError for an operator nobody knows."""
+    from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis  # slow to import
+
+    flops = FlopCountAnalysis(network, clip_NCTHW).unsupported_ops_warnings(False)
+    flops.uncalled_modules_warnings(False).tracer_warnings("none")
+    by_operator = flops.by_operator()
+    unknown = sorted({op for op in flops.unsupported_ops() if op not in UNCOUNTED})
+    if unknown:
+        raise ValueError(f"fvcore cannot count {', '.join(unknown)}")
+    activations = ActivationCountAnalysis(network, clip_NCTHW).unsupported_ops_warnings(False)
+    activations.uncalled_modules_warnings(False).tracer_warnings("none")
+    params = sum(p.numel() for p in network.parameters())
+    return Cost(by_operator["conv"] + by_operator["linear"], params, activations.total())

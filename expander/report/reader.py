@@ -1,0 +1,184 @@
+"""A run folder read once: its events with their times, grouped by step; what every table is made of."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from expander.runs.events import (
+    Candidate,
+    Contracted,
+    Problem,
+    RunFinished,
+    RunStarted,
+    StepChosen,
+    StepPlanned,
+    Trial,
+    TrialFailed,
+    TrialFailure,
+    TrialFinished,
+    TrialResult,
+)
+from expander.runs.journal import Run
+from expander.search.controller import trials
+
+Outcome = TrialResult | TrialFailure
+TRIAL_ID = re.compile(r"s\d+-(?P<axis>.+)-seed(?P<seed>\d+)-(?P<spec>[0-9a-f]+)(-to(?P<until>\d+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class TrialName:
+    """What a trial's id says. until: the optimiser step at which it stopped, a rung; none: at the end.
+
+    folder: its name below trials/, shared by all rungs of a training.
+    """
+
+    axis: str
+    seed: int
+    spec_id: str
+    until: int | None
+    folder: str
+
+
+@cache
+def trial_name(trial: str) -> TrialName:
+    """Reads a trial's id; one of an unknown form is a trial of an axis without a name."""
+    found = TRIAL_ID.fullmatch(trial)
+    if found is None:
+        return TrialName("", 0, "", None, trial)
+    until, whole = found["until"], (found["axis"], int(found["seed"]), found["spec"])
+    if until is None:
+        return TrialName(*whole, None, trial)
+    return TrialName(*whole, int(until), trial.removesuffix(f"-to{until}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What a trial gave, and when it was written."""
+
+    outcome: Outcome
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A planned step: how its trials came out, by id, and the decision if there is one.
+
+    trials: all of them, where it is the last step and undecided.
+    """
+
+    plan: StepPlanned
+    time: datetime
+    trials: tuple[Trial, ...]
+    ended: Mapping[str, Ended]
+    chosen: StepChosen | None = None
+    chosen_at: datetime | None = None
+
+    def outcomes(self, axis: str) -> list[Outcome]:
+        """Of the candidate of an axis, one a seed: of a training with rungs the furthest."""
+        furthest: dict[int, tuple[float, Outcome]] = {}
+        for ended in self.ended.values():
+            what = trial_name(ended.outcome.trial)
+            if what.axis == axis:
+                reach = math.inf if what.until is None else what.until
+                kept = furthest.get(what.seed)
+                if kept is None or reach >= kept[0]:
+                    furthest[what.seed] = (reach, ended.outcome)
+        return [furthest[seed][1] for seed in sorted(furthest)]
+
+    def seconds(self, axis: str) -> float | None:
+        """Wall time of all trainings of the candidate of an axis together; none where there is none."""
+        spent = [
+            e.outcome.seconds
+            for e in self.ended.values()
+            if isinstance(e.outcome, TrialResult) and trial_name(e.outcome.trial).axis == axis
+        ]
+        return sum(spent) if spent else None
+
+    def candidate(self, axis: str) -> Candidate | None:
+        """The candidate of an axis."""
+        return next((c for c in self.plan.candidates if c.axis == axis), None)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Of one run. start: none for an empty journal. first, last: times of the first and last event."""
+
+    run: Run
+    start: RunStarted | None = None
+    steps: tuple[Step, ...] = ()
+    contracted: Contracted | None = None
+    finished: RunFinished | None = None
+    first: datetime | None = None
+    last: datetime | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Of the run: its folder's."""
+        return self.run.folder.resolve().name
+
+    @property
+    def problem(self) -> Problem | None:
+        """What was asked for."""
+        return self.start.problem if self.start else None
+
+    @property
+    def path(self) -> list[Step]:
+        """The decided steps."""
+        return [step for step in self.steps if step.chosen is not None]
+
+
+def history(run: Run | History) -> History:
+    """Reads a run: finished, going on, or killed. Raises DataError for a damaged journal."""
+    if isinstance(run, History):
+        return run
+    entries = run.times()
+    start = next((e for e, _ in entries if isinstance(e, RunStarted)), None)
+    return History(
+        run=run,
+        start=start,
+        steps=tuple(_steps(entries, start.problem if start else None)),
+        contracted=_latest(entries, Contracted),
+        finished=_latest(entries, RunFinished),
+        first=entries[0][1] if entries else None,
+        last=entries[-1][1] if entries else None,
+        provenance=_provenance(run),
+    )
+
+
+def _latest(entries: list[tuple[Any, datetime]], kind: type) -> Any:
+    return next((event for event, _ in reversed(entries) if isinstance(event, kind)), None)
+
+
+def _steps(entries: list[tuple[Any, datetime]], problem: Problem | None) -> Iterator[Step]:
+    plan: tuple[StepPlanned, datetime] | None = None
+    ended: dict[str, Ended] = {}
+    for event, time in entries:
+        match event:
+            case StepPlanned():
+                if plan is not None:
+                    yield Step(*plan, (), ended)
+                plan, ended = (event, time), {}
+            case TrialFinished(result=outcome) | TrialFailed(failure=outcome):
+                ended[outcome.trial] = Ended(outcome, time)
+            case StepChosen() if plan is not None:
+                yield Step(*plan, (), ended, event, time)
+                plan = None
+    if plan is not None:
+        yield Step(*plan, trials(problem, plan[0]) if problem else (), ended)
+
+
+def _provenance(run: Run) -> dict[str, Any]:
+    """provenance.json; nothing where it is missing or damaged: it decides nothing."""
+    try:
+        found = json.loads((run.folder / "provenance.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,100 @@
+"""What makes two trials the same, so that one of them need not be trained."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from expander.config.settings import Recipe
+from expander.errors import EnvironmentFault
+from expander.runs.events import RunStarted, StepPlanned, Trial, TrialFinished, TrialResult
+from expander.runs.journal import Run
+
+TRAINING = 1
+"""Version of the code that decides what a trial gives; a change there must raise it."""
+
+TRIAL = re.compile(r"s(\d+)-(\w+)-seed(\d+)-[0-9a-f]{8}(?:-to(\d+))?")
+
+
+def key_of(trial: Trial, recipe: Recipe, data_fingerprint: str, classes: tuple[str, ...]) -> str:
+    """Equal for trials that give the same result: sizes, recipe, data, classes, seed, length and code.
+
+    Neither the step nor the axis counts, nor the machine: results of another processor or number of
+    threads differ in the last digits.
+    """
+    spec = trial.spec
+    until = trial.until if trial.until is not None and trial.until < recipe.steps else None
+    facts = [TRAINING, spec.sizes, spec.base.head_width, _text(recipe), data_fingerprint, classes,
+             trial.seed, until]  # fmt: skip
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+@cache
+def _text(recipe: Recipe) -> str:
+    return json.dumps(asdict(recipe), sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A result that need not be trained for again. source: RUN:TRIAL. folder: of the trial's files."""
+
+    result: TrialResult
+    source: str
+    folder: Path
+
+
+def results(run: Run) -> dict[str, Known]:
+    """Every result of a run by the key of its trial. Raises DataError for a broken journal."""
+    found: dict[str, Known] = {}
+    start: RunStarted | None = None
+    planned: StepPlanned | None = None
+    for event in run.events():
+        match event:
+            case RunStarted():
+                start = event
+            case StepPlanned():
+                planned = event
+            case TrialFinished() if start is not None and (trial := trial_of(event.result.trial, planned)):
+                recipe = start.problem.space.proxy
+                key = key_of(trial, recipe, start.data_fingerprint, start.classes)
+                source = event.reused_from or f"{run.folder.name}:{trial.id}"
+                found.setdefault(key, Known(event.result, source, run.folder / "trials" / trial.folder))
+    return found
+
+
+def adopt(known: Known, trial: Trial, folder: Path) -> TrialResult:
+    """The result as that of `trial`; weights and metrics go along into its `folder`, where there are any."""
+    if trial.until is None and folder != known.folder:
+        for name in ("weights.safetensors", "metrics.jsonl"):
+            _link(known.folder / name, folder / name)
+    return replace(known.result, trial=trial.id)
+
+
+def _link(source: Path, target: Path) -> None:
+    """A hard link where the file system allows it, else a copy; a file that is not there is left out."""
+    if not source.is_file() or target.exists():
+        return
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.link(source, target)
+    except OSError:
+        try:
+            shutil.copyfile(source, target)
+        except OSError as error:
+            raise EnvironmentFault(f"{target}: cannot be written: {error.strerror}") from None
+
+
+def trial_of(name: str, planned: StepPlanned | None) -> Trial | None:
+    """The trial of an id in its planned step; None for an id of another."""
+    match = TRIAL.fullmatch(name)
+    for candidate in planned.candidates if planned else ():
+        if match is not None and match[2] == candidate.axis:
+            until = int(match[4]) if match[4] else None
+            return Trial(name, int(match[1]), match[2], candidate.spec, int(match[3]), until)
+    return None

@@ -1,0 +1,300 @@
+"""What a search says and remembers: costs, candidates, trials, results, journal events.
+
+Frozen, plain JSON in and out. The journal is a list of events; a run is their replay.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AliasChoices, ConfigDict, Field, TypeAdapter
+
+from expander.config.settings import (
+    NO_CEILINGS,
+    STRICT,
+    BackendConfig,
+    Budget,
+    Ceilings,
+    DataConfig,
+    Recipe,
+    Selection,
+)
+from expander.config.space import SearchSpace
+from expander.specs.costs import MEASURED, Cost, CostKind
+from expander.specs.spec import Spec
+
+SCHEMA = 2
+"""Version of the journal's events; one that is newer than this is refused.
+
+1: multiply-adds were the only cost, `target` was called target_macs. 2: costs, rungs, races.
+"""
+
+Target = Annotated[float, Field(validation_alias=AliasChoices("target", "target_macs"))]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A spec one axis away from the current one; ratio: its cost over the current one's."""
+
+    axis: str
+    spec: Spec
+    cost: Cost
+    ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """An axis that cannot move in this step, and why."""
+
+    axis: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLimits:
+    """What the videos allow. frames: of the shortest usual clip. short_side: pixels."""
+
+    frames: int
+    short_side: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One training of a candidate with one seed. The id says what it is, so it is never repeated.
+
+    until: it stops after so many optimiser steps of the schedule, a rung; none says all of them.
+    """
+
+    id: str
+    step: int
+    axis: str
+    spec: Spec
+    seed: int
+    until: int | None = None
+
+    @property
+    def folder(self) -> str:
+        """Its name below trials/: one for all rungs of a training, so that each finds the one before."""
+        return self.id if self.until is None else self.id.removesuffix(_rung(self.until))
+
+
+def trial_prefix(step: int, axis: str) -> str:
+    """What the ids of a candidate's trials begin with."""
+    return f"s{step:02d}-{axis}-"
+
+
+def _rung(until: int) -> str:
+    return f"-to{until:04d}"
+
+
+def rung_of(trial: str) -> int | None:
+    """The optimiser step at which the trial of this id ends; none of a whole one."""
+    found = re.search(r"-to(\d+)$", trial)
+    return int(found[1]) if found else None
+
+
+def make_trial(step: int, axis: str, spec: Spec, seed: int, until: int | None = None) -> Trial:
+    """A candidate's trial with one seed, whole or up to a rung: `s03-depth-seed000-1a2b3c4d-to0150`."""
+    whole = f"{trial_prefix(step, axis)}seed{seed:03d}-{spec.id}"
+    return Trial(whole if until is None else whole + _rung(until), step, axis, spec, seed, until)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """correct: one bit per validation video, in list order, as hex. loss, accuracy: over all of them.
+
+    seconds: wall time of the trial. clips: trained in it; of a rung, those since the last rung.
+    bad_videos: unreadable and replaced. gpus: that it held. attempts: 1, or more after a crash.
+    """
+
+    trial: str
+    accuracy: float
+    loss: float
+    train_loss: float
+    videos: int
+    correct: str
+    clips: int
+    seconds: float
+    bad_videos: int = 0
+    gpus: float = 0.0
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFailure:
+    """A trial that gave no result: it diverged, or failed after its retries."""
+
+    trial: str
+    reason: str
+    seconds: float = 0.0
+    gpus: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateResult:
+    """A candidate's place in its step. behind, low, high: the winner's score over its, and the interval.
+
+    failed: why it has none. seeds: its trainings. until: the rung at which it stopped; then, as of one
+    that got fewer seeds than the winner, all is as it was when it stopped, against the leader then.
+    """
+
+    axis: str
+    accuracy: float
+    loss: float
+    score: float
+    behind: float
+    low: float
+    high: float
+    tied: bool
+    failed: str = ""
+    seeds: int = 0
+    until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """All that decides a search: nothing else may influence a decision.
+
+    target: in the unit of `cost`, the kind that every step doubles. ceilings: on the others.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = STRICT
+    space: SearchSpace
+    target: Target
+    limits: SourceLimits
+    selection: Selection
+    seed: int = 0
+    max_steps: int | None = None
+    cost: CostKind = "flops"
+    ceilings: Ceilings = NO_CEILINGS
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "target", float(self.target))  # the same text, read or just made
+
+    @property
+    def measures(self) -> bool:
+        """Whether its costs are measured on a device, and not all computed."""
+        return self.cost in MEASURED or any(self.ceilings.of(kind) is not None for kind in MEASURED)
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """The first event: the problem, and where its data and workers are."""
+
+    problem: Problem
+    data: DataConfig
+    backend: BackendConfig
+    data_fingerprint: str
+    classes: tuple[str, ...]
+    budget: Budget = field(default_factory=Budget)
+    event: Literal["run_started"] = "run_started"
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlanned:
+    """kind: `base` (step 0), `expansion`, or `contraction` (the final one)."""
+
+    step: int
+    kind: Literal["base", "expansion", "contraction"]
+    candidates: tuple[Candidate, ...]
+    rejected: tuple[Rejection, ...] = ()
+    event: Literal["step_planned"] = "step_planned"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFinished:
+    """A trial gave a result. reused_from: RUN:TRIAL whose result it is; empty: it was trained."""
+
+    step: int
+    result: TrialResult
+    reused_from: str = ""
+    event: Literal["trial_finished"] = "trial_finished"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFailed:
+    """A trial gave none, after its retries."""
+
+    step: int
+    failure: TrialFailure
+    event: Literal["trial_failed"] = "trial_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class StepChosen:
+    """The winner of a step and the evidence: every candidate's standing, best first."""
+
+    step: int
+    winner: Candidate
+    accuracy: float
+    standings: tuple[CandidateResult, ...]
+    event: Literal["step_chosen"] = "step_chosen"
+
+
+@dataclass(frozen=True, slots=True)
+class Contracted:
+    """The last expansion (or, when that is too coarse, another axis) reduced to the target.
+
+    target: in the unit of the run's cost. miss: share of it that stays unused.
+    """
+
+    step: int
+    axis: str
+    target: Target
+    miss: float
+    candidate: Candidate
+    event: Literal["contracted"] = "contracted"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """outcome: `target` reached, `limit` (no axis can move, or max_steps), or `failed`."""
+
+    step: int
+    outcome: Literal["target", "limit", "failed"]
+    reason: str
+    event: Literal["run_finished"] = "run_finished"
+
+
+Event = (
+    RunStarted | StepPlanned | TrialFinished | TrialFailed | StepChosen | Contracted | RunFinished
+)
+Decision = StepPlanned | StepChosen | Contracted | RunFinished
+
+
+@dataclass(frozen=True, slots=True)
+class TrialOrder:
+    """What a worker needs to run a trial: plain values, no open files, no tensors.
+
+    folder: its files go to trials/<id> below it, which all workers see. gpus: that the worker holds.
+    """
+
+    trial: Trial
+    recipe: Recipe
+    data: DataConfig
+    classes: tuple[str, ...]
+    data_fingerprint: str
+    folder: str
+    threads: int
+    gpus: float = 0.0
+    checkpoint_seconds: float = 60.0
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def to_json(value: Any) -> str:
+    """Canonical JSON of a record: sorted keys, no spaces, exact floats."""
+    return json.dumps(asdict(value), sort_keys=True, separators=(",", ":"))
+
+
+def from_json(kind: Any, text: str | bytes) -> Any:
+    """The inverse of `to_json`; `kind` may be the union `Event`. Raises pydantic.ValidationError."""
+    return _adapter(kind).validate_json(text, strict=True)

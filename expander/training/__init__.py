@@ -1,0 +1,1 @@
+"""Training: the short one of a candidate (`trial`) and the full one of a network (`trainer`)."""

@@ -1,0 +1,123 @@
+"""One training loop. Fixed steps, half-cosine with warm-up, SGD with Nesterov momentum.
+
+Source of the recipe: X3D (arXiv 2004.04730), as in SlowFast's configurations: no weight decay on
+batch normalisation, the learning rate set at every step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from expander.config.settings import Recipe
+from expander.data.clips import Batch
+
+WARMUP_START = 0.1
+"""Share of the peak learning rate at the first step of the warm-up."""
+
+
+class Diverged(Exception):
+    """The loss became NaN or infinite."""
+
+
+def lr_at(progress: float, recipe: Recipe) -> float:
+    """The learning rate at `progress` in [0, 1) of the training: linear up, then half a cosine to 0."""
+    peak = recipe.lr * (1 + math.cos(math.pi * progress)) / 2
+    if progress >= recipe.warmup:
+        return peak
+    end = recipe.lr * (1 + math.cos(math.pi * recipe.warmup)) / 2
+    return end * (WARMUP_START + (1 - WARMUP_START) * progress / recipe.warmup)
+
+
+def optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+    """SGD with weight decay on convolutions and linears only (parameters of one dimension: none)."""
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    nesterov = recipe.momentum > 0
+    return torch.optim.SGD(groups, recipe.lr, recipe.momentum, nesterov=nesterov, fused=True)
+
+
+def train_step(network: nn.Module, sgd: torch.optim.SGD, clips: Tensor, labels: Tensor) -> Tensor:
+    """One step on clips (N, 3, T, H, W) and labels (N,); the loss before it, still on the device."""
+    loss = cross_entropy(network(clips), labels)
+    sgd.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    sgd.step()
+    return loss.detach()
+
+
+Step = Callable[[nn.Module, torch.optim.SGD, Tensor, Tensor], Tensor]
+"""One optimiser step, as `train_step` is."""
+
+
+def train(
+    network: nn.Module,
+    sgd: torch.optim.SGD,
+    batches: Iterable[Batch],
+    recipe: Recipe,
+    device: torch.device,
+    log: Callable[[int, float, float], None],
+    begin: int = 0,
+    step_of: Step = train_step,
+    every: int | None = None,
+) -> float:
+    """Trains on `batches`, which are those of the steps from `begin` on; returns the last logged loss.
+
+    The schedule is that of recipe.steps, however few batches come. log(step, loss, lr) is called every
+    `every` steps (none: about 20 times in all) and after the last batch; between two calls nothing but
+    network, optimiser and random state is carried over, so that `snapshot` taken there is all that a
+    later call needs. step_of: what one step does. Raises Diverged.
+    """
+    network.train()
+    every = every or max(1, recipe.steps // 20)
+    running, seen, mean, lr, step = torch.zeros((), device=device), 0, math.nan, 0.0, begin
+    for step, batch in enumerate(batches, begin + 1):
+        lr = lr_at((step - 1) / recipe.steps, recipe)
+        for group in sgd.param_groups:
+            group["lr"] = lr
+        clips = batch.clips.to(device, non_blocking=True)
+        running += step_of(network, sgd, clips, batch.labels.to(device, non_blocking=True))
+        seen += 1
+        if step % every == 0:
+            mean, seen, running = _settle(running, seen, step), 0, torch.zeros((), device=device)
+            log(step, mean, lr)
+    if seen:
+        mean = _settle(running, seen, step)
+        log(step, mean, lr)
+    return mean
+
+
+def _settle(running: Tensor, seen: int, step: int) -> float:
+    # Read rarely: on a GPU every read waits for the device.
+    mean = float(running) / seen
+    if not math.isfinite(mean):
+        raise Diverged(f"the loss is {mean} at step {step}; a lower learning rate may help")
+    return mean
+
+
+def snapshot(network: nn.Module, sgd: torch.optim.SGD) -> dict[str, Any]:
+    """All that a training carries from step to step, as tensors and plain values."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return {
+        "network": network.state_dict(),
+        "optimizer": sgd.state_dict(),
+        "random": torch.get_rng_state(),
+        "random_cuda": cuda,
+    }
+
+
+def restore(network: nn.Module, sgd: torch.optim.SGD, state: Mapping[str, Any]) -> None:
+    """The inverse of `snapshot`: what follows on a CPU is bit for bit what would have followed."""
+    network.load_state_dict(state["network"])
+    sgd.load_state_dict(state["optimizer"])
+    torch.set_rng_state(state["random"])
+    if state["random_cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["random_cuda"])

@@ -1,0 +1,82 @@
+"""The metrics of a training in further forms: CSV, or TensorBoard's event files."""
+
+from __future__ import annotations
+
+import csv
+from typing import Any, Protocol
+
+from expander.errors import EnvironmentFault
+from expander.training.training_run import Row, TrainingFolder
+
+COLUMNS = ("epoch", "step", "loss", "lr", "clips_per_second", "data_wait", "val_loss", "video_top1")
+
+
+class Log(Protocol):
+    """Takes the rows of metrics.jsonl as they come."""
+
+    def add(self, row: Row) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def open_log(form: str, folder: TrainingFolder) -> Log:
+    """The log of a form (`csv`, `tensorboard`, or empty for none), with the rows there are already."""
+    kinds: dict[str, Any] = {"": NoLog, "csv": CsvLog, "tensorboard": TensorBoardLog}
+    log: Log = kinds[form](folder)
+    return log
+
+
+class NoLog:
+    """metrics.jsonl is enough."""
+
+    def __init__(self, folder: TrainingFolder) -> None: ...
+
+    def add(self, row: Row) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class CsvLog:
+    """metrics.csv, made from metrics.jsonl at the end and at every validation."""
+
+    def __init__(self, folder: TrainingFolder) -> None:
+        self.folder = folder
+
+    def add(self, row: Row) -> None:
+        """Writes the file when a validation is done."""
+        if "video_top1" in row:
+            self.close()
+
+    def close(self) -> None:
+        """Writes the file. Raises EnvironmentFault."""
+        path = self.folder.folder / "metrics.csv"
+        try:
+            with path.open("w", newline="") as file:
+                table = csv.DictWriter(file, COLUMNS)
+                table.writeheader()
+                table.writerows(self.folder.rows())
+        except OSError as error:
+            raise EnvironmentFault(f"{path}: cannot be written: {error.strerror}") from None
+
+
+class TensorBoardLog:
+    """Event files in tensorboard/ (tensorboardX, which comes with ray[tune])."""
+
+    def __init__(self, folder: TrainingFolder) -> None:
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError:
+            raise EnvironmentFault("--log tensorboard needs tensorboardX: pip install tensorboardX") from None
+        self.writer = SummaryWriter(str(folder.folder / "tensorboard"))
+
+    def add(self, row: Row) -> None:
+        """Every number of the row, by its name, at its step."""
+        for name, value in row.items():
+            if name not in ("epoch", "step"):
+                self.writer.add_scalar(name, value, row["step"])
+
+    def close(self) -> None:
+        """Writes what is not written yet."""
+        self.writer.close()

@@ -1,0 +1,99 @@
+"""One optimiser step of a full training: parts, mixed clips, lower precision, clipped gradients, EMA.
+
+What chance decides in a part of a batch (dropout, mixup) follows from the seed, the step and the place of
+the part in the batch alone: not from what was trained before in this process, nor from how many
+processes share the batch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
+
+from expander.config.settings import TrainRecipe
+from expander.errors import EnvironmentFault
+from expander.profiling.memory import memory_remedy, out_of_memory
+from expander.training.averaging import WeightAverage
+from expander.training.distributed import Workers
+from expander.training.mixup import mixed, mixed_loss
+
+
+class FullStep:
+    """A training.Step. done: steps done so far, those before a resume included."""
+
+    def __init__(
+        self, network: nn.Module, recipe: TrainRecipe, seed: int, team: Workers,
+        average: WeightAverage | None, done: int = 0,
+    ) -> None:  # fmt: skip
+        self.recipe, self.seed, self.team, self.average, self.done = recipe, seed, team, average, done
+        self.wrapped = team.wrapped(network)
+        self.forward: Callable[..., Tensor] = _compiled(self.wrapped) if recipe.compile else self.wrapped
+        self.lower = lower_precision(recipe, team.device)
+
+    def __call__(self, network: nn.Module, sgd: torch.optim.SGD, clips: Tensor, labels: Tensor) -> Tensor:
+        """Clips (N, 3, T, H, W) and labels (N,) of this process; the loss before the step, over all."""
+        self.done += 1
+        sgd.zero_grad(set_to_none=True)
+        parts = list(zip(*(value.chunk(self.recipe.accumulate) for value in (clips, labels)), strict=True))
+        total = torch.zeros((), device=clips.device)
+        for number, (some, wanted) in enumerate(parts, 1):
+            with self._apart(number < len(parts)):
+                loss = self._loss(some, wanted, number) / len(parts)
+                loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        if self.recipe.clip_norm:
+            clip_grad_norm_(network.parameters(), self.recipe.clip_norm)
+        sgd.step()
+        if self.average is not None:
+            self.average.update(network, self.done)
+        return self.team.mean(total)
+
+    def _loss(self, clips: Tensor, labels: Tensor, number: int) -> Tensor:
+        place = self.team.rank * self.recipe.accumulate + number
+        rng = np.random.default_rng((self.seed, self.done, place))
+        torch.manual_seed(int(rng.integers(2**62)))
+        clips, share = mixed(clips, self.recipe.mixup, rng)
+        with torch.autocast(clips.device.type, torch.bfloat16, enabled=self.lower):
+            logits = self.forward(clips)
+        return mixed_loss(logits.float(), labels, share, self.recipe.label_smoothing)
+
+    def _apart(self, more: bool) -> contextlib.AbstractContextManager[None]:
+        """Gradients of all but the last part stay in this process: they are exchanged once a step."""
+        if more and isinstance(self.wrapped, DistributedDataParallel):
+            return self.wrapped.no_sync()
+        return contextlib.nullcontext()
+
+
+def _compiled(network: nn.Module) -> Callable[..., Tensor]:
+    """As torch.compile makes it: the weights, and their names, stay those of `network`."""
+    # Dynamo says that it looks through a cached question about an installed package: it may.
+    warnings.filterwarnings("ignore", r"(?s).*Dynamo detected a call to a `functools.lru_cache`")
+    return torch.compile(network)
+
+
+def fault_of(error: Exception, recipe: TrainRecipe, workers: int) -> EnvironmentFault | None:
+    """What a person is told when a step failed for lack of memory or of a compiler; None: otherwise."""
+    if out_of_memory(error):
+        return EnvironmentFault(memory_remedy(recipe.batch, recipe.accumulate, workers))
+    if recipe.compile:
+        from torch._dynamo.exc import TorchDynamoException
+
+        if isinstance(error, TorchDynamoException):
+            reason = next(iter(str(error).strip().splitlines()), "")
+            remedy = "install a C++ compiler (g++), or leave train.compile out"
+            return EnvironmentFault(f"train.compile: torch cannot compile the network: {reason}; {remedy}")
+    return None
+
+
+def lower_precision(recipe: TrainRecipe, device: torch.device) -> bool:
+    """Whether to compute in bfloat16 where that is safe."""
+    if recipe.precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return recipe.precision == "bfloat16"

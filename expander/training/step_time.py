@@ -1,0 +1,121 @@
+"""How fast this machine trains: seconds of real training steps, for the forecast."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from expander.config.settings import DataConfig, Recipe
+from expander.data.annotations import VideoData
+from expander.data.clips import TrainingClips
+from expander.data.sources import decoder
+from expander.errors import DataError
+from expander.model.network import X3D
+from expander.runs.events import Candidate
+from expander.search.forecast import TrainingSpeed
+from expander.specs.spec import Spec
+from expander.training.loop import optimizer, train_step
+
+CLIPS = 32
+"""Most clips of a measured step: enough to be typical, few enough to be quick."""
+
+FIXED = 0.5
+"""Seconds of a trial outside its clips: its decoder starts, its weights are written."""
+
+SIDE, PRODUCTS = 512, 20
+"""Of the matrices whose products are timed, and how many: tens of milliseconds."""
+
+LOADED = 8
+"""Videos whose clips are loaded to time it, again and again: the first time decodes into the cache."""
+
+
+def seconds_per_clip(spec: Spec, recipe: Recipe, threads: int, rounds: int = 3) -> float:
+    """Of a training step on random clips of `spec`, after one step to warm up; the fastest of `rounds`."""
+    torch.set_num_threads(threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = X3D(spec, recipe.dropout, recipe.he_head).to(device).train()
+    sgd = optimizer(network, recipe)
+    clips = min(CLIPS, recipe.batch)
+    shape = (clips, spec.frames, spec.crop, spec.crop, 3)
+    clips_NCTHW = torch.rand(shape, device=device).permute(0, 4, 1, 2, 3)
+    labels = torch.zeros(clips, dtype=torch.long, device=device)
+    times = []
+    for _ in range(rounds + 1):
+        begun = time.perf_counter()
+        float(train_step(network, sgd, clips_NCTHW, labels))
+        times.append(time.perf_counter() - begun)
+    return min(times[1:]) / clips  # the others were disturbed
+
+
+def crowding(parallel: int, threads: int) -> float:
+    """How much longer work takes when so many trainings do it at once: they share cores and memory.
+
+    Of products of matrices in threads. Whole trainings in threads would also wait for Python's lock, which
+    those of a search, in processes of their own, do not.
+    """
+
+    def work(_: int) -> float:
+        torch.set_num_threads(threads)
+        begun = time.perf_counter()
+        for _ in range(PRODUCTS):
+            torch.mm(matrix, matrix)
+        return time.perf_counter() - begun
+
+    matrix = torch.rand(SIDE, SIDE)
+    with ThreadPoolExecutor(parallel) as pool:
+        rounds = [sum(pool.map(work, range(parallel))) / parallel for _ in range(3)]
+    alone = min(work(0) for _ in range(3))
+    return max(1.0, min(rounds) / alone)
+
+
+def loading_seconds(
+    specs: Sequence[Spec], recipe: Recipe, threads: int, data: VideoData, config: DataConfig
+) -> tuple[float, ...]:
+    """Seconds per training clip that the loader takes for each spec, its processes working side by side.
+
+    Unreadable videos are the trials' business: with too many of them it says 0.
+    """
+    torch.set_num_threads(threads)
+    frames = decoder(config, data.fingerprint)
+    count = min(LOADED, len(data.train))
+    found = []
+    try:
+        for spec in specs:
+            clips = TrainingClips(data.train, spec, recipe.flip, frames)
+            times = []
+            for _ in range(3):
+                begun = time.perf_counter()
+                for video in range(count):
+                    clips[video, 0, 0]
+                times.append(time.perf_counter() - begun)
+            found.append(min(times[1:]) / count / max(1, config.workers))
+    except DataError:
+        return (0.0,) * len(specs)
+    finally:
+        frames.close()
+    return tuple(found)
+
+
+def measure_pace(
+    base: Candidate,
+    costliest: Candidate,
+    recipe: Recipe,
+    threads: int,
+    videos: int,
+    parallel: int,
+    loading: Sequence[float] = (0.0, 0.0),
+) -> TrainingSpeed:
+    """A line through the measured steps of two specs: seconds a clip and a multiply-add.
+
+    loading: seconds to load a clip of each of the two.
+    """
+    crowded = 1.0 if torch.cuda.is_available() else crowding(parallel, threads)
+    slow = crowded * seconds_per_clip(costliest.spec, recipe, threads) + loading[1]
+    quick = crowded * seconds_per_clip(base.spec, recipe, threads) + loading[0]
+    per_mac = max(0.0, (slow - quick) / max(1, costliest.cost.macs - base.cost.macs))
+    per_mac = per_mac or slow / costliest.cost.macs
+    per_clip = max(0.0, quick - per_mac * base.cost.macs)
+    return TrainingSpeed(FIXED, per_clip, per_mac, videos, parallel)

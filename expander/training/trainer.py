@@ -1,0 +1,230 @@
+"""A full training: epochs, validations, checkpoints, the best and the last weights.
+
+Started again in the same folder it goes on from the newest undamaged checkpoint, on a CPU bit for bit
+as if it had not stopped (with `compile` up to rounding, should it compile otherwise).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+
+from expander.data.annotations import VideoData
+from expander.data.clips import Batch, TrainingClips, batched
+from expander.data.sources import decoder
+from expander.errors import DataError, TrainingFault
+from expander.model.network import X3D
+from expander.model.sync_bn import synced
+from expander.training.averaging import WeightAverage
+from expander.training.checkpoints import Checkpoints, check_identity, identity
+from expander.training.distributed import Workers
+from expander.training.init import he_head, new_network
+from expander.training.loop import Diverged, optimizer, restore, snapshot, train
+from expander.training.sampler import checked_data, shares
+from expander.training.step import FullStep, fault_of
+from expander.training.throughput import Meter, Throughput
+from expander.training.training_run import Best, Row, Training, TrainingFolder
+from expander.training.validation import validate
+from expander.weights.safetensors_file import save_weights
+
+ROWS = 10
+"""Rows of metrics an epoch."""
+
+
+class Watcher(Protocol):
+    """Hears of a training while it runs, in the process that leads."""
+
+    def step(self, pace: Throughput, loss: float) -> None:
+        """A step was done; loss: the last one read."""
+
+    def row(self, row: Row, training: Training) -> None:
+        """A row of metrics was written."""
+
+
+def fit(training: Training, folder: TrainingFolder, team: Workers, watcher: Watcher | None = None,
+        stop: Callable[[], bool] = lambda: False) -> Training:  # fmt: skip
+    """Trains to the end, or until `stop` says so; returns the training as it is then.
+
+    Raises DataError for data that changed, UsageError for checkpoints of another training,
+    EnvironmentFault for lack of memory, disk or a compiler, TrainingFault for a loss that is no number.
+    """
+    torch.set_num_threads(training.backend.cpus_per_trial)
+    data = checked_data(training)
+    try:
+        return Trainer(training, folder, data, team, watcher, stop).run()
+    except Diverged as error:
+        raise TrainingFault(f"{folder.folder}: {error}: --set train.lr=...") from None
+    except (RuntimeError, MemoryError) as error:
+        if (fault := fault_of(error, training.recipe, team.size)) is None:
+            raise
+        raise fault from None
+
+
+class Trainer:
+    """A training in memory, in one of its processes."""
+
+    def __init__(self, training: Training, folder: TrainingFolder, data: VideoData, team: Workers,
+                 watcher: Watcher | None, stop: Callable[[], bool]) -> None:  # fmt: skip
+        self.training, self.folder, self.data, self.team = training, folder, data, team
+        self.watcher, self.stop = watcher, stop
+        self.recipe = training.recipe.loop(training.steps, he_head(training))
+        self.checkpoints = Checkpoints(folder.checkpoints)
+        self.frames = decoder(training.data, data.fingerprint)
+        self.step, self.validated, self.worse, self.loss = 0, 0, 0, math.nan
+        self.bad: set[str] = set()
+        state = self.checkpoints.newest()
+        network = new_network(training if state is None else replace(training, init=""))
+        self.network = network.to(team.device)
+        if training.recipe.sync_bn and team.size > 1:
+            synced(self.network)
+        self.sgd = optimizer(self.network, self.recipe)
+        self.average = WeightAverage(self.network, training.recipe.ema) if training.recipe.ema else None
+        if state is not None:
+            self._restore(state)
+        elif team.leads:
+            folder.cut(0)
+        self.saved = time.monotonic()
+        batch, per_epoch = training.recipe.batch, training.steps_per_epoch
+        self.meter = Meter(batch, per_epoch, training.steps, self.step, team.device)
+
+    def run(self) -> Training:
+        """See `fit`."""
+        recipe, per_epoch = self.training.recipe, self.training.steps_per_epoch
+        full = FullStep(self.network, recipe, self.training.seed, self.team, self.average, self.step)
+        stream = self._stream()
+        while self.step < self.training.steps:
+            if self._enough():  # asked here, so that a training killed after its last validation stops too
+                break
+            epoch = self.step // per_epoch + 1
+            ahead = islice(stream, epoch * per_epoch - self.step)
+            self.meter.begin(self.step)
+            train(self.network, self.sgd, self._watched(ahead), self.recipe, self.team.device, self._log,
+                  self.step, full, max(1, per_epoch // ROWS))  # fmt: skip
+            if self.step < epoch * per_epoch:
+                return self._stopped()
+            if epoch % recipe.validate_every == 0 or epoch == recipe.epochs:
+                self._validate(epoch)
+        if self._enough():
+            return self._finished(f"no better video_top1 for {self.worse} validations")
+        if self.validated < recipe.epochs:  # killed between the last step and its validation
+            self._validate(recipe.epochs)
+        return self._finished("")
+
+    def _enough(self) -> bool:
+        return 0 < self.training.recipe.patience <= self.worse
+
+    def _stream(self) -> Iterator[Batch]:
+        """The batches of this process from here to the end of the training."""
+        training, team = self.training, self.team
+        clips = TrainingClips(self.data.train, training.spec, training.recipe.flip, self.frames)
+        items = shares(training, len(self.data.train), self.step, team)
+        return iter(batched(clips, items, training.data.workers))
+
+    def _watched(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        for batch in self.meter.watch(batches):
+            self.bad.update(batch.bad)
+            if len(self.bad) > self.training.data.max_bad_fraction * len(self.data.train):
+                share = f"{len(self.bad)} of {len(self.data.train)} training videos cannot be read"
+                raise DataError(f"{share}, more than data.max_bad_fraction; {sorted(self.bad)[0]}")
+            yield batch
+            self.step += 1
+            if self.watcher is not None:
+                self.watcher.step(self.meter.pace(self.step), self.loss)
+            if self.team.agreed(self.stop()):
+                return
+
+    def _log(self, step: int, loss: float, lr: float) -> None:
+        pace, self.loss = self.meter.close(step), loss
+        self._row({"epoch": pace.epoch, "step": step, "loss": loss, "lr": lr,
+                   "clips_per_second": round(pace.clips_per_second, 3),
+                   "data_wait": round(pace.data_wait, 4)})  # fmt: skip
+        due = time.monotonic() - self.saved >= 60 * self.training.recipe.checkpoint_minutes
+        if due and step % self.training.steps_per_epoch:  # the end of an epoch is saved when it is validated
+            self._save(step)
+
+    def _row(self, row: Row) -> None:
+        if self.team.leads:
+            self.folder.append(row)
+            if self.watcher is not None:
+                self.watcher.row(row, self.training)
+
+    @property
+    def _shown(self) -> X3D:
+        """The network that is validated and kept."""
+        return self.network if self.average is None else self.average.network
+
+    def _validate(self, epoch: int) -> None:
+        if self.average is not None and self.training.recipe.precise_bn == 0:
+            self.average.take_statistics(self.network)
+        scores = validate(self._shown, self.training, self.data, self.frames, self.team)
+        self.validated = epoch
+        found = Best(epoch, self.step, scores.video_top1, scores.loss)
+        best = self.training.best
+        self.worse = 0 if best is None or found.video_top1 > best.video_top1 else self.worse + 1
+        if found.beats(best):
+            self.training = replace(self.training, best=found)
+            self._keep(self.folder.best)
+        measured = {"val_loss": scores.loss, "video_top1": scores.video_top1}
+        self._record()  # before the row, which makes others look
+        self._row({"epoch": epoch, "step": self.step, **measured})
+        self._save(self.step)
+
+    def _keep(self, path: Path) -> None:
+        if self.team.leads:
+            save_weights(path, self._shown, self.training.spec, self.training.classes)
+
+    def _record(self) -> None:
+        if self.team.leads:
+            self.folder.write(self.training)
+
+    def _save(self, step: int) -> None:
+        if not self.team.leads:
+            return
+        state = snapshot(self.network, self.sgd)
+        state |= {
+            "identity": identity(self.training),
+            "step": step,
+            "validated": self.validated,
+            "worse": self.worse,
+            "best": asdict(self.training.best) if self.training.best else None,
+            "bad": sorted(self.bad),
+            "rows": len(self.folder.rows()),
+            "average": self.average.network.state_dict() if self.average else None,
+        }
+        self.checkpoints.save(step, state)
+        self.saved = time.monotonic()
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        check_identity(state["identity"], identity(self.training), self.folder.checkpoints)
+        restore(self.network, self.sgd, state)
+        if self.average is not None:
+            self.average.network.load_state_dict(state["average"])
+        self.step, self.validated, self.worse = state["step"], state["validated"], state["worse"]
+        self.bad = set(state["bad"])
+        self.training = replace(self.training, best=Best(**state["best"]) if state["best"] else None)
+        if self.team.leads:
+            self.folder.cut(state["rows"])
+
+    def _stopped(self) -> Training:
+        self._save(self.step)
+        return self._end("stopped", "interrupted")
+
+    def _finished(self, reason: str) -> Training:
+        self._keep(self.folder.last)
+        training = self._end("finished", reason)
+        if self.team.leads:
+            self.checkpoints.clear()
+        return training
+
+    def _end(self, state: Literal["finished", "stopped"], reason: str) -> Training:
+        self.training = replace(self.training, state=state, reason=reason)
+        self._record()
+        self.frames.close()
+        return self.training

@@ -1,0 +1,157 @@
+"""A trial under way, on disk: its checkpoints, its metrics, its attempts, and the request to stop."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from expander.data.clips import Batch
+from expander.runs.cache import key_of
+from expander.runs.events import TrialOrder
+from expander.runs.journal import STOP, write_atomic
+from expander.training.checkpoints import Checkpoints
+from expander.training.loop import restore, snapshot
+from expander.training.validation import VideoScores
+
+log = logging.getLogger(__name__)
+
+
+class Stopped(Exception):
+    """The run was asked to stop, and the trial has written a checkpoint."""
+
+
+class TrialRun:
+    """From the newest checkpoint to the end of a trial, or of its rung.
+
+    step: optimiser steps done. first: those done when this order began; what a kill undid is not
+    counted twice. end: the step to stop at. bad: unreadable videos so far.
+    """
+
+    def __init__(self, order: TrialOrder) -> None:
+        self.order, self.started = order, time.monotonic()
+        trials = Path(order.folder) / "trials"
+        self.folder, self.stop = trials / order.trial.folder, trials / STOP
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.checkpoints = Checkpoints(self.folder / "checkpoints")
+        steps = order.recipe.steps
+        self.end = min(order.trial.until or steps, steps)
+        whole = replace(order.trial, until=None)
+        self.key = key_of(whole, order.recipe, order.data_fingerprint, order.classes)
+        self.step = self.first = 0
+        self.earlier, self.train_loss = 0.0, float("nan")
+        self.bad: set[str] = set()
+        self.found = self._find()
+        self.saved, self.saved_step = self.started, self.step
+        self.metrics = self.folder / "metrics.jsonl"
+        self.attempts: int = self._attempt()
+
+    def _find(self) -> Mapping[str, Any] | None:
+        """The newest checkpoint of this very training that is not beyond the end."""
+        for state in self.checkpoints.valid():
+            if state.get("key") != self.key:
+                log.warning("%s: holds a checkpoint of another training; not used", self.folder)
+            elif state["step"] <= self.end:
+                mine = state["trial"] == self.order.trial.id
+                self.step = state["step"]
+                self.first = state["first"] if mine else state["step"]
+                self.earlier = state["seconds"] if mine else 0.0
+                self.train_loss, self.bad = state["train_loss"], set(state["bad"])
+                return state
+        return None
+
+    def _attempt(self) -> int:
+        """Leaves a row that says who tries; how many have tried this order, this one included."""
+        file = self.folder / "attempts.jsonl"
+        mine = self.order.trial.id
+        before = [row for row in _rows(file) if row.get("trial") == mine]
+        row = {"trial": mine, "step": self.step, "node": os.uname().nodename, "pid": os.getpid(),
+               "time": datetime.now(UTC).isoformat(timespec="seconds")}  # fmt: skip
+        _append(file, row)
+        return len(before) + 1
+
+    @property
+    def seconds(self) -> float:
+        """Spent on this order, attempts that a checkpoint remembers included."""
+        return self.earlier + time.monotonic() - self.started
+
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether the run was asked to stop."""
+        return self.stop.exists()
+
+    def begin(self, network: nn.Module, sgd: torch.optim.SGD) -> None:
+        """Network, optimiser and random state as the checkpoint has them; rows after it are cut."""
+        if self.found is not None:
+            restore(network, sgd, self.found)
+            self.found = None
+        kept = [row for row in _rows(self.metrics) if self._stands(row)]
+        write_atomic(self.metrics, "".join(json.dumps(row) + "\n" for row in kept).encode())
+
+    def _stands(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row of the metrics is from before the step that the trial goes on from."""
+        step = row.get("step", self.end + 1)
+        return bool(step < self.end if "val_loss" in row else step <= self.step)
+
+    def log(
+        self, step: int, loss: float, lr: float, network: nn.Module, sgd: torch.optim.SGD
+    ) -> None:
+        """A row of metrics, a checkpoint if one is due. Raises Stopped."""
+        self.step, self.train_loss = step, loss
+        _append(self.metrics, {"step": step, "loss": loss, "lr": lr, "bad_videos": len(self.bad)})
+        asked = self.asked_to_stop
+        rung = step == self.end < self.order.recipe.steps
+        if asked or rung or time.monotonic() - self.saved >= self.order.checkpoint_seconds:
+            self.save(network, sgd)
+        if asked:
+            raise Stopped
+
+    def save(self, network: nn.Module, sgd: torch.optim.SGD) -> None:
+        """A checkpoint of now, unless there is one; at a rung's end the only one that is kept."""
+        if self.saved_step == self.step and self.step > 0:
+            return
+        state = {"step": self.step, "key": self.key, "trial": self.order.trial.id, "first": self.first,
+                 "seconds": self.seconds, "bad": sorted(self.bad), "train_loss": self.train_loss}  # fmt: skip
+        kept = {"keep": 1} if self.step == self.end else {}
+        self.checkpoints.save(self.step, {**state, **snapshot(network, sgd)}, **kept)
+        self.saved, self.saved_step = time.monotonic(), self.step
+
+    def until_stop(
+        self, batches: Iterable[Batch], network: nn.Module, sgd: torch.optim.SGD
+    ) -> Iterator[Batch]:
+        """The batches of the validation. Raises Stopped between two of them, after a checkpoint."""
+        for batch in batches:
+            yield batch
+            if self.asked_to_stop:
+                self.save(network, sgd)
+                raise Stopped
+
+    def validated(self, scores: VideoScores) -> None:
+        """The last row of the metrics."""
+        row = {"step": self.step, "val_loss": scores.loss, "video_top1": scores.video_top1}
+        _append(self.metrics, row)
+
+
+def _append(file: Path, row: Mapping[str, Any]) -> None:
+    with file.open("a") as opened:
+        opened.write(json.dumps(row) + "\n")
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    """The whole rows of a file that a kill may have cut anywhere."""
+    rows = []
+    for line in file.read_text(errors="replace").splitlines() if file.exists() else ():
+        try:
+            rows.append(dict(json.loads(line)))
+        except (ValueError, TypeError):
+            log.warning("%s: left out a torn row", file)
+    return rows

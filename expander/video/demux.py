@@ -1,0 +1,157 @@
+"""What a video file is, found out by reading its packets: who may decode it. Few are decoded for that.
+
+decord 0.6.0 gives wrong frames without an error for edit lists, streams that do not begin with a key frame,
+and wherever jumps to a key frame cannot be trusted (random_access.py); it cannot read AV1 and ignores how
+frames are turned. All these go to PyAV, which reads from the start. Used in the decoding process only
+(isolated.py).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+from av.stream import Disposition
+
+from expander.video.orientation import Orientation, orientation_of
+from expander.video.random_access import Proof
+
+Route = Literal["decord", "pyav", "pictures", "bad"]
+Progress = Callable[[int], None]
+"""Is told of every frame that was decoded: its pixels."""
+FAULTS = (av.FFmpegError, OSError, ValueError)
+"""What opening, demuxing or decoding a broken file with PyAV raises."""
+
+LENIENT = 19
+"""The version of PyAV that no longer reads titles when it opens a file, nor takes an option for that."""
+ATTACHED = Disposition.attached_pic
+AV1 = ("av1", "libdav1d")
+OF_THE_MOMENT = (
+    errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EINTR, errno.EAGAIN,
+    errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOTCONN, errno.EHOSTDOWN,
+)  # fmt: skip
+"""What a disk, a network or a permission does to a file that is fine."""
+
+
+class NotNow(Exception):
+    """A file that cannot be looked at now, which says nothing of what is in it; the message is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Who decodes a file, and why not decord; reason: of `pyav` and `bad`."""
+
+    route: Route
+    reason: str = ""
+
+
+def open_container(path: Path) -> Any:
+    """The file, opened by PyAV; titles in no known encoding do not matter. Raises one of FAULTS."""
+    if int(av.__version__.split(".")[0]) < LENIENT:
+        return av.open(os.fspath(path), metadata_errors="replace")
+    return av.open(os.fspath(path))
+
+
+def video_of(container: Any) -> Any:
+    """The stream that players show: of several the best, and a cover only if there is nothing else."""
+    return container.streams.best("video")
+
+
+def examine(path: Path, progress: Progress = lambda _: None) -> Verdict:
+    """Reads every packet of the video once; decodes it where the packets leave it open whether some of its
+    frames are missing. Raises NotNow.
+    """
+    try:
+        if path.is_dir():
+            return Verdict("pictures")
+        if path.stat().st_size == 0:
+            return Verdict("bad", "the file is empty")
+        with open_container(path) as container:
+            if not container.streams.video:
+                return Verdict("bad", "no video stream in it")
+            found = _packets(container, video_of(container), path)
+        return _decoded(path, found, progress) if isinstance(found, Proof) else found
+    except FAULTS as error:
+        reason = f"cannot be opened: {reason_of(error)}"
+        if getattr(error, "errno", None) in OF_THE_MOMENT:
+            raise NotNow(reason) from None
+        return Verdict("bad", reason)
+
+
+def reason_of(error: Exception) -> str:
+    """What one of FAULTS says, without its number and path."""
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)[:200]
+
+
+def _packets(container: Any, stream: Any, path: Path) -> Verdict | Proof:
+    """A proof instead of a verdict: all is well if decoding confirms it."""
+    odd, count, last, proof = "", 0, None, Proof(container, stream)
+    for packet in container.demux(stream):
+        if packet.size == 0:
+            continue
+        if packet.is_corrupt:
+            return Verdict("bad", f"packet {count} is damaged")
+        if packet.is_discard:
+            odd = odd or "an edit list cuts frames off"
+        if count == 0 and not packet.is_keyframe:
+            odd = odd or "it does not begin with a key frame"
+        if last is not None and packet.dts is not None and packet.dts <= last:
+            odd = odd or "its time stamps go back"
+        proof.take(packet)
+        last, count = packet.dts if packet.dts is not None else last, count + 1
+    if count == 0:
+        return Verdict("bad", "it holds no frames")
+    # An AVI counts the places of frames, and a place may be left empty.
+    cut = _avi_is_cut(path) if container.format.name == "avi" else stream.frames > count
+    if cut:
+        return Verdict("bad", f"cut short: {count} of {stream.frames} frames are in it")
+    odd = odd or _kind(container, stream, proof)
+    if odd:
+        return Verdict("pyav", odd)
+    return Verdict("decord") if proof.steady else proof
+
+
+def _decoded(path: Path, proof: Proof, progress: Progress) -> Verdict:
+    """Reads it from the start: every packet must give its frame, at its time."""
+    shown: list[int | None] = []
+    with open_container(path) as container:
+        stream = video_of(container)
+        stream.thread_type = "NONE"
+        for frame in container.decode(stream):
+            shown.append(None if frame.is_corrupt else frame.pts)
+            progress(frame.width * frame.height)
+    return Verdict("decord") if proof.confirmed_by(shown) else Verdict("pyav", "frames of it are missing")
+
+
+def _avi_is_cut(path: Path) -> bool:
+    """Whether the file ends before its last RIFF chunk does."""
+    place, size = 0, path.stat().st_size
+    with path.open("rb") as file:
+        while place + 8 <= size:
+            file.seek(place)
+            head = file.read(8)
+            if head[:4] != b"RIFF":
+                break
+            length = int.from_bytes(head[4:], "little")
+            place += 8 + length + length % 2
+    return place > size + 1  # the last byte only fills
+
+
+def _kind(container: Any, stream: Any, proof: Proof) -> str:
+    if len([one for one in container.streams.video if not one.disposition & ATTACHED]) > 1:
+        return "several video streams"
+    if stream.codec_context.name in AV1:
+        return "AV1"
+    if container.format.name == "mpegts":
+        return "MPEG-TS"
+    if proof.doubt:
+        return proof.doubt
+    container.seek(0, stream=stream)
+    first = next(container.decode(stream), None)
+    turned = first is not None and orientation_of(first) != Orientation()
+    return "its frames are shown turned or mirrored" if turned else ""

@@ -1,0 +1,159 @@
+"""Two readers of video files: decord, and PyAV for what decord reads wrongly or not at all.
+
+Used in the decoding process only (isolated.py): a reader may hang, crash, or write to the terminal.
+Frames are (T, H, W, 3) bytes, in the order they are shown, at their native size.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from expander.video.demux import FAULTS, Progress, open_container, reason_of, video_of
+from expander.video.orientation import orientation_of
+from expander.video.pictures import survey
+from expander.video.sampling import Indices
+
+Frames = npt.NDArray[np.uint8]
+UNKNOWN_FPS = Fraction(30)
+KEPT_BYTES = 256_000_000
+"""Decoded frames (YUV) of one video that a reader keeps in memory."""
+
+
+class Unreadable(Exception):
+    """The file cannot be decoded; the message is the reason."""
+
+
+class Reader(Protocol):
+    """A video that is open. fps: mean frames a second."""
+
+    length: int
+    fps: Fraction
+
+    def gather(self, unique: Indices) -> Frames:
+        """The frames of sorted, unique numbers. Raises Unreadable."""
+        ...
+
+
+class DecordReader:
+    """Exact frames of H.264, HEVC, VP9 and MPEG-4 in ordinary containers."""
+
+    def __init__(self, path: Path) -> None:
+        import decord
+
+        decord.logging.set_level(decord.logging.QUIET)
+        try:
+            self.reader: Any = decord.VideoReader(os.fspath(path), num_threads=1)
+        except (RuntimeError, decord.DECORDError) as error:
+            raise Unreadable(f"cannot be decoded: {_last_line(error)}") from None
+        self.failure = decord.DECORDError
+        self.length = len(self.reader)
+        self.fps = Fraction(self.reader.get_avg_fps() or UNKNOWN_FPS).limit_denominator(1001)
+
+    def gather(self, unique: Indices) -> Frames:
+        """See Reader."""
+        try:
+            frames: Frames = self.reader.get_batch(unique.tolist()).asnumpy()
+        except (RuntimeError, self.failure) as error:
+            raise Unreadable(f"cannot be decoded: {_last_line(error)}") from None
+        return frames
+
+
+class AvReader:
+    """Any video, decoded from its beginning: edit lists applied, turned and mirrored, damage refused.
+
+    Its length is known only once it is decoded; the frames are kept if they are few enough, and
+    otherwise decoded a second time.
+    """
+
+    def __init__(self, path: Path, progress: Progress = lambda _: None) -> None:
+        self.path, self.length, self.fps, self.position = path, 0, UNKNOWN_FPS, 0
+        self.progress = progress
+        self.container: Any = None
+        self.kept: list[Any] | None = []
+        with _opened(path) as container:
+            stream = video_of(container)
+            self.fps = Fraction(stream.average_rate or UNKNOWN_FPS).limit_denominator(1001)
+            for frame in _frames(container, progress):
+                self.length += 1
+                if self.kept is not None:
+                    self.kept.append(frame)
+                    if sum(plane.buffer_size for plane in frame.planes) * self.length > KEPT_BYTES:
+                        self.kept = None
+
+    def gather(self, unique: Indices) -> Frames:
+        """See Reader."""
+        if self.kept is not None:
+            return np.stack([_picture(self.kept[number]) for number in unique.tolist()])
+        if self.container is None or unique[0] < self.position:
+            self.container, self.position = _opened(self.path), 0
+            self.walk = _frames(self.container, self.progress)
+        found = []
+        for number in unique.tolist():
+            while self.position <= number:
+                frame = next(self.walk, None)
+                if frame is None:
+                    raise Unreadable(f"frame {number} was there and is gone: the file has changed")
+                self.position += 1
+            found.append(_picture(frame))
+        return np.stack(found)
+
+
+def _picture(frame: Any) -> Frames:
+    """(H, W, 3), the way it is shown."""
+    return orientation_of(frame).apply(frame.to_ndarray(format="rgb24"))
+
+
+class PicturesReader:
+    """A folder of pictures, one a frame, numbered without a gap from 1 or 0."""
+
+    fps = UNKNOWN_FPS
+
+    def __init__(self, path: Path) -> None:
+        try:
+            found = survey(path)
+        except OSError as error:
+            raise Unreadable(f"cannot be read: {error.strerror}") from None
+        if found.fault:
+            raise Unreadable(found.fault)
+        self.path, self.names, self.length = path, found.names, len(found.names)
+
+    def gather(self, unique: Indices) -> Frames:
+        """See Reader."""
+        found: list[Frames] = []
+        for number in unique.tolist():
+            with _opened(self.path / self.names[number]) as container:
+                found.extend(frame.to_ndarray(format="rgb24") for frame in _frames(container))
+        return np.stack(found)
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return open_container(path)
+    except FAULTS as error:
+        raise Unreadable(f"cannot be opened: {reason_of(error)}") from None
+
+
+def _frames(container: Any, progress: Progress = lambda _: None) -> Iterator[Any]:
+    """Every frame that is shown. Raises Unreadable for one that is damaged."""
+    stream = video_of(container)
+    stream.thread_type = "NONE"
+    try:
+        for number, frame in enumerate(container.decode(stream)):
+            if frame.is_corrupt:
+                raise Unreadable(f"frame {number} is damaged")
+            progress(frame.width * frame.height)
+            yield frame
+    except FAULTS as error:
+        raise Unreadable(f"cannot be decoded: {reason_of(error)}") from None
+
+
+def _last_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[-1][:200] if text else type(error).__name__

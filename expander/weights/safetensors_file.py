@@ -1,0 +1,139 @@
+"""Weights of a network as safetensors, with the spec, the class names and a checksum in the header."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from expander.config.space import published_specs
+from expander.errors import DataError, UsageError
+from expander.model.network import X3D
+from expander.runs.journal import write_atomic
+from expander.specs.spec import Spec
+from expander.weights.checkpoint_file import sha256_of
+from expander.weights.convert import blank, differences, misfits
+
+KEY = "expander"
+KINDS = {torch.float32: "F32", torch.int64: "I64"}
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the file says of itself. sha256: of all else in the file. source: of an import."""
+
+    spec: Spec
+    classes: tuple[str, ...]
+    sha256: str = ""
+    source: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A network ready to be used (evaluation mode). sha256: of the file."""
+
+    network: X3D
+    spec: Spec
+    classes: tuple[str, ...]
+    sha256: str
+    source: dict[str, str]
+
+
+def save_weights(
+    path: Path,
+    network: X3D,
+    spec: Spec,
+    classes: tuple[str, ...],
+    source: Mapping[str, str] | None = None,
+) -> None:
+    """Writes the state of `network`, whole or not at all. Raises EnvironmentFault."""
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    header = Header(spec, classes, "", dict(source or {}))
+    header = replace(header, sha256=_digest(header, state))
+    # One entry: the library writes several in an order that changes from call to call.
+    write_atomic(path, save(state, {KEY: json.dumps(asdict(header), sort_keys=True)}))
+
+
+def load_weights(path: Path, spec: Spec | None = None) -> Loaded:
+    """The network in a file that `save_weights` wrote; `spec`: what it must be, if that is known.
+
+    Keys, shapes and kinds are checked before a tensor is read. Raises DataError for a file that is
+    damaged or not ours, UsageError for weights of another spec.
+    """
+    digest = sha256_of(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = _header(path, file.metadata())
+            wanted = spec.with_classes(header.spec.base.classes) if spec else header.spec
+            _check(path, _shapes(file), header.spec, wanted)
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{path}: damaged, or no safetensors file ({_short(error)}); "
+                        "expander weights import reads checkpoints of other libraries") from None  # fmt: skip
+    if _digest(header, state) != header.sha256:
+        raise DataError(f"{path}: damaged: it does not have the checksum in its header")
+    with torch.device("meta"):
+        network = X3D(wanted)
+    network.load_state_dict(state, assign=True)
+    return Loaded(network.eval(), wanted, header.classes, digest, header.source)
+
+
+def _short(error: Exception) -> str:
+    return str(error).splitlines()[0][:100] if str(error) else type(error).__name__
+
+
+def _header(path: Path, metadata: Mapping[str, str] | None) -> Header:
+    try:
+        text = (metadata or {})[KEY]
+        header: Header = TypeAdapter(Header).validate_json(text, strict=True)
+    except KeyError:
+        raise DataError(f"{path}: no weights of expander; expander weights import may read them") from None
+    except ValidationError as error:
+        raise DataError(f"{path}: its header is damaged: {error.errors()[0]['msg']}") from None
+    if len(header.classes) != header.spec.base.classes:
+        raise DataError(f"{path}: {len(header.classes)} class names for {header.spec.base.classes} classes")
+    return header
+
+
+def _shapes(file: Any) -> dict[str, tuple[tuple[int, ...], str]]:
+    slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    return {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
+
+
+def _check(path: Path, found: dict[str, tuple[tuple[int, ...], str]], said: Spec, wanted: Spec) -> None:
+    expected = blank(wanted)
+    wrong = differences(found, expected)
+    wrong = wrong or misfits({name: shape for name, (shape, _) in found.items()}, expected)
+    if wrong:
+        fits = [name for name, spec in published_specs().items() if _fits(found, spec, said)]
+        hint = f"; they are of {' or '.join(fits)}" if fits else f"; they are of {said}"
+        raise UsageError(f"{path}: not the weights of {wanted}: {wrong}{hint}")
+    kinds = [name for name, (_, kind) in found.items() if kind != KINDS[expected[name].dtype]]
+    if kinds:
+        raise DataError(f"{path}: {kinds[0]} is {found[kinds[0]][1]}, not {KINDS[expected[kinds[0]].dtype]}")
+
+
+def _fits(found: dict[str, tuple[tuple[int, ...], str]], spec: Spec, said: Spec) -> bool:
+    expected = blank(spec.with_classes(said.base.classes))
+    shapes = {name: shape for name, (shape, _) in found.items()}
+    return shapes == {name: tuple(value.shape) for name, value in expected.items()}
+
+
+def _digest(header: Header, state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the rest of the header, and the tensors by name: kind, shape, bytes."""
+    rest = json.dumps(asdict(replace(header, sha256="")), sort_keys=True)
+    digest = hashlib.sha256(rest.encode())
+    for name in sorted(state):
+        value = state[name].contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,162 @@
+"""Bad input: one line that says what and where, the documented exit code, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ASSETS, Run
+
+MICRO = ["search", "--space", str(ASSETS / "micro.yaml")]
+
+
+def refused(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+    """One line on stderr with these words, and this exit code."""
+    assert done.returncode == code, done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    for word in words:
+        assert word in lines[0]
+
+
+def test_help_names_every_exit_code_and_imports_neither_torch_nor_ray() -> None:
+    code = (
+        "import sys; from expander.cli.main import cli; cli(['--help'], standalone_mode=False); "
+        "heavy = {'torch', 'ray', 'pandas', 'numpy', 'matplotlib', 'decord', 'av'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for number in ("0", "1", "2", "3", "4", "5", "6", "130 / 143"):
+        assert f"\n    {number}  " in done.stdout
+
+
+@pytest.mark.parametrize("command", [["cost", "x3d_s"], ["trace", "--axes", "width"]])
+def test_costs_and_traces_start_without_torch_or_ray(command: list[str]) -> None:
+    code = (
+        f"import sys; from expander.cli.main import cli; cli({command!r}, standalone_mode=False); "
+        "sys.exit(1 if {'torch', 'ray'} & set(sys.modules) else 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("target", ["0", "-1", "nan", "inf", "1e300"])
+def test_a_target_that_is_no_positive_number_is_a_usage_error(expander: Run, target: str) -> None:
+    refused(expander(*MICRO, "--target-gflops", target), 2, "--target-gflops", "positive")
+
+
+@pytest.mark.parametrize("target", ["1e-6", "1e6"])
+def test_a_target_outside_the_space_is_told_with_the_reachable_range(expander: Run, target: str) -> None:
+    refused(expander(*MICRO, "--target-gflops", target), 5, "the space reaches", " to ")
+
+
+def test_an_unknown_space_is_told_with_a_guess(expander: Run) -> None:
+    refused(expander("search", "--space", "x3", "--target-gflops", "2"), 2, "'x3'", "did you mean 'x3d'?")
+
+
+def test_a_yaml_error_is_told_with_line_and_column(expander: Run, tmp_path: Path) -> None:
+    file = tmp_path / "space.yaml"
+    file.write_text("axes:\n  width: {step: 2, limit: 3}\nproxy: {stepz: 3}\n")
+    done = expander("search", "--space", file, "--target-gflops", "1")
+    refused(done, 2, "space.yaml:3:9", "stepz", "did you mean 'steps'?")
+
+
+def test_an_unknown_axis_is_told_with_a_guess(expander: Run, tmp_path: Path) -> None:
+    refused(expander("trace", "--axes", "widht"), 2, "'widht'", "did you mean 'width'?")
+    file = tmp_path / "space.yaml"
+    file.write_text("axes:\n  widht: {step: 2, limit: 3}\n")
+    refused(expander("search", "--space", file, "--target-gflops", "1"), 2, "space.yaml:2:3", "widht")
+
+
+def test_an_unknown_setting_is_told_with_a_guess(expander: Run) -> None:
+    wrong = expander(*MICRO, "--target-gflops", "0.0004", "--set", "proxy.step=3")
+    refused(wrong, 2, "--set proxy.step=3", "did you mean 'steps'?")
+
+
+def test_missing_data_are_told_with_the_path(expander: Run, tmp_path: Path) -> None:
+    lists = ["--train-ann", "train.txt", "--val-ann", "val.txt"]
+    target = ["--target-gflops", "0.0004"]
+    refused(expander(*MICRO, *target, *lists), 3, "train.txt", "No such file")
+    (tmp_path / "train.txt").write_text("a.mp4 0\nb.mp4\n")
+    (tmp_path / "val.txt").write_text("c.mp4 0\n")
+    refused(expander(*MICRO, *target, *lists), 3, "train.txt:2", "b.mp4")
+    (tmp_path / "train.txt").write_text("a.mp4 0\n")
+    refused(expander(*MICRO, *target, *lists), 3, "none of its videos exists", "a.mp4")
+    refused(expander(*MICRO, *target, *lists, "--data-root", "none"), 3, "none", "no such folder")
+    refused(expander(*MICRO, *target, *lists[:2]), 2, "train_ann and val_ann go together")
+    refused(expander(*MICRO, *target, "--data-root", "none"), 2, "root needs a folder")
+
+
+def test_an_existing_run_is_never_overwritten(expander: Run, micro: list[str], tmp_path: Path) -> None:
+    (tmp_path / "runs" / "old").mkdir(parents=True)
+    refused(expander(*micro, "--run", "old"), 2, "exists", "holds no run")
+    (tmp_path / "runs" / "old" / "journal.jsonl").touch()
+    refused(expander(*micro, "--run", "old"), 2, "exists", "--resume")
+    (tmp_path / "runs" / "old" / "journal.jsonl").unlink()
+    assert list((tmp_path / "runs" / "old").iterdir()) == []
+
+
+def test_a_run_folder_that_cannot_be_written_is_an_environment_fault(
+    expander: Run, micro: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "runs").write_text("a file where the folder should be")
+    done = expander(*micro, "--run", "r")
+    assert done.returncode == 6
+    assert done.stderr.strip().splitlines()[-1].startswith("error: runs/r: cannot be made")
+
+
+def test_resume_takes_no_other_settings_and_needs_a_run(expander: Run) -> None:
+    refused(expander("search", "--resume"), 2, "--resume takes --run NAME")
+    refused(expander("search", "--resume", "--run", "r", "--seed", "1"), 2, "nothing else")
+    refused(expander("search", "--resume", "--run", "r", "--dry-run"), 2, "nothing else")
+    refused(expander("search", "--resume", "--run", "r"), 2, "no run 'r'")
+
+
+@pytest.mark.parametrize("name", ["../r", "/tmp/r", "-rf", ".", "a b", "x" * 300])
+def test_a_run_never_leaves_its_folder(expander: Run, name: str) -> None:
+    refused(expander(*MICRO, "--target-gflops", "0.0004", f"--run={name}"), 2, "--run")
+
+
+def test_a_trial_larger_than_the_machine_is_refused_before_anything_is_made(expander: Run) -> None:
+    many = expander(*MICRO, "--target-gflops", "0.0004", "--set", "backend.cpus_per_trial=100000")
+    refused(many, 2, "backend.cpus_per_trial=100000", "this machine has")
+
+
+def test_a_dry_run_forecasts_and_leaves_nothing_behind(expander: Run, tmp_path: Path) -> None:
+    done = expander("search", "--target-gflops", "2", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "forecast: 7 steps" in done.stdout
+    assert "--space tiny" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_trace_of_the_published_path_ends_at_x3d_xs_and_contracts_to_s(expander: Run) -> None:
+    path = "bottleneck,frame_rate,spatial,temporal,depth"
+    xs = json.loads(expander("trace", "--space", "x3d", "--axes", path, "--json").stdout)[-1]
+    assert (xs["frames"], xs["stride"], xs["crop"], xs["cost"]) == (4, 12, 160, 605_256_512)
+    more = f"{path},frame_rate,temporal"
+    s = json.loads(expander("trace", "--axes", more, "--contract", "2", "--json").stdout)[-1]
+    assert (s["frames"], s["stride"], s["crop"], s["cost"]) == (13, 6, 160, 1_962_892_112)
+
+
+def test_cost_as_json_has_the_documented_keys(expander: Run) -> None:
+    found = json.loads(expander("cost", "x3d_m", "--json").stdout)
+    assert {"macs", "params", "activations", "frames", "stride", "crop"} <= set(found)
+    assert (found["params"], found["frames"], found["stride"], found["crop"]) == (3_794_322, 16, 5, 224)
+    assert sum(layer["macs"] for layer in found["layers"]) == found["macs"]
+    assert found["params_without_norm"] == 3_762_858
+    assert found["published"]["params_million"] == 3.76
+    text = expander("cost", "x3d_m").stdout
+    assert "3,794,322 parameters, 3,762,858 without batch norm" in text
+    assert "3.76 M parameters without batch norm" in text
+
+
+def test_an_unknown_spec_or_run_is_a_usage_error(expander: Run) -> None:
+    refused(expander("cost", "x3d_q"), 2, "unknown spec 'x3d_q'")
+    refused(expander("cost", "nothing:final"), 2, "no run 'nothing'")
+    refused(expander("report", "nothing"), 2, "no run 'nothing'")
+    refused(expander("status", "nothing"), 2, "no run 'nothing'")

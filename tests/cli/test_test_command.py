@@ -1,0 +1,312 @@
+"""`expander test` as a user calls it: results, broken files, stop and resume, whose weights and classes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import Run
+from films import film
+
+from expander.cli.main import cli
+from expander.cli.test import repeated
+from expander.config.settings import DataConfig
+from expander.config.space import dump_spec
+from expander.data.sources import open_data
+from expander.data.test_list import open_held_out
+from expander.errors import DataError, ExpanderError, UsageError
+from expander.evaluation.multiview import Scorer
+from expander.evaluation.scores import ScoreFile
+from expander.model.network import X3D
+from expander.specs.spec import Base, Spec
+from expander.video.decoder import Decoder
+from expander.video.protocols import Views
+from expander.video.views import Look, look
+from expander.weights.checkpoint_file import sha256_of
+from expander.weights.convert import to_library
+from expander.weights.key_map import LIBRARIES
+from expander.weights.safetensors_file import save_weights
+
+SPEC = Spec(Base(2, 8, 32, 8, (1, 2), 32, 24))
+
+
+def saved(folder: Path, classes: tuple[str, ...], spec: Spec = SPEC) -> X3D:
+    """net.yaml and net.safetensors of a random network."""
+    torch.manual_seed(0)
+    network = X3D(spec.with_classes(len(classes)))
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            torch.nn.init.ones_(module.weight)
+    (folder / "net.yaml").write_text(dump_spec(spec, "a network"))
+    save_weights(folder / "net.safetensors", network, spec.with_classes(len(classes)), classes)
+    return network.eval()
+
+
+def result(folder: Path, name: str = "result.json") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / name).read_text())
+    return found
+
+
+def test_several_values_after_one_option_are_all_its_values() -> None:
+    words = "x3d_s w.pth --eval top_k_accuracy mean_class_accuracy --topk 1 5 --out r.json"
+    expected = (
+        "x3d_s w.pth --eval top_k_accuracy --eval mean_class_accuracy --topk 1 --topk 5 --out r.json"
+    )
+    assert repeated(words.split()) == expected.split()
+    assert repeated(["--topk", "1", "x3d_s", "5"]) == ["--topk", "1", "x3d_s", "5"]
+    assert repeated(["--eval", "top_k_accuracy", "x3d_s", "w.pth"])[-2:] == ["x3d_s", "w.pth"]
+
+
+def test_a_test_says_what_it_measured_and_how(expander: Run, tmp_path: Path, videos: Path) -> None:
+    data = open_data(DataConfig(folder=str(videos)))
+    network = saved(tmp_path, data.classes)
+    done = expander(
+        "test", "net.yaml", "net.safetensors", "--data", videos, "--views", "2x3", "--eval", "top_k_accuracy",
+        "mean_class_accuracy", "--topk", "1", "5", "--average-clips", "score", "--out", "result.json",
+        "--dump-scores", "scores.jsonl",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = result(tmp_path)
+    assert (found["schema"], found["n"], found["n_failed"], found["failed"]) == (1, 24, 0, [])
+    assert found["checkpoint"]["sha256"] == sha256_of(tmp_path / "net.safetensors")
+    assert (found["protocol"], found["average_clips"]) == ("expander", "score")
+    assert found["views"] == {"clips": 2, "crops": 3}
+    assert found["cost"]["macs_per_video"] == 6 * found["cost"]["macs_per_view"]
+    assert found["reference"] is None
+    assert tuple(found["classes"]) == data.classes
+    scorer = Scorer(network, Look(SPEC.with_classes(24), Views(2, 3)), "score")
+    head, *lines = (tmp_path / "scores.jsonl").read_text().splitlines()
+    assert json.loads(head)["checkpoint"] == found["checkpoint"]["sha256"]
+    rows = [json.loads(line) for line in lines]
+    decoder = Decoder()
+    scores = np.stack([scorer.video(look(path, scorer.how, decoder)) for path in data.val.paths])
+    np.testing.assert_allclose([row["scores"] for row in rows], scores, atol=1e-4)
+    assert [row["label"] for row in rows] == list(data.val.labels)
+    right = scores.argmax(1) == np.array(data.val.labels)
+    assert found["metrics"]["top1"]["value"] == pytest.approx(right.mean())
+    assert found["metrics"]["mean_class_accuracy"]["value"] == pytest.approx(right.mean())
+    # There is one video a class, so both accuracies are the same.
+    ranks = (-scores).argsort(1)[:, :5]
+    top5 = np.mean([label in row for label, row in zip(data.val.labels, ranks, strict=True)])
+    assert found["metrics"]["top5"]["value"] == pytest.approx(top5)
+    assert all(row["low"] <= row["value"] <= row["high"] for row in found["metrics"].values())
+    assert sum(row[2] for row in found["confusion"]) == 24
+    assert (tmp_path / "result.confusion.png").read_bytes().startswith(b"\x89PNG")
+    assert len((tmp_path / "result.confusion.csv").read_text().splitlines()) == 25
+    assert "top5" in done.stdout
+    assert "24 of 24" in done.stdout
+
+
+def test_a_killed_test_goes_on_where_it_was(
+    expander: Run, environment: dict[str, str], tmp_path: Path, videos: Path
+) -> None:
+    saved(tmp_path, open_data(DataConfig(folder=str(videos))).classes)
+    arguments = ["test", "net.yaml", "net.safetensors", "--data", str(videos), "--views", "1x1"]
+    assert expander(*arguments, "--out", "whole.json", "--dump-scores", "whole.jsonl").returncode == 0
+    with subprocess.Popen(
+        [sys.executable, "-m", "expander.cli", *arguments, "--out", "result.json"],
+        cwd=tmp_path, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+    ) as killed:  # fmt: skip
+        assert killed.stderr is not None
+        assert killed.stderr.readline().startswith("testing: 3/24")
+        killed.send_signal(signal.SIGKILL)
+    scores = tmp_path / "result.scores.jsonl"
+    kept = scores.read_text()
+    done_before = kept.count("\n") - 1
+    assert 3 <= done_before < 24
+    scores.write_text(kept + '{"video": "cut off by the ki')
+    anew = expander(*arguments, "--out", "result.json")
+    assert anew.returncode == 2
+    assert f"result.scores.jsonl: has the scores of {done_before} of 24 videos of this test" in anew.stderr
+    assert "--resume goes on" in anew.stderr
+    assert "delete it, or write to another file (--out, --dump-scores)" in anew.stderr
+    assert anew.stderr.count("\n") == 1
+    assert scores.read_text().startswith(kept)
+    other = expander(*arguments, "--average-clips", "score", "--out", "result.json", "--resume")
+    assert other.returncode == 2
+    assert "another test, it differs in average_clips" in other.stderr
+    again = expander(*arguments, "--out", "result.json", "--dump-scores", scores, "--resume")
+    assert again.returncode == 0, again.stderr
+    assert scores.read_text() == (tmp_path / "whole.jsonl").read_text()
+    first, second = result(tmp_path, "whole.json"), result(tmp_path)
+    for name in ("seconds", "videos_per_second"):
+        del first[name], second[name]
+    assert first == second
+
+
+def test_missing_and_broken_videos_are_counted_listed_and_exit_4_unless_allowed(
+    expander: Run, tmp_path: Path
+) -> None:
+    saved(tmp_path, ("a", "b"), SPEC.with_classes(2))
+    film(tmp_path / "v" / "good one.mp4", 20, size=(66, 98))
+    film(tmp_path / "v" / "-rf.webm", 3, codec="libvpx-vp9", size=(66, 98))
+    (tmp_path / "v" / "bad.mp4").write_bytes(b"<html>")
+    (tmp_path / "val.txt").write_text("good one.mp4 0\nbad.mp4 1\ngone.mp4 1\n-rf.webm 1\n")
+    arguments = ["test", "net.yaml", "net.safetensors", "--val-ann", "val.txt", "--data-root", "v",
+                 "--views", "2x1", "--out", "result.json"]  # fmt: skip
+    done = expander(*arguments)
+    assert done.returncode == 4
+    assert "2 videos failed" in done.stderr
+    found = result(tmp_path)
+    assert (found["n"], found["n_failed"]) == (2, 2)
+    reasons = {row["path"]: row["reason"] for row in found["failed"]}
+    assert reasons["gone.mp4"] == "no such file"
+    assert reasons["bad.mp4"].startswith("cannot be opened")
+    allowed = expander(*arguments, "--allow-missing", "--resume")
+    assert allowed.returncode == 0, allowed.stderr
+    assert result(tmp_path)["n_failed"] == 2
+    (tmp_path / "val.txt").write_text("gone.mp4 1\n")
+    none = expander(*arguments, "--allow-missing")
+    assert none.returncode == 3
+    assert none.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        ("net.yaml", 2, "CHECKPOINT is missing"),
+        ("net.yaml net.safetensors --views 7", 2, "views '7'"),
+        ("net.yaml net.safetensors --val-ann gone.txt", 3, "gone.txt: cannot be read"),
+        ("net.yaml net.safetensors --val-ann val.txt --resume", 2, "--resume needs"),
+        ("net.yaml net.safetensors --val-ann val.txt --device abacus", 2, "--device abacus"),
+        ("net.yaml net.safetensors --val-ann val.txt --out no/where/r.json", 6, "no/where"),
+        ("net.yaml gone.safetensors --val-ann val.txt", 3, "gone.safetensors: cannot be read"),
+        ("net.yaml net.yaml --val-ann val.txt", 3, "no checkpoint that can be trusted"),
+        ("x3d_s net.safetensors --val-ann val.txt", 2, "not the weights of"),
+        ("mine:final --val-ann val.txt", 2, "no run 'mine'"),
+    ],
+)
+def test_a_wrong_request_is_told_in_one_line_before_anything_is_tested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: str, code: int, text: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    saved(tmp_path, ("a", "b"), SPEC.with_classes(2))
+    (tmp_path / "v.mp4").write_bytes(b"no video")
+    (tmp_path / "val.txt").write_text("v.mp4 0\n")
+    (tmp_path / "no").write_bytes(b"a file where a folder should be")
+    with pytest.raises(ExpanderError) as error:
+        cli.main(["test", *arguments.split()], standalone_mode=False)
+    assert error.value.exit_code == code
+    assert text in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_checkpoint_of_another_library_is_tested_as_it_is(expander: Run, tmp_path: Path) -> None:
+    spec = Spec(Base(2, 8, 32, 24, (1, 2, 5, 3), 2048, 2), bottleneck=2.25)
+    network = saved(tmp_path, ("a", "b"), spec)
+    state = to_library(network, spec, LIBRARIES["mmaction2"])
+    torch.save({"state_dict": state, "meta": {}}, tmp_path / "theirs.pth")
+    film(tmp_path / "a.mp4", 20, size=(66, 98))
+    film(tmp_path / "b.mp4", 30, size=(66, 98))
+    (tmp_path / "val.txt").write_text("a.mp4 0\nb.mp4 1\n")
+    dumped = []
+    for checkpoint in ("net.safetensors", "theirs.pth"):
+        done = expander("test", "net.yaml", checkpoint, "--val-ann", "val.txt", "--protocol", "mmaction2",
+                        "--views", "1x3", "--dump-scores", f"{checkpoint}.jsonl")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        lines = (tmp_path / f"{checkpoint}.jsonl").read_text().splitlines()[1:]
+        dumped.append([json.loads(line)["scores"] for line in lines])
+    np.testing.assert_allclose(dumped[0], dumped[1], atol=1e-6)
+
+
+def listed(folder: Path, text: str) -> DataConfig:
+    (folder / "v.mp4").write_bytes(b"")
+    (folder / "val.csv").write_text(text)
+    return DataConfig(train_ann=str(folder / "val.csv"), val_ann=str(folder / "val.csv"), root=str(folder))
+
+
+def test_classes_are_matched_by_name_where_both_have_names(tmp_path: Path) -> None:
+    config = listed(tmp_path, "path,label,class,split\nv.mp4,0,run,val\nw.mp4,1,sit,val\n")
+    assert open_held_out(config, ("sit", "jump", "run")).videos.labels == (2, 0)
+    assert open_held_out(config, ("0", "1")).videos.labels == (0, 1)
+    with pytest.raises(DataError, match="class 'run' is none of the checkpoint's 2"):
+        open_held_out(config, ("sit", "jump"))
+    with pytest.raises(DataError, match="2 classes; the checkpoint has 3"):
+        open_held_out(config, ("0", "1", "2"))
+
+
+def test_a_label_beyond_the_checkpoints_classes_is_told_with_its_line(tmp_path: Path) -> None:
+    config = listed(tmp_path, "v.mp4 0\nw.mp4 2\n")
+    with pytest.raises(DataError, match=r"val\.csv:2: its label is beyond the 2 classes"):
+        open_held_out(config, ("a", "b"))
+
+
+def test_training_videos_need_not_be_there(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("t.mp4 0\nu.mp4 1\n")
+    (tmp_path / "val.txt").write_text("v.mp4 1\n")
+    (tmp_path / "v.mp4").write_bytes(b"")
+    assert open_held_out(DataConfig(folder=str(tmp_path)), ("a", "b")).videos.labels == (1,)
+
+
+def test_listed_videos_of_kinetics_without_a_file_are_failures(tmp_path: Path) -> None:
+    text = "label,youtube_id,time_start,time_end,split\nrun,v,0,10,validate\nsit,gone,1,2,validate\n"
+    (tmp_path / "val.csv").write_text(text)
+    (tmp_path / "v_000000_000010.mp4").write_bytes(b"")
+    file = str(tmp_path / "val.csv")
+    found = open_held_out(DataConfig(train_ann=file, val_ann=file, root=str(tmp_path)), ("run", "sit"))
+    assert found.names == ("v_000000_000010.mp4",)
+    assert found.lost == ("gone_000001_000002",)
+
+
+def test_scores_come_back_to_the_last_bit_and_failures_are_tried_again(tmp_path: Path) -> None:
+    file = tmp_path / "s.jsonl"
+    scores = np.random.default_rng(0).normal(size=(3, 7)).astype(np.float32) * 10.0 ** np.arange(-9, 5, 2)
+    first = ScoreFile(file, {"data": "x"}, 5, False)
+    for name, row in zip("abc", scores, strict=True):
+        first.add(name, 0, row.astype(np.float32))
+    first.add("d", 1, "hangs")
+    again = ScoreFile(file, {"data": "x"}, 5, True)
+    assert list(again.known) == ["a", "b", "c"]
+    assert np.array_equal(np.stack(list(again.known.values())), scores.astype(np.float32))
+    with pytest.raises(UsageError, match="differs in data"):
+        ScoreFile(file, {"data": "y"}, 5, True)
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        ({"data": "x"}, "scores of 2 of 4 videos of this test, which was stopped; --resume goes on; or begin "
+                        "anew: delete it"),
+        ({"data": "y"}, r"of another test \(it differs in data\), which was stopped; delete it"),
+    ],
+)  # fmt: skip
+def test_scores_of_a_test_that_was_stopped_are_not_overwritten(
+    tmp_path: Path, head: dict[str, str], told: str
+) -> None:
+    file = tmp_path / "s.jsonl"
+    stopped = ScoreFile(file, {"data": "x"}, 4, False)
+    for name in "ab":
+        stopped.add(name, 0, np.zeros(3, np.float32))
+    stopped.add("c", 0, "hangs")
+    before = file.read_bytes()
+    with pytest.raises(UsageError, match=told):
+        ScoreFile(file, head, 4, False)
+    assert file.read_bytes() == before
+
+
+def test_scores_of_a_test_that_ended_are_replaced_when_it_is_repeated(tmp_path: Path) -> None:
+    file = tmp_path / "s.jsonl"
+    ended = ScoreFile(file, {"data": "x"}, 2, False)
+    ended.add("a", 0, np.zeros(3, np.float32))
+    ended.add("b", 0, "hangs")
+    assert ScoreFile(file, {"data": "y"}, 7, False).known == {}
+    assert json.loads(file.read_text()) == {"data": "y", "videos": 7}
+
+
+@pytest.mark.parametrize("resume", [True, False])
+@pytest.mark.parametrize("content", [b"\x80\x81 no text\n", b"[1]\n", b'{"data": "x"}\n{"video": "a"}\n'])
+def test_a_file_that_holds_no_scores_is_refused_and_stays(
+    tmp_path: Path, content: bytes, resume: bool
+) -> None:
+    file = tmp_path / "s.jsonl"
+    file.write_bytes(content)
+    with pytest.raises(DataError, match="no scores of a"):
+        ScoreFile(file, {"data": "x"}, 3, resume)
+    assert file.read_bytes() == content

@@ -1,0 +1,83 @@
+"""Decoding real files through decord, with and without the cache of decoded frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from expander.video.decoder import Decoder, VideoError
+from expander.video.sampling import Indices
+
+
+def first_video(videos: Path) -> Path:
+    """Some video of the shared set."""
+    return sorted((videos / "videos" / "train").rglob("*.mp4"))[0]
+
+
+def picks(*indices: int) -> Indices:
+    """Frame numbers as an array."""
+    return np.array(indices, np.int64)
+
+
+def test_frames_are_those_of_another_decoder(videos: Path) -> None:
+    path = first_video(videos)
+    with av.open(str(path)) as container:
+        expected = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    wanted = picks(63, 0, 31, 31)
+    found = Decoder().read(path, lambda _: wanted)
+    difference = np.abs(found.astype(int) - np.stack([expected[i] for i in wanted]))
+    # The same frames, converted from YUV by two libraries: rounding apart, nowhere another picture.
+    assert difference.mean() < 2
+    assert Decoder().probe(path) == (64, 112, 144)
+
+
+def test_the_cache_changes_no_frame_and_spares_the_decoder(videos: Path, tmp_path: Path) -> None:
+    path = first_video(videos)
+    plain = Decoder().read(path, lambda n: picks(n - 1, 5, 5))
+    cached = Decoder(tmp_path / "set", 1e9)
+    assert cached.lacks(path)
+    assert np.array_equal(cached.read(path, lambda n: picks(n - 1, 5, 5)), plain)
+    assert not cached.lacks(path)
+    moved = path.with_suffix(".moved")
+    again = Decoder(tmp_path / "set", 1e9)
+    again.read(path, lambda _: picks(0))
+    path.rename(moved)  # only the cache can answer now
+    try:
+        assert np.array_equal(again.read(path, lambda n: picks(n - 1, 5, 5)), plain)
+    finally:
+        moved.rename(path)
+
+
+def test_a_cache_file_cut_short_is_decoded_again(videos: Path, tmp_path: Path) -> None:
+    path = first_video(videos)
+    expected = Decoder(tmp_path / "set", 1e9).read(path, lambda n: picks(n - 1))
+    (kept,) = (tmp_path / "set").glob("*.rgb")
+    kept.write_bytes(kept.read_bytes()[:1000])
+    assert np.array_equal(Decoder(tmp_path / "set", 1e9).read(path, lambda n: picks(n - 1)), expected)
+
+
+def test_the_budget_is_kept_and_other_sets_make_room(videos: Path, tmp_path: Path) -> None:
+    path, size = first_video(videos), 64 * 112 * 144 * 3
+    small = Decoder(tmp_path / "small" / "set", size - 1)
+    small.read(path, lambda _: picks(0))
+    assert list((tmp_path / "small" / "set").iterdir()) == []
+    other = tmp_path / "shared" / "other"
+    other.mkdir(parents=True)
+    (other / "old.rgb").write_bytes(bytes(size))
+    tight = Decoder(tmp_path / "shared" / "set", 1.5 * size)
+    assert tight.make_room(size)
+    assert not other.exists()
+    assert not tight.make_room(2 * size)
+
+
+@pytest.mark.parametrize("content", [b"", b"no video at all\n", b"<!doctype html><html></html>"])
+def test_what_is_no_video_is_told_with_its_path(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.mp4"
+    path.write_bytes(content)
+    with pytest.raises(VideoError, match=r"broken\.mp4"):
+        Decoder().read(path, lambda _: picks(0))
+    with pytest.raises(VideoError, match="no such file"):
+        Decoder(tmp_path / "set", 1e9).read(tmp_path / "missing.mp4", lambda _: picks(0))
