@@ -8,46 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from expander.errors import DataError, TargetError, UsageError
+from expander.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from expander.backends.base import Backend
-    from expander.config.settings import BackendConfig, Budget
+    from expander.config.settings import Budget
+    from expander.engine.comparisons import ComparisonTrial
     from expander.runs.cache import Known
-    from expander.runs.events import RunStarted
+    from expander.runs.events import Candidate, RunStarted
     from expander.runs.journal import Run
     from expander.search.controller import State
     from expander.search.forecast import TrainingSpeed
-if TYPE_CHECKING:
-    from expander.engine.comparisons import ComparisonTrial
-    from expander.runs.events import Candidate, RunStarted
-    from expander.runs.journal import Run
 
 BUDGET = {"max_hours": "hours", "max_trials": "trials", "max_gpu_hours": "gpu_hours"}
 PLACES = {"backend": "kind", "ray_address": "address", "gpus_per_trial": "gpus_per_trial"}
 """Options that a resumed run takes too: where it goes on does not change what comes of it."""
 
 
-def known_results(names: Sequence[str]) -> dict[str, Known]:
-    """The results of the runs to reuse, by key; of several runs the first counts."""
-    from expander.engine.references import find_run
-    from expander.runs.cache import results
-
-    found: dict[str, Known] = {}
-    for name in reversed(names):
-        found |= results(find_run(name))
-    return found
-
-
 def resume(options: dict[str, Any]) -> None:
     """Goes on with the run of --run."""
     from expander.cli.narration import foretell
-    from expander.data.sources import open_data
     from expander.engine.loop import started, state_of
     from expander.engine.preparation import measured_pace
     from expander.engine.references import find_run
+    from expander.engine.search import check_data, known_results
     from expander.profiling.latency import cost_function
 
     run = find_run(options["name"])
@@ -58,9 +41,7 @@ def resume(options: dict[str, Any]) -> None:
         if (state := state_of(run)).finished:
             show(run, state)
             return
-        data = open_data(start.data)
-        if data.fingerprint != start.data_fingerprint:
-            raise DataError(f"{run.folder}: the data set has changed since the run began; start another run")
+        data = check_data(run, start)
         price = cost_function(start.problem, run.folder, start.backend.cpus_per_trial)
         pace = measured_pace(start.problem, start.backend, len(data.val), price, data, start.data)
         foretell("ahead", start.problem, state, pace, price)
@@ -88,7 +69,7 @@ def run_search(run: Run, start: RunStarted, pace: TrainingSpeed, known: dict[str
     from expander.cli.signals import Interruption
     from expander.data.sources import fill_cache, open_data
     from expander.engine.loop import Stop, state_of
-    from expander.engine.loop import search as search_loop
+    from expander.engine.search import carry_out
     from expander.profiling.latency import cost_function
 
     click.echo(f"run: {run.folder}")
@@ -99,8 +80,8 @@ def run_search(run: Run, start: RunStarted, pace: TrainingSpeed, known: dict[str
     stop = Stop(run)
     interruption = Interruption(stop, start.budget.hours)
     try:
-        with interruption, narrator, backend_of(start.backend) as entered:
-            search_loop(run, entered, narrator, stop, start.budget, known)
+        with interruption, narrator:
+            carry_out(run, start, narrator, stop, known)
     except KeyboardInterrupt:
         if not interruption.code and not stop.reason:
             raise
@@ -112,17 +93,6 @@ def run_search(run: Run, start: RunStarted, pace: TrainingSpeed, known: dict[str
         click.echo(f"stopped; nothing finished is lost, go on with: {_again(run)}", err=True)
         raise SystemExit(interruption.code)
     show(run, state, stop.reason, start.budget)
-
-
-def backend_of(config: BackendConfig) -> Backend:
-    """Where trials run, as set."""
-    if config.kind == "inline":
-        from expander.backends.inline import InlineBackend
-
-        return InlineBackend()
-    from expander.backends.ray_tune import RayBackend
-
-    return RayBackend(config)
 
 
 def _again(run: Run) -> str:
@@ -189,9 +159,8 @@ def train(
 
     Raises DataError when the data have changed since the run began.
     """
-    from expander.data.sources import open_data
     from expander.engine.comparisons import try_out
-    from expander.errors import DataError
+    from expander.engine.search import backend_of, check_data
 
     kinds: dict[str, Any] = {"kind": backend} if backend else {}
     config = replace(start.backend, **kinds)
@@ -203,7 +172,6 @@ def train(
             click.echo(f"{tried.name} seed {tried.seed} failed: {tried.failure.reason}", err=True)
 
     with run.locked():
-        if open_data(start.data).fingerprint != start.data_fingerprint:
-            raise DataError(f"{run.folder}: the data set has changed since the run began")
+        check_data(run, start)
         file = run.folder / name
         return try_out(run, start, file, kind, target, specs, step, lambda: backend_of(config), on_result)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from expander.api import run_folder
 from expander.cli.options import (
     COST_OPTIONS,
     DATA_OPTIONS,
@@ -18,14 +17,11 @@ from expander.cli.options import (
     goal_of,
     goal_options,
 )
-from expander.cli.running import BUDGET, known_results, resume, run_search
+from expander.cli.running import BUDGET, resume, run_search
 from expander.errors import UsageError
 
 if TYPE_CHECKING:
     from expander.config.load import Settings
-    from expander.engine.preparation import Goal
-    from expander.runs.events import RunStarted
-    from expander.search.forecast import TrainingSpeed
 
 FRESH_ONLY = (*DATA_OPTIONS, "space", *COST_OPTIONS, "max_steps", "seed", "cpus_per_trial",
               "storage_path", "overrides")  # fmt: skip
@@ -71,20 +67,26 @@ def search(**options: Any) -> None:
 
 def _fresh(options: dict[str, Any]) -> None:
     from expander.cli.narration import announce
+    from expander.cli.progress import Counter
     from expander.engine.preparation import check_backend
+    from expander.engine.search import known_results, plan
     from expander.profiling.latency import cost_function
     from expander.runs.journal import Run
 
     space = options["space"] or "x3d"
     goal = goal_of(options)
     settings = _settings(space, options)
-    run = Run(_run_folder(options, space))
+    run = Run(run_folder(options["name"], _wanted(options, space)))
     if run.exists() and not options["dry_run"]:
         raise UsageError(f"{run.folder} exists; go on with --resume, or choose another --run")
     if run.folder.exists() and not options["dry_run"]:
         raise UsageError(f"{run.folder} exists and holds no run; delete it, or choose another --run")
     check_backend(settings.backend)
-    start, pace = _plan(settings, goal, options)
+    with Counter("making the embedded videos (once)", "video") as counter:
+        start, pace = plan(
+            settings, goal, options["seed"] or 0, options["max_steps"], options["dry_run"],
+            counter, lambda data: click.echo(describe_data(data)),
+        )  # fmt: skip
     announce(start.problem, pace, cost_function(start.problem, None, start.backend.cpus_per_trial))
     if options["dry_run"]:
         click.echo("dry run: nothing was trained")
@@ -115,45 +117,7 @@ def _settings(space: str, options: dict[str, Any]) -> Settings:
     return load_settings(space, options["overrides"], given)
 
 
-def _run_folder(options: dict[str, Any], space: str) -> Path:
-    """runs/NAME. Raises UsageError for a name that is no plain folder name."""
-    from expander.engine.references import RUNS
-
-    if options["name"] is None:
-        kind, amount = options["cost"], options["amount"]
-        wanted = f"{options['target']:g}G" if options["target"] else f"{kind}{amount:g}"
-        plain = re.sub(r"[^A-Za-z0-9._-]", "", f"{Path(space).stem}-{wanted}")
-        return RUNS / f"{plain}-{datetime.now():%Y%m%d-%H%M%S}"
-    name: str = options["name"]
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}", name):
-        raise UsageError(f"--run {name!r}: take letters, digits, '_', and inside the name '.' and '-'")
-    return RUNS / name
-
-
-def _plan(settings: Settings, goal: Goal, options: dict[str, Any]) -> tuple[RunStarted, TrainingSpeed]:
-    """Opens the data, checks the target, measures the pace. A dry run makes no data."""
-    from expander.cli.progress import Counter
-    from expander.data.sources import open_data, source_limits
-    from expander.engine.preparation import embedded_limits, measured_pace, problem_of
-    from expander.profiling.latency import cost_function
-    from expander.runs.events import RunStarted
-
-    own = settings.data.train_ann is not None or settings.data.folder is not None
-    data = None
-    count, limits = embedded_limits()
-    names, fingerprint, listed = tuple(map(str, range(count))), "", 300
-    if not own:
-        # Told before the videos are made: a wrong target costs no waiting.
-        problem_of(settings, goal, count, limits)
-    if own or not options["dry_run"]:
-        with Counter("making the embedded videos (once)", "video") as counter:
-            data = open_data(settings.data, counter)
-        names, fingerprint, listed = data.classes, data.fingerprint, len(data.val)
-        if own:
-            click.echo(describe_data(data))
-        limits = source_limits(data, settings.data)
-    seed = options["seed"] or 0
-    problem = problem_of(settings, goal, len(names), limits, seed, options["max_steps"])
-    start = RunStarted(problem, settings.data, settings.backend, fingerprint, names, settings.budget)
-    price = cost_function(problem, None, settings.backend.cpus_per_trial)
-    return start, measured_pace(problem, settings.backend, listed, price, data, settings.data)
+def _wanted(options: dict[str, Any], space: str) -> str:
+    """What a run without a name is named after: its space and its target."""
+    amount = f"{options['target']:g}G" if options["target"] else f"{options['cost']}{options['amount']:g}"
+    return f"{Path(space).stem}-{amount}"

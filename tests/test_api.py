@@ -1,0 +1,102 @@
+"""The Python API as in a notebook: from videos to a network, its tables and its predictions."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ASSETS
+
+import expander
+from expander.errors import TargetError, UsageError
+from expander.runs.events import RunFinished, RunStarted, StepChosen
+
+
+@pytest.fixture
+def lists(videos: Path) -> dict[str, str]:
+    """The lists of the small set of videos, as settings of the data."""
+    return {
+        "train_ann": str(videos / "train.txt"),
+        "val_ann": str(videos / "val.txt"),
+        "root": str(videos),
+    }
+
+
+@pytest.mark.parametrize("backend", ["inline", pytest.param("ray", marks=pytest.mark.slow)])
+def test_a_notebook_searches_reports_loads_and_predicts(
+    backend: str, lists: dict[str, str], videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    heard = []
+    found = expander.search(0.0004, data=lists, space=str(ASSETS / "micro.yaml"), run="r", backend=backend,
+                            max_steps=1, on_event=heard.append)  # fmt: skip
+    assert found.folder == Path("runs/r")
+    assert [type(event) for event in heard][-1] is RunFinished
+    assert not any(isinstance(event, RunStarted) for event in heard)
+    chosen = [event for event in heard if isinstance(event, StepChosen)]
+    assert [event.winner.spec for event in chosen] == [step.spec for step in found.path]
+    assert found.spec == found.path[-1].spec
+
+    told = expander.report("r")
+    assert [int(macs) for macs in told.steps["cost"]] == [step.cost.macs for step in found.path]
+    assert told.figure is not None
+
+    network = expander.load("r")
+    film = next(videos.rglob("*.mp4"))
+    predictions = network.predict(film, topk=10, views=2)
+    assert sum(p.probability for p in predictions) == pytest.approx(1, abs=1e-4)
+    assert expander.predict("r", film, topk=10, views=2) == predictions
+
+    with pytest.raises(UsageError, match="exists"):
+        expander.search(0.0004, data=lists, space=str(ASSETS / "micro.yaml"), run="r", backend="inline")
+    assert expander.resume("r").path == found.path  # nothing is left to do
+
+
+def test_a_search_that_was_stopped_goes_on_to_the_same_end(
+    lists: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    micro = {"data": lists, "space": str(ASSETS / "micro.yaml"), "backend": "inline", "max_steps": 1}
+    whole = expander.search(0.0004, run="whole", **micro)
+
+    def stopping(event: object) -> None:
+        if isinstance(event, StepChosen):
+            raise KeyboardInterrupt  # as the button of a notebook does
+
+    with pytest.raises(KeyboardInterrupt):
+        expander.search(0.0004, run="cut", on_event=stopping, **micro)
+    assert expander.resume("cut").path == whole.path
+
+
+def test_a_target_out_of_reach_is_one_exception_and_leaves_no_folder(
+    lists: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TargetError):
+        expander.search(1e6, data=lists, space=str(ASSETS / "micro.yaml"), backend="inline")
+    with pytest.raises(UsageError, match="target_gflops must be a positive number"):
+        expander.search(0)
+    assert not Path("runs").exists()
+
+
+def test_build_cost_and_trace_take_a_spec_or_its_name() -> None:
+    network = expander.build("x3d_xs", classes=7)
+    assert network.eval()(torch.zeros(1, 3, 4, 32, 32)).shape == (1, 7)
+    spec = expander.trace(["bottleneck"])[-1].spec
+    assert expander.cost(spec).macs == expander.trace(["bottleneck"])[-1].cost.macs
+    # X3D's table 2: 0.61 G multiply-adds at 160 pixels.
+    assert round(expander.cost("x3d_xs").macs / 1e9, 2) == 0.61
+
+
+def test_the_functions_keep_their_names_when_the_packages_of_those_names_are_used() -> None:
+    code = ("import expander, expander.search.controller, expander.report.tables; "
+            "assert callable(expander.search) and callable(expander.report)")  # fmt: skip
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_importing_the_api_imports_neither_torch_nor_ray() -> None:
+    code = "import sys, expander; assert not {'torch', 'ray', 'pandas', 'matplotlib'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
