@@ -1,4 +1,4 @@
-"""Prints what the README says of a run, from its journal alone.
+"""Prints what README.md and docs/decisions.md say of a run, from its journal alone.
 
     python analysis/readme_claims.py [RUN]      # by default runs/reference
 """

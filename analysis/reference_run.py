@@ -3,8 +3,8 @@
     python analysis/reference_run.py runs/demo
 
 Copies the journal, the settings, the specs, baselines, tests and the trials' metrics; keeps the few
-frames that the page shows, so that it shows them where the videos are not; draws the README's figures
-into docs/. `expander report runs/reference` then works in any checkout.
+frames that the page shows, so that it shows them where the videos are not; draws the figures of
+README.md and docs/decisions.md into docs/. `expander report runs/reference` then works in any checkout.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What README.md, docs/ and CONTRIBUTING.md name exists: commands, options, links, files, tests, error lines."""
+"""What README.md, CONTRIBUTING.md and docs/ name exists: commands, options, links, files, error lines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
-PATH = re.compile(r"(?:expander|tests|analysis|benchmarks|search_spaces|recipes|docs|runs/reference)/[\w/.-]*\w")
+PATH = re.compile(
+    r"(?:expander|tests|analysis|benchmarks|search_spaces|recipes|docs|runs/reference)/[\w/.-]*\w"
+)
 HELP = {"--help", "-h", "--version"}
 
 
