@@ -1,6 +1,6 @@
 """Clips per second of inference: this network against PyTorchVideo's, in both memory layouts.
 
-Ours as it is and with its batch norms folded into the convolutions (expander.model.folding). Rounds are
+Ours as it is and with its batch norms folded into the convolutions (expander.model.fold_bn). Rounds are
 interleaved and the median counts; with one thread on a CPU the time is that of the process.
 
     pip install -e '.[bench]'

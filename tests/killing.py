@@ -20,7 +20,7 @@ from expander.cli.main import main
 
 SOON = 10.0
 
-for name in ("backends.inline", "commands.results", "report.figures", "measurement"):
+for name in ("backends.inline", "cli.report", "report.figures", "training.step_time"):
     importlib.import_module(f"expander.{name}")
 
 
