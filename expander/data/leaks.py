@@ -57,6 +57,24 @@ def same(train: Stats, val: Stats) -> list[bool]:
     return [found is not None and (found.st_dev, found.st_ino) in known for found in val]
 
 
+def tell_links(file: Path, paths: Sequence[Path], labels: Sequence[int], found: Stats) -> None:
+    """A warning where rows of a list are one file, by links: how many, the first, and other labels."""
+    there = [(one.st_ino, number) for number, one in enumerate(found) if one is not None and one.st_ino]
+    if len({inode for inode, _ in there}) == len(there):
+        return  # quick: a list may have a million rows
+    first: dict[tuple[int, int], int] = {}
+    pairs = []
+    for inode, number in there:
+        known = first.setdefault((found[number].st_dev, inode), number)  # type: ignore[union-attr]
+        pairs += [(known, number)] if known != number else []
+    differ = [pair for pair in pairs if labels[pair[0]] != labels[pair[1]]]
+    if pairs:
+        one, other = (printable(str(paths[number])) for number in (differ or pairs)[0])
+        more = f"; {len(differ)} of them have another label than that file has before" if differ else ""
+        log.warning("%s: %d of its rows name a file that is listed before, by a link%s; the first is %s, which is %s",
+                    file, len(pairs), more, other, one)  # fmt: skip
+
+
 def copies(
     train: Sequence[Path], val: Sequence[Path], of_train: Stats, of_val: Stats
 ) -> list[tuple[Path, Path]]:
