@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +91,45 @@ def test_a_film_replaced_within_its_size_and_time_is_looked_at_anew(tmp_path: Pa
     decoder = Decoder(verdicts=file)
     assert numbers(decoder.read(path, np.arange)) == list(range(9))
     decoder.close()
+
+
+READ = """
+import ctypes, os, sys
+for capability in (1, 2):  # to read whatever the mode of a file says: root's, which a new program loses
+    if os.getuid() == 0 and ctypes.CDLL(None).prctl(24, capability, 0, 0, 0):
+        sys.exit(77)
+os.execv(sys.executable, [sys.executable, "-c", sys.argv[1], *sys.argv[2:]])
+"""
+FRAMES = """
+import sys
+from pathlib import Path
+from expander.data.decode import Decoder, VideoError
+try:
+    print(len(Decoder(verdicts=Path(sys.argv[2])).read(Path(sys.argv[1]), lambda length: range(length))))
+except VideoError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "avi"])
+def test_a_film_is_read_once_its_permission_is_repaired(tmp_path: Path, suffix: str) -> None:
+    """Both times by a process that no privilege helps. Skipped as root without the right to give some up."""
+    path, file = film(tmp_path / f"x.{suffix}", 5), tmp_path / "verdicts.jsonl"
+
+    def read() -> str:
+        command = [sys.executable, "-c", READ, FRAMES, str(path), str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        if done.returncode == 77:
+            pytest.skip("root, and may not give up its privileges")
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    path.chmod(0)
+    assert read() == f"{path}: cannot be opened: Permission denied"
+    assert not file.exists()
+    path.chmod(0o644)
+    assert read() == "5"
+    assert "bad" not in file.read_text()
 
 
 def test_lines_of_several_runs_and_cut_lines_do_no_harm(tmp_path: Path) -> None:
