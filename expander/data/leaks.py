@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from operator import attrgetter
 from pathlib import Path
 
 from expander.data.names import printable
@@ -59,20 +60,21 @@ def same(train: Stats, val: Stats) -> list[bool]:
 
 def tell_links(file: Path, paths: Sequence[Path], labels: Sequence[int], found: Stats) -> None:
     """A warning where rows of a list are one file, by links: how many, the first, and other labels."""
-    there = [(one.st_ino, number) for number, one in enumerate(found) if one is not None and one.st_ino]
-    if len({inode for inode, _ in there}) == len(there):
+    inodes = list(map(attrgetter("st_ino"), filter(None, found)))
+    if len(set(inodes)) == len(inodes):
         return  # quick: a list may have a million rows
     first: dict[tuple[int, int], int] = {}
     pairs = []
-    for inode, number in there:
-        known = first.setdefault((found[number].st_dev, inode), number)  # type: ignore[union-attr]
-        pairs += [(known, number)] if known != number else []
+    for number, one in enumerate(found):
+        if one is not None and one.st_ino:
+            known = first.setdefault((one.st_dev, one.st_ino), number)
+            pairs += [(known, number)] if known != number else []
     differ = [pair for pair in pairs if labels[pair[0]] != labels[pair[1]]]
     if pairs:
-        one, other = (printable(str(paths[number])) for number in (differ or pairs)[0])
+        known_one, again = (printable(str(paths[number])) for number in (differ or pairs)[0])
         more = f"; {len(differ)} of them have another label than that file has before" if differ else ""
-        log.warning("%s: %d of its rows name a file that is listed before, by a link%s; the first is %s, which is %s",
-                    file, len(pairs), more, other, one)  # fmt: skip
+        log.warning("%s: %d of its rows name a file that is listed before, by a link%s; the first "
+                    "is %s, which is %s", file, len(pairs), more, again, known_one)  # fmt: skip
 
 
 def copies(
