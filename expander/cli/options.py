@@ -83,7 +83,17 @@ def _positive(option: str, value: float) -> float:
 
 
 
-SECONDS = click.FloatRange(min=0, min_open=True, max=86_400)
+
+class Seconds(click.FloatRange):
+    """More than none, up to a day; a range alone takes nan, which is neither less nor more than anything."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See click.ParamType."""
+        found = super().convert(value, param, ctx)
+        return self.fail(f"{value} is no number of seconds", param, ctx) if math.isnan(found) else found
+
+
+SECONDS = Seconds(min=0, min_open=True, max=86_400)
 FORMATS = ("auto", "list", "rawframes", "kinetics", "expander", "ssv2", "ucf101", "hmdb51", "folders")
 DATA_OPTIONS = ("folder", "train_ann", "val_ann", "data_root", "train_root", "val_root", "ann_format",
            "allow_outside")  # fmt: skip

@@ -234,6 +234,9 @@ def _show(found: dict[str, Any], scorer: Scorer, outcome: Outcome) -> None:
                f"{scorer.average} averaged")  # fmt: skip
     for name, row in found["metrics"].items():
         click.echo(f"{name:20} {row['value']:7.2%}  [{row['low']:.2%}, {row['high']:.2%}]")
+    if len(labels := {row[0] for row in found["confusion"]}) == 1:
+        name = found["classes"][labels.pop()]
+        click.echo(f"one class            all are of {name}: accuracy is the recall of that class only")
     click.echo(f"videos               {found['n']} of {videos}, {found['n_failed']} failed")
     click.echo(f"multiply-adds        {macs_text(cost['macs_per_view'])} x {cost['views']} views = "
                f"{macs_text(cost['macs_per_video'])} a video")  # fmt: skip

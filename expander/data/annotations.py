@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from expander.data.formats import OURS, Rows
-from expander.data.leakage import same, stats, tell_copies
+from expander.data.leakage import same, stats, tell_copies, tell_links
 from expander.errors import DataError
 from expander.video.filenames import is_utf8, printable, unusable_paths
 
@@ -133,6 +133,7 @@ def assemble(
     for split, videos, there in zip((train, val), lists, found, strict=True):
         if not any(there):
             raise DataError(f"{split.file}: none of its videos exists, the first is {videos.paths[0]}")
+        tell_links(split.file, videos.paths, videos.labels, there)
     val.fault(same(*found), f"the same file, by a link, is in {train.file} too; "
                             "validation must not be trained on")  # fmt: skip
     tell_copies(lists[0].paths, lists[1].paths, *found)

@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from operator import attrgetter
 from pathlib import Path
 
 from expander.video.filenames import printable
@@ -55,6 +56,25 @@ def same(train: Stats, val: Stats) -> list[bool]:
     """Whether a validation file is one that is trained on, by whatever path or link."""
     known = {(found.st_dev, found.st_ino) for found in train if found is not None and found.st_ino}
     return [found is not None and (found.st_dev, found.st_ino) in known for found in val]
+
+
+def tell_links(file: Path, paths: Sequence[Path], labels: Sequence[int], found: Stats) -> None:
+    """A warning where rows of a list are one file, by links: how many, the first, and other labels."""
+    inodes = list(map(attrgetter("st_ino"), filter(None, found)))
+    if len(set(inodes)) == len(inodes):
+        return  # quick: a list may have a million rows
+    first: dict[tuple[int, int], int] = {}
+    pairs = []
+    for number, one in enumerate(found):
+        if one is not None and one.st_ino:
+            known = first.setdefault((one.st_dev, one.st_ino), number)
+            pairs += [(known, number)] if known != number else []
+    differ = [pair for pair in pairs if labels[pair[0]] != labels[pair[1]]]
+    if pairs:
+        known_one, again = (printable(str(paths[number])) for number in (differ or pairs)[0])
+        more = f"; {len(differ)} of them have another label than that file has before" if differ else ""
+        log.warning("%s: %d of its rows name a file that is listed before, by a link%s; the first "
+                    "is %s, which is %s", file, len(pairs), more, again, known_one)  # fmt: skip
 
 
 def copies(

@@ -92,10 +92,10 @@ class Decoder:
     def open(self, path: Path) -> Opened:
         """Opens a video, past the cache. Raises VideoError."""
         key = self._key(path)
-        known = self.verdicts.known.get(key)
-        if known is not None and known.route == "bad":
-            raise VideoError(f"{path}: {known.reason}")
         try:
+            known = self._known(path, key)
+            if known is not None and known.route == "bad":
+                raise VideoError(f"{path}: {known.reason}")
             video = self.process.open(path, known)
         except (Unreadable, Broken) as error:
             raise self._quarantined(path, error) from None
@@ -121,12 +121,20 @@ class Decoder:
             key = self._key(path)
         except VideoError as error:
             return Verdict("bad", str(error).removeprefix(f"{path}: "))
+        try:
+            if (known := self._known(path, key)) is not None:
+                return known
+            found = self.process.examine(path)
+        except Broken as error:
+            return self._blamed(key, error)
+        self.verdicts.add(key, found)
+        return found
+
+    def _known(self, path: Path, key: str) -> Verdict | None:
+        """By its place, or else by its content, for which it is read once. Raises Broken."""
         if key not in self.verdicts.known:
-            try:
-                self.verdicts.add(key, self.process.examine(path))
-            except Broken as error:
-                return self._blamed(key, error)
-        return self.verdicts.known[key]
+            self.verdicts.recognise(key, self.process.content(path))
+        return self.verdicts.known.get(key)
 
     def _blamed(self, key: str, error: Broken) -> Verdict:
         """The verdict on a file that broke its decoder, remembered for as long as the error says."""

@@ -9,6 +9,7 @@ frames are turned. All these go to PyAV, which reads from the start. Used in the
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -81,6 +82,17 @@ def examine(path: Path, progress: Progress = lambda _: None) -> Verdict:
         if getattr(error, "errno", None) in OF_THE_MOMENT:
             raise NotNow(reason) from None
         return Verdict("bad", reason)
+
+
+def content_of(path: Path) -> str:
+    """SHA-256 of a plain file, "" of anything else and of what cannot be read now."""
+    try:
+        if not path.is_file():
+            return ""
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def reason_of(error: Exception) -> str:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
+from expander.video.picture_size import changes
+
 INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 """Containers whose packets carry the time at which each frame is shown."""
 REFRESH_ALL = ("vp8", "libvpx", "vp9", "libvpx-vp9")
@@ -20,6 +22,8 @@ EIGHT_BITS = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p
 """Pictures that both readers turn into the same colours, to the last digit."""
 STEADY = (0.6, 1.5)
 """A frame's time after the one before, as a part of the usual; outside of it, frames may be missing."""
+HEAD = 1024
+"""Bytes of a packet in which the headers of frames are, but for those of key frames."""
 NOT_TRUSTED = "jumps within it may land on other frames"
 
 
@@ -34,6 +38,7 @@ class Proof:
         if codec.pix_fmt not in EIGHT_BITS:
             self.doubt = self.doubt or f"{codec.pix_fmt}: decord may give other colours"
         self.begins_anew = _begins_anew(codec.name, codec.extradata or b"")
+        self.resized = changes(codec.name, codec.extradata or b"")
         self.delays = bool(codec.has_b_frames)
         self.times: list[int] = []
         self.reorders = codec.name != "mpeg4"
@@ -49,13 +54,17 @@ class Proof:
         if packet.pts is None:
             self.doubt = "frames without a time"
             return
+        data = bytes(packet) if packet.is_keyframe else bytes(memoryview(packet)[:HEAD])
+        if self.resized(data, packet.is_keyframe):
+            self.doubt = "the size of its pictures changes"
+            return
         self.times.append(packet.pts)
         if self.shown is None:
             self.key = self.shown = packet.pts
         elif packet.is_keyframe:
             if packet.pts <= self.shown:
                 self.doubt = f"a key frame that is not shown after all before it: {NOT_TRUSTED}"
-            elif self.begins_anew is not None and not self.begins_anew(bytes(packet)):
+            elif self.begins_anew is not None and not self.begins_anew(data):
                 self.doubt = f"a key frame that does not begin anew: {NOT_TRUSTED}"
             self.key = self.shown = packet.pts
         elif packet.pts <= self.key:

@@ -22,6 +22,8 @@ from expander.video.sampling import Indices
 
 Frames = npt.NDArray[np.uint8]
 UNKNOWN_FPS = Fraction(30)
+Size = tuple[int, int]
+"""Width and height of a video's first picture, to which those of another size are scaled, as players do."""
 KEPT_BYTES = 256_000_000
 """Decoded frames (YUV) of one video that a reader keeps in memory."""
 
@@ -77,11 +79,13 @@ class AvReader:
         self.progress = progress
         self.container: Any = None
         self.kept: list[Any] | None = []
+        self.size: Size | None = None
         with _opened(path) as container:
             stream = video_of(container)
             self.fps = Fraction(stream.average_rate or UNKNOWN_FPS).limit_denominator(1001)
             for frame in _frames(container, progress):
                 self.length += 1
+                self.size = self.size or (frame.width, frame.height)
                 if self.kept is not None:
                     self.kept.append(frame)
                     if sum(plane.buffer_size for plane in frame.planes) * self.length > KEPT_BYTES:
@@ -90,7 +94,7 @@ class AvReader:
     def gather(self, unique: Indices) -> Frames:
         """See Reader."""
         if self.kept is not None:
-            return np.stack([_picture(self.kept[number]) for number in unique.tolist()])
+            return np.stack([_picture(self.kept[number], self.size) for number in unique.tolist()])
         if self.container is None or unique[0] < self.position:
             self.container, self.position = _opened(self.path), 0
             self.walk = _frames(self.container, self.progress)
@@ -101,13 +105,19 @@ class AvReader:
                 if frame is None:
                     raise Unreadable(f"frame {number} was there and is gone: the file has changed")
                 self.position += 1
-            found.append(_picture(frame))
+            found.append(_picture(frame, self.size))
         return np.stack(found)
 
 
-def _picture(frame: Any) -> Frames:
+def _picture(frame: Any, size: Size | None) -> Frames:
     """(H, W, 3), the way it is shown."""
-    return orientation_of(frame).apply(frame.to_ndarray(format="rgb24"))
+    return orientation_of(frame).apply(_rgb(frame, size))
+
+
+def _rgb(frame: Any, size: Size | None) -> Frames:
+    width, height = size or (frame.width, frame.height)
+    pixels: Frames = frame.to_ndarray(format="rgb24", width=width, height=height)
+    return pixels
 
 
 class PicturesReader:
@@ -123,14 +133,22 @@ class PicturesReader:
         if found.fault:
             raise Unreadable(found.fault)
         self.path, self.names, self.length = path, found.names, len(found.names)
+        self.size: Size | None = None
 
     def gather(self, unique: Indices) -> Frames:
         """See Reader."""
         found: list[Frames] = []
         for number in unique.tolist():
-            with _opened(self.path / self.names[number]) as container:
-                found.extend(frame.to_ndarray(format="rgb24") for frame in _frames(container))
+            found.append(_rgb(self._decoded(number), self.size))
         return np.stack(found)
+
+    def _decoded(self, number: int) -> Any:
+        with _opened(self.path / self.names[number]) as container:
+            frame = next(_frames(container), None)
+        if frame is None:
+            raise Unreadable(f"{self.names[number]} holds no picture")
+        self.size = self.size or (frame.width, frame.height)  # the first is the first that is asked for
+        return frame
 
 
 def _opened(path: Path) -> Any:

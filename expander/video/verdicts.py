@@ -1,6 +1,7 @@
 """What was found out about video files, kept from run to run: one line a file, appended.
 
-A file is known by its place, size and time; a changed file is another one.
+A file is known by its place, which costs no reading, or else by its content: one that was moved, copied or
+touched is the same file, and one that was replaced is another, whatever its size and time say.
 """
 
 from __future__ import annotations
@@ -8,50 +9,79 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import stat
 from dataclasses import asdict
 from pathlib import Path
 
 from expander.video.demux import Verdict
 
-NAME = "verdicts-3.jsonl"
+NAME = "verdicts-4.jsonl"
 """Of the file; its number grows when files are judged otherwise, so that no older judgement is believed."""
 log = logging.getLogger(__name__)
 
 
 def key_of(path: Path) -> str:
-    """Of a video (file or folder of pictures) as it is now. Raises OSError."""
-    stat = path.stat()
-    name = f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}"
+    """Of the place of a video (file or folder of pictures) as it is now. Raises OSError."""
+    found = path.stat()
+    name = f"{path.resolve()}\0{found.st_size}\0{found.st_mtime_ns}"
+    if not stat.S_ISDIR(found.st_mode):
+        # Tools that copy set the time of a file back, but nobody sets when it was changed (ctime).
+        name += f"\0{found.st_ctime_ns}\0{found.st_ino}"
     return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 class Verdicts:
-    """Verdicts by key, in memory and in `file`; several processes may append to it."""
+    """Verdicts by key, in memory and in `file`; several processes may append to it.
+
+    contents: SHA-256 of the file at each key, where it is known. judged: verdicts by that.
+    """
 
     def __init__(self, file: Path | None) -> None:
         self.file = file
         self.known: dict[str, Verdict] = {}
+        self.contents: dict[str, str] = {}
+        self.judged: dict[str, Verdict] = {}
         lines: list[str] = []
         if file is not None and file.is_file():
             lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
         for line in lines:
             try:
                 row = json.loads(line)
-                self.known[row["key"]] = Verdict(row["route"], row["reason"])
-            except (ValueError, KeyError, TypeError):
+                self._take(row["key"], Verdict(row["route"], row["reason"]), row.get("content", ""))
+            except (ValueError, KeyError, TypeError, AttributeError):
                 continue  # a line cut by a kill: that file is looked at again
 
+    def _take(self, key: str, verdict: Verdict, content: str) -> None:
+        if content:
+            self.judged[content], self.contents[key] = verdict, content
+        self.known[key] = verdict
+
+    def recognise(self, key: str, content: str) -> None:
+        """Tells what lies at an unknown place; it has the verdict of the same content elsewhere."""
+        if content:
+            self.contents[key] = content
+        if content in self.judged:
+            self.add(key, self.judged[content])
+
     def add(self, key: str, verdict: Verdict, keep: bool = True) -> None:
-        """Remembers a verdict; without `keep`, or on a full or read-only disk, only for this process."""
+        """Remembers a verdict; without `keep`, only for this process and this place.
+
+        On a full or read-only disk, only for this process.
+        """
         if self.known.get(key) == verdict:
             return
-        self.known[key] = verdict
-        if self.file is None or not keep:
+        if not keep:
+            self.known[key] = verdict
             return
+        content = self.contents.get(key, "")
+        self._take(key, verdict, content)
+        if self.file is None:
+            return
+        row = {"key": key, **asdict(verdict)} | ({"content": content} if content else {})
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with self.file.open("ab") as out:
-                out.write((json.dumps({"key": key, **asdict(verdict)}) + "\n").encode())
+                out.write((json.dumps(row) + "\n").encode())
         except OSError as error:
             log.warning("%s: verdicts are not kept: %s", self.file, error.strerror)
             self.file = None

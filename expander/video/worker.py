@@ -25,7 +25,7 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
-from expander.video.demux import NotNow, Verdict, examine
+from expander.video.demux import NotNow, Verdict, content_of, examine
 from expander.video.readers import AvReader, DecordReader, Frames, PicturesReader, Reader, Unreadable
 from expander.video.sampling import Indices
 
@@ -82,14 +82,16 @@ class DecodingProcess:
 
     def open(self, path: Path, verdict: Verdict | None = None) -> Opened:
         """Opens a video, examined first if no verdict is known. Raises Unreadable or Broken."""
-        known = asdict(verdict) if verdict else None
-        found = self._ask({"open": os.fspath(path), "verdict": known})
-        fps = Fraction(found["fps"])
-        return Opened(found["length"], found["height"], found["width"], fps, Verdict(**found["verdict"]))
+        found = self._ask({"open": os.fspath(path), "verdict": asdict(verdict) if verdict else None})
+        return Opened(**found | {"fps": Fraction(found["fps"]), "verdict": Verdict(**found["verdict"])})
 
     def examine(self, path: Path) -> Verdict:
         """Who may decode a file. Raises Broken."""
         return Verdict(**self._ask({"examine": os.fspath(path)}))
+
+    def content(self, path: Path) -> str:
+        """See content_of. Raises Broken."""
+        return str(self._ask({"content": os.fspath(path)})["content"])
 
     def gather(self, video: Opened, unique: Indices) -> Frames:
         """(T, H, W, 3) frames of sorted, unique numbers of the open video. Raises Unreadable or Broken."""
@@ -113,16 +115,13 @@ class DecodingProcess:
             self.child = None
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        if self.child is None:
-            self._begin()
-        assert self.child is not None
-        begun = time.monotonic()
-        self.deadline = begun + self.timeout
+        child = self.child or self._begin()
+        self.deadline = (begun := time.monotonic()) + self.timeout
         text = json.dumps(request).encode()
         try:
-            assert self.child.stdin is not None
-            self.child.stdin.write(struct.pack("<I", len(text)) + text)
-            self.child.stdin.flush()
+            assert child.stdin is not None
+            child.stdin.write(struct.pack("<I", len(text)) + text)
+            child.stdin.flush()
         except OSError:
             raise self._died() from None
         while "pixels" in (found := self._hear()):
@@ -133,7 +132,7 @@ class DecodingProcess:
             raise Broken(found["fault"])
         return found
 
-    def _begin(self) -> None:
+    def _begin(self) -> subprocess.Popen[bytes]:
         """Starts the process and waits until it is ready: a busy machine may take long over that."""
         self.child = _start(self.timeout, self.log)
         self.deadline = time.monotonic() + START_SECONDS
@@ -142,6 +141,7 @@ class DecodingProcess:
         except Broken:
             place = f"; {self.log} may say why" if self.log else ""
             raise Broken(f"the decoding process did not start{place}", "never") from None
+        return self.child
 
     def _hear(self) -> dict[str, Any]:
         size = bytearray(4)
@@ -214,10 +214,8 @@ class _Child:
     def __init__(self, out: int, limit: int) -> None:
         self.out, self.limit, self.pixels, self.told = out, limit, 0, 0.0
         self.readers: dict[str, Callable[[Path], Reader]] = {
-            "decord": DecordReader,
-            "pyav": lambda path: AvReader(path, self.progress),
-            "pictures": PicturesReader,
-        }
+            "decord": DecordReader, "pictures": PicturesReader,
+            "pyav": lambda path: AvReader(path, self.progress)}  # fmt: skip
 
     def progress(self, pixels: int) -> None:
         """Tells the parent once a second how far it is: a long video may take longer."""
@@ -233,6 +231,8 @@ class _Child:
             _answer(self.out, self.open(Path(request["open"]), request["verdict"]))
         elif "examine" in request:
             _answer(self.out, asdict(examine(Path(request["examine"]), self.progress)))
+        elif "content" in request:
+            _answer(self.out, {"content": content_of(Path(request["content"]))})
         elif "keep" in request:
             frames = self.reader.gather(np.arange(self.reader.length))
             try:

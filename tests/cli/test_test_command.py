@@ -168,6 +168,51 @@ def test_missing_and_broken_videos_are_counted_listed_and_exit_4_unless_allowed(
     assert none.stderr.count("\n") == 1
 
 
+def test_a_video_that_takes_longer_than_the_timeout_is_listed_and_with_a_longer_one_read(
+    expander: Run, tmp_path: Path
+) -> None:
+    saved(tmp_path, ("a", "b"), SPEC.with_classes(2))
+    film(tmp_path / "small.mp4", 20, size=(66, 98))
+    large = film(tmp_path / "large.avi", 60, size=(720, 1280))
+    large.rename(tmp_path / "later.avi")
+    (tmp_path / "val.txt").write_text("small.mp4 0\nlarge.avi 1\n")
+    arguments = ["test", "net.yaml", "net.safetensors", "--val-ann", "val.txt", "--views", "2x1",
+                 "--out", "result.json"]  # fmt: skip
+    assert expander(*arguments).returncode == 4  # the small one has its scores now
+    (tmp_path / "later.avi").rename(large)
+    short = expander(*arguments, "--resume", "--decode-timeout", "0.000001")
+    assert short.returncode == 4
+    assert "failed: large.avi: decoding it took over 1e-06 s" in short.stderr
+    assert result(tmp_path)["n"] == 1
+    long = expander(*arguments, "--resume", "--decode-timeout", "600")
+    assert long.returncode == 0, long.stderr
+    assert (result(tmp_path)["n"], result(tmp_path)["n_failed"]) == (2, 0)
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
+@pytest.mark.parametrize("command", ["test", "predict"])
+def test_a_timeout_that_is_no_time_is_refused_in_one_line(expander: Run, command: str, seconds: str) -> None:
+    words = {"test": ["net.yaml", "w.safetensors"], "predict": ["v.mp4", "--weights", "w.safetensors"]}
+    done = expander(command, *words[command], "--decode-timeout", seconds)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "--decode-timeout" in done.stderr
+
+
+def test_of_videos_of_one_class_it_is_said_what_accuracy_means(expander: Run, tmp_path: Path) -> None:
+    saved(tmp_path, ("run", "sit"), SPEC.with_classes(2))
+    for name, label in (("a", 1), ("b", 1), ("c", 0)):
+        film(tmp_path / f"{name}.mp4", 20 + label, size=(66, 98))
+    arguments = ["test", "net.yaml", "net.safetensors", "--val-ann", "val.txt", "--views", "1x1"]
+    told = "one class            all are of sit: accuracy is the recall of that class only"
+    (tmp_path / "val.txt").write_text("a.mp4 1\nb.mp4 1\n")
+    done = expander(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert told in done.stdout
+    (tmp_path / "val.txt").write_text("a.mp4 1\nb.mp4 1\nc.mp4 0\n")
+    assert "one class" not in expander(*arguments).stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [

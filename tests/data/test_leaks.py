@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,22 @@ def test_each_list_may_have_a_root_of_its_own(tmp_path: Path, expander: Run) -> 
     absent = expander("data", "check", *lists, "--train-root", "videos_train", "--val-root", "absent")
     assert absent.returncode == 3
     assert "absent: no such folder" in absent.stderr
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link], ids=["symbolic", "hard"])
+def test_a_video_listed_twice_by_a_link_is_told_and_another_label_of_it_too(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, link: Callable[[Path, Path], None]
+) -> None:
+    put(tmp_path, a=b"1", b=b"22", c=b"333")
+    link(tmp_path / "a.mp4", tmp_path / "again.mp4")
+    lists(tmp_path, "a.mp4 0\nb.mp4 1\nagain.mp4 0\n")
+    assert "train.txt: 1 of its rows name a file that is listed before, by a link; the first" in caplog.text
+    assert f"{tmp_path}/again.mp4, which is {tmp_path}/a.mp4" in caplog.text
+    caplog.clear()
+    link(tmp_path / "b.mp4", tmp_path / "other.mp4")
+    lists(tmp_path, "a.mp4 0\nb.mp4 1\nagain.mp4 0\nother.mp4 0\n")
+    assert "2 of its rows name a file that is listed before, by a link; 1 of them have another" in caplog.text
+    assert f"the first is {tmp_path}/other.mp4, which is {tmp_path}/b.mp4" in caplog.text
+    caplog.clear()
+    lists(tmp_path, "a.mp4 0\nb.mp4 1\n")
+    assert caplog.text == ""
