@@ -11,6 +11,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+CONTAINERS = ("mp4", "mov", "mkv", "avi", "ts")
+"""Those whose films must be the same to the last digit when their packets are copied."""
+
 BITS = 10
 CELL = 16  # pixels of a bit: survives any codec
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import Run
-from films import copied, film
-from test_doubtful_films import SAME
+from films import CONTAINERS, copied, film
 from test_test_command import SPEC, saved
 
 from expander.video.demux import examine
@@ -40,6 +39,6 @@ def test_scores_are_the_same_to_the_last_digit_in_every_container(expander: Run,
              draw=lambda number, *_, label=label: noise[label, number])
         for label in range(CLASSES)
     ]  # fmt: skip
-    found = {suffix: scores(expander, tmp_path, suffix, whole) for suffix in SAME}
+    found = {suffix: scores(expander, tmp_path, suffix, whole) for suffix in CONTAINERS}
     assert all(rows == found["mp4"] for rows in found.values())
-    assert {examine(tmp_path / f"0.{suffix}").route for suffix in SAME} == {"decord", "pyav"}
+    assert {examine(tmp_path / f"0.{suffix}").route for suffix in CONTAINERS} == {"decord", "pyav"}

@@ -8,7 +8,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from films import copied, film, numbers, picture
+from films import CONTAINERS, copied, film, numbers, picture
 
 from expander.video.decoder import Decoder, VideoError
 from expander.video.demux import examine
@@ -124,9 +124,6 @@ def test_an_avi_that_ends_early_is_cut_short(tmp_path: Path) -> None:
             Decoder().read(path, np.arange)
 
 
-SAME = ["mp4", "mov", "mkv", "avi", "ts"]
-
-
 def test_the_same_pictures_are_the_same_to_the_last_digit_in_every_container(tmp_path: Path) -> None:
     """Copied without decoding, through both readers, with a cache and without: so scores are the same too."""
     rng = np.random.default_rng(0)
@@ -136,7 +133,7 @@ def test_the_same_pictures_are_the_same_to_the_last_digit_in_every_container(tmp
     picks = np.array([3, 30, 17, 39, 0])
     expected, routes = Decoder().read(whole, lambda _: picks), {"decord"}
     assert examine(whole).route == "decord"
-    for suffix in SAME:
+    for suffix in CONTAINERS:
         path = copied(whole, tmp_path / f"copy.{suffix}")
         routes.add(examine(path).route)
         for decoder in (Decoder(), Decoder(tmp_path / "cache" / suffix, 1e9)):
