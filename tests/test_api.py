@@ -46,9 +46,9 @@ def test_a_notebook_searches_reports_loads_and_predicts(
 
     network = expander.load("r")
     film = next(videos.rglob("*.mp4"))
-    predictions = network.predict(film, topk=10, views=2)
+    predictions = network.predict(film, topk=100, views=2)
     assert sum(p.probability for p in predictions) == pytest.approx(1, abs=1e-4)
-    assert expander.predict("r", film, topk=10, views=2) == predictions
+    assert expander.predict("r", film, topk=100, views=2) == predictions
 
     with pytest.raises(UsageError, match="exists"):
         expander.search(0.0004, data=lists, space=str(ASSETS / "micro.yaml"), run="r", backend="inline")
