@@ -74,7 +74,7 @@ def run_search(run: Run, start: RunStarted, pace: TrainingSpeed, known: dict[str
 
     click.echo(f"run: {run.folder}")
     with Counter("decoding the videos (once)", "video") as counter:
-        fill_cache(open_data(start.data), start.data, counter)
+        fill_cache(open_data(start.data, again=True), start.data, counter)
     cost_of = cost_function(start.problem, run.folder, start.backend.cpus_per_trial)
     narrator = Narrator(start.problem, pace, cost_of, state_of(run))
     stop = Stop(run)

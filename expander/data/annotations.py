@@ -108,9 +108,11 @@ class Split:
 
 
 def assemble(
-    train: Split, val: Split, root: Path, classes: tuple[str, ...] = (), outside: bool = False
-) -> VideoData:
-    """Both lists with class numbers. outside: whether videos may lie outside of the root.
+    train: Split, val: Split, root: Path, classes: tuple[str, ...] = (), outside: bool = False,
+    again: bool = False,
+) -> VideoData:  # fmt: skip
+    """Both lists with class numbers. outside: whether videos may lie outside of the root. again: whether
+    links within a list and copies were looked for before.
 
     Raises DataError: a label out of range or unknown to training, a video listed twice or in both
     lists, by whatever path or link, a path that leaves the root, no video present on disk, a root that
@@ -133,10 +135,12 @@ def assemble(
     for split, videos, there in zip((train, val), lists, found, strict=True):
         if not any(there):
             raise DataError(f"{split.file}: none of its videos exists, the first is {videos.paths[0]}")
-        tell_links(split.file, videos.paths, videos.labels, there)
+        if not again:
+            tell_links(split.file, videos.paths, videos.labels, there)
     val.fault(same(*found), f"the same file, by a link, is in {train.file} too; "
                             "validation must not be trained on")  # fmt: skip
-    tell_copies(lists[0].paths, lists[1].paths, *found)
+    if not again:
+        tell_copies(lists[0].paths, lists[1].paths, *found)
     return VideoData(*lists, names, _fingerprint(lists, root, names), train.rows.form)
 
 

@@ -50,9 +50,11 @@ def embedded(progress: Callable[[int, int], None] | None = None) -> Path:
 
 
 def open_data(
-    config: DataConfig, progress: Callable[[int, int], None] | None = None
+    config: DataConfig, progress: Callable[[int, int], None] | None = None, again: bool = False
 ) -> VideoData:
-    """The videos of a run, checked. Raises DataError or EnvironmentFault."""
+    """The videos of a run, checked. again: their run opened them before, and told of rows that are left out,
+    of links and of copies. Raises DataError or EnvironmentFault.
+    """
     if config.folder is None and config.train_ann is None:
         root = embedded(progress)
         train, val = find(root)
@@ -63,10 +65,10 @@ def open_data(
         start = split.root or root
         check_root(start)
         found, lost = present(split, start)
-        if lost:
+        if lost and not again:
             log.warning("%s: %d rows have no video below %s and are left out", split.file, lost, start)
         kept.append(found)
-    data = assemble(kept[0], kept[1], root, listed_classes(lists_folder(config)), config.allow_outside)
+    data = assemble(kept[0], kept[1], root, listed_classes(lists_folder(config)), config.allow_outside, again)
     if len(set(data.train.labels)) < 2:
         raise DataError(f"{train.file}: its videos are all of one class, of which accuracy is 100 % whatever "
                         "is learnt; list videos of a second class")  # fmt: skip

@@ -60,7 +60,7 @@ def plan(
 
 def check_data(run: Run, start: RunStarted) -> VideoData:
     """The videos of a run that goes on. Raises DataError when they have changed since it began."""
-    data = open_data(start.data)
+    data = open_data(start.data, again=True)
     if data.fingerprint != start.data_fingerprint:
         raise DataError(f"{run.folder}: the data set has changed since the run began; start another run")
     return data

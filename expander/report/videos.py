@@ -21,7 +21,7 @@ def videos_of(past: History) -> VideoData | str:
     if config.folder is None and config.train_ann is None and not _embedded_exists():
         return "the embedded videos are not on this machine; expander data make makes them"
     try:
-        data = open_data(config)
+        data = open_data(config, again=True)
     except (ExpanderError, OSError) as error:
         return str(error)
     if data.fingerprint != past.start.data_fingerprint:

@@ -16,7 +16,7 @@ from expander.training.training_run import Training
 
 def checked_data(training: Training) -> VideoData:
     """The videos of a training. Raises DataError when they are not those that it began with."""
-    data = open_data(training.data)
+    data = open_data(training.data, again=True)
     if len(data.classes) != len(training.classes):
         counts = f"{len(data.classes)} classes in the data, {len(training.classes)} in the training"
         raise DataError(f"the data set has changed: {counts}; start another training")

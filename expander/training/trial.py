@@ -63,7 +63,7 @@ def _first(error: Exception) -> str:
 
 
 def _run(order: TrialOrder) -> TrialResult:
-    data = open_data(order.data)
+    data = open_data(order.data, again=True)
     if data.fingerprint != order.data_fingerprint:
         raise DataError("the data set differs from the one this run was started on")
     frames = decoder(order.data, data.fingerprint)

@@ -68,6 +68,9 @@ def test_copies_of_training_videos_are_counted_and_named(
     opened(tmp_path)
     assert "1 of 4 validation videos are copies of training videos" in caplog.text
     assert f"the first is {tmp_path}/val/a/3.mp4, a copy of {tmp_path}/train/a/3.mp4" in caplog.text
+    caplog.clear()
+    open_data(DataConfig(folder=str(tmp_path)), again=True)  # as each trial does
+    assert not caplog.text
 
 
 def test_only_files_of_one_size_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import shutil
 import struct
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +15,7 @@ import av
 import numpy as np
 import pytest
 from conftest import Run
-from films import copied, film, numbers
+from films import copied, film, numbers, picture
 
 from expander.video.decoder import Decoder, VideoError
 from expander.video.demux import NotNow, examine
@@ -47,6 +49,7 @@ COMBINATIONS = [
     *itertools.product(["mp4", "mkv", "avi"], ["mpeg4"], GOPS.items()),
     *itertools.product(["mpg", "avi", "ts"], ["mpeg2video"], GOPS.items()),
     *itertools.product(["webm", "mkv"], ["libvpx", "libvpx-vp9"], VPX.items()),
+    *itertools.product(["ogv"], ["libvpx"], VPX.items()),
     *itertools.product(["avi", "mov"], ["mjpeg"], [("intra", {})]),
     *itertools.product(["wmv", "asf"], ["wmv2"], [("short", GOPS["short"])]),
     *itertools.product(["mkv", "mov"], ["mpeg2video"], [("short, B", GOPS["short, B"])]),
@@ -109,11 +112,21 @@ def test_data_check_counts_the_routes(tmp_path: Path, expander: Run) -> None:
     assert "c.avi: read with PyAV: avi: jumps within it may land on other frames" in done.stdout
 
 
-@pytest.mark.parametrize("suffix", ["webm", "mkv"])
+@pytest.mark.parametrize("suffix", ["webm", "mkv", "ogv"])
 def test_a_film_without_a_duration_is_read(tmp_path: Path, suffix: str) -> None:
     """As browsers record: written to a pipe, the header has neither length nor index."""
     whole = film(tmp_path / "whole.webm", 40, codec="libvpx", options={"g": "12"})
     path = copied(whole, tmp_path / f"live.{suffix}", options={"live": "1"})
+    picks = np.array([3, 8, 30, 39])
+    assert numbers(Decoder().read(path, lambda _: picks)) == picks.tolist()
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="only ffmpeg's command writes Theora")
+def test_theora_in_ogg_is_read(tmp_path: Path) -> None:
+    path, pictures = tmp_path / "film.ogv", b"".join(picture(n, 64, 96).tobytes() for n in range(40))
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", "96x64", "-r", "25", "-i", "-"]
+    subprocess.run(["ffmpeg", "-v", "error", *raw, "-c:v", "libtheora", "-q:v", "9", "-g", "12", path],
+                   input=pictures, check=True)  # fmt: skip
     picks = np.array([3, 8, 30, 39])
     assert numbers(Decoder().read(path, lambda _: picks)) == picks.tolist()
 
@@ -124,8 +137,6 @@ def test_a_gif_is_read(tmp_path: Path) -> None:
         stream = container.add_stream("gif", rate=10)
         stream.height, stream.width, stream.pix_fmt = 64, 96, "rgb8"
         for number in range(12):
-            from films import picture
-
             frame = av.VideoFrame.from_ndarray(picture(number, 64, 96), format="rgb24").reformat(
                 format="rgb8"
             )
