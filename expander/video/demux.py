@@ -3,7 +3,7 @@
 decord 0.6.0 gives wrong frames without an error for edit lists, streams that do not begin with a key frame,
 and wherever jumps to a key frame cannot be trusted (random_access.py); it cannot read AV1 and ignores how
 frames are turned. All these go to PyAV, which reads from the start. Used in the decoding process only
-(isolated.py).
+(worker.py).
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ class Verdict:
     reason: str = ""
 
 
-def open_container(path: Path) -> Any:
+def open_container(path: Path, options: dict[str, str] | None = None) -> Any:
     """The file, opened by PyAV; titles in no known encoding do not matter. Raises one of FAULTS."""
     if int(av.__version__.split(".")[0]) < LENIENT:
-        return av.open(os.fspath(path), metadata_errors="replace")
-    return av.open(os.fspath(path))
+        return av.open(os.fspath(path), metadata_errors="replace", options=options or {})
+    return av.open(os.fspath(path), options=options or {})
 
 
 def video_of(container: Any) -> Any:
@@ -116,11 +116,14 @@ def _packets(container: Any, stream: Any, path: Path) -> Verdict | Proof:
             odd = odd or "its time stamps go back"
         proof.take(packet)
         last, count = packet.dts if packet.dts is not None else last, count + 1
+    proof.close(stream)
     if count == 0:
         return Verdict("bad", "it holds no frames")
     # An AVI counts the places of frames, and a place may be left empty.
     cut = _avi_is_cut(path) if container.format.name == "avi" else stream.frames > count
-    if cut:
+    if cut and stream.frames <= _stored(path):
+        odd = "an edit list cuts frames off"
+    elif cut:
         return Verdict("bad", f"cut short: {count} of {stream.frames} frames are in it")
     odd = odd or _kind(container, stream, proof)
     if odd:
@@ -138,6 +141,12 @@ def _decoded(path: Path, proof: Proof, progress: Progress) -> Verdict:
             shown.append(None if frame.is_corrupt else frame.pts)
             progress(frame.width * frame.height)
     return Verdict("decord") if proof.confirmed_by(shown) else Verdict("pyav", "frames of it are missing")
+
+
+def _stored(path: Path) -> int:
+    """The packets of an MP4, those that its edit list leaves out too."""
+    with open_container(path, {"ignore_editlist": "1"}) as container:
+        return sum(packet.size > 0 for packet in container.demux(video_of(container)))
 
 
 def _avi_is_cut(path: Path) -> bool:

@@ -2,8 +2,10 @@
 
 decord seeks to a key frame and takes the frame that it lands on for the one of that number. That is right
 only where the container knows the time of every frame, where nothing shown before a key frame is stored
-after it (an open group of pictures), and where decoding can truly begin at every key frame (an IDR
-picture, no mere recovery point). Otherwise it returns other frames than those asked for, without an error.
+after it (an open group of pictures), where decoding can truly begin at every key frame (an IDR picture,
+no mere recovery point), and where each packet is one frame. Otherwise it returns other frames than those
+asked for, without an error. Of other codecs than those here nobody has shown it: MPEG-4 part 2, for one, has
+packets that hold no frame, and files that call every frame a key frame.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from expander.video.picture_size import changes
+from expander.video import interlaced
+from expander.video.headers import changes, units
 
 INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 """Containers whose packets carry the time at which each frame is shown."""
@@ -38,12 +41,15 @@ class Proof:
         if codec.pix_fmt not in EIGHT_BITS:
             self.doubt = self.doubt or f"{codec.pix_fmt}: decord may give other colours"
         self.begins_anew = _begins_anew(codec.name, codec.extradata or b"")
-        self.resized = changes(codec.name, codec.extradata or b"")
+        self.changed = changes(codec.name, codec.extradata or b"")
         self.delays = bool(codec.has_b_frames)
         self.times: list[int] = []
-        self.reorders = codec.name != "mpeg4"
-        if self.begins_anew is None and self.reorders:
+        self.keys: set[int | None] = set()  # when frames are decoded and shown at which decoding can begin
+        if self.begins_anew is None:
             self.doubt = self.doubt or f"{codec.name}: {NOT_TRUSTED}"
+        elif codec.name == "h264" and interlaced.may_be(codec.extradata):
+            self.doubt = self.doubt or "its pictures may be interlaced"
+        self.reordered = False
         self.shown: int | None = None  # the latest time of all packets so far
         self.key = 0  # the time of the last key frame
 
@@ -55,26 +61,38 @@ class Proof:
             self.doubt = "frames without a time"
             return
         data = bytes(packet) if packet.is_keyframe else bytes(memoryview(packet)[:HEAD])
-        if self.resized(data, packet.is_keyframe):
-            self.doubt = "the size of its pictures changes"
+        if self.changed(data, packet.is_keyframe):
+            self.doubt = "its headers, so perhaps the size of its pictures, change midway"
             return
+        if packet.is_keyframe:
+            if self.begins_anew is not None and not self.begins_anew(data):
+                self.doubt = f"a key frame that does not begin anew: {NOT_TRUSTED}"
+                return
+            self.keys |= {packet.dts, packet.pts}
         self.times.append(packet.pts)
         if self.shown is None:
             self.key = self.shown = packet.pts
         elif packet.is_keyframe:
             if packet.pts <= self.shown:
                 self.doubt = f"a key frame that is not shown after all before it: {NOT_TRUSTED}"
-            elif self.begins_anew is not None and not self.begins_anew(data):
-                self.doubt = f"a key frame that does not begin anew: {NOT_TRUSTED}"
             self.key = self.shown = packet.pts
         elif packet.pts <= self.key:
             self.doubt = f"an open group of pictures: {NOT_TRUSTED}"
-        elif packet.pts < self.shown and not self.reorders:
-            self.doubt = f"MPEG-4 with B-frames: {NOT_TRUSTED}"
-        elif packet.pts < self.shown and not self.delays:
+        elif packet.pts < self.shown:
+            self.reordered = True
+        self.shown = max(self.shown, packet.pts)
+
+    def close(self, stream: Any) -> None:
+        """After the last packet.
+
+        An AVI knows no times: copied into an MP4, its B-frames lie as they are stored, and seem to be shown
+        so. And PyAV looks into frames of H.264 for whether they are key frames, where decord asks the index.
+        """
+        named = {entry.timestamp for entry in stream.index_entries if entry.is_keyframe}
+        if not self.doubt and not named <= self.keys:
+            self.doubt = f"an index that calls other frames key frames: {NOT_TRUSTED}"
+        if not self.doubt and len(self.times) > 1 and self.reordered != self.delays:
             self.doubt = f"times that contradict the order of its frames: {NOT_TRUSTED}"
-        else:
-            self.shown = max(self.shown, packet.pts)
 
     @property
     def steady(self) -> bool:
@@ -95,18 +113,9 @@ def _begins_anew(codec: str, extradata: bytes) -> Callable[[bytes], bool] | None
         return lambda _: True
     if codec == "h264" and extradata[:1] == b"\x01" and len(extradata) > 4:
         length = (extradata[4] & 3) + 1
-        return lambda data: 5 in (unit[0] & 31 for unit in _units(data, length))
+        return lambda data: 5 in (unit[0] & 31 for unit in units(data, length) if unit)
     if codec == "hevc" and extradata[:1] == b"\x01" and len(extradata) > 21:
         length = (extradata[21] & 3) + 1
-        return lambda data: any(unit[0] >> 1 & 63 in (19, 20) for unit in _units(data, length))
+        return lambda data: any(unit[0] >> 1 & 63 in (19, 20) for unit in units(data, length) if unit)
     return None
 
-
-def _units(data: bytes, length: int) -> list[bytes]:
-    """The first two bytes of every NAL unit; each is preceded by its size in `length` bytes."""
-    found, place = [], 0
-    while place + length < len(data):
-        size = int.from_bytes(data[place : place + length], "big")
-        found.append(data[place + length : place + length + 2])
-        place += length + size
-    return found

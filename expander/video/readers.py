@@ -1,6 +1,6 @@
 """Two readers of video files: decord, and PyAV for what decord reads wrongly or not at all.
 
-Used in the decoding process only (isolated.py): a reader may hang, crash, or write to the terminal.
+Used in the decoding process only (worker.py): a reader may hang, crash, or write to the terminal.
 Frames are (T, H, W, 3) bytes, in the order they are shown, at their native size.
 """
 
@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from expander.video.demux import FAULTS, Progress, open_container, reason_of, video_of
+from expander.video.frame_rate import UNKNOWN, rate
 from expander.video.orientation import orientation_of
 from expander.video.pictures import survey
 from expander.video.sampling import Indices
 
 Frames = npt.NDArray[np.uint8]
-UNKNOWN_FPS = Fraction(30)
 Size = tuple[int, int]
 """Width and height of a video's first picture, to which those of another size are scaled, as players do."""
 KEPT_BYTES = 256_000_000
@@ -56,7 +56,7 @@ class DecordReader:
             raise Unreadable(f"cannot be decoded: {_last_line(error)}") from None
         self.failure = decord.DECORDError
         self.length = len(self.reader)
-        self.fps = Fraction(self.reader.get_avg_fps() or UNKNOWN_FPS).limit_denominator(1001)
+        self.fps = Fraction(self.reader.get_avg_fps() or UNKNOWN).limit_denominator(1001)
 
     def gather(self, unique: Indices) -> Frames:
         """See Reader."""
@@ -75,21 +75,23 @@ class AvReader:
     """
 
     def __init__(self, path: Path, progress: Progress = lambda _: None) -> None:
-        self.path, self.length, self.fps, self.position = path, 0, UNKNOWN_FPS, 0
+        self.path, self.length, self.fps, self.position = path, 0, UNKNOWN, 0
         self.progress = progress
         self.container: Any = None
         self.kept: list[Any] | None = []
         self.size: Size | None = None
         with _opened(path) as container:
             stream = video_of(container)
-            self.fps = Fraction(stream.average_rate or UNKNOWN_FPS).limit_denominator(1001)
+            times: list[Fraction] = []
             for frame in _frames(container, progress):
                 self.length += 1
+                times = [*times[:1], *_time(frame)]
                 self.size = self.size or (frame.width, frame.height)
                 if self.kept is not None:
                     self.kept.append(frame)
                     if sum(plane.buffer_size for plane in frame.planes) * self.length > KEPT_BYTES:
                         self.kept = None
+            self.fps = rate(container, stream, times, self.length)
 
     def gather(self, unique: Indices) -> Frames:
         """See Reader."""
@@ -109,6 +111,12 @@ class AvReader:
         return np.stack(found)
 
 
+def _time(frame: Any) -> list[Fraction]:
+    """When a frame is shown, in seconds; none where nothing says it."""
+    ticks = frame.dts if frame.pts is None else frame.pts
+    return [] if ticks is None or frame.time_base is None else [ticks * frame.time_base]
+
+
 def _picture(frame: Any, size: Size | None) -> Frames:
     """(H, W, 3), the way it is shown."""
     return orientation_of(frame).apply(_rgb(frame, size))
@@ -123,7 +131,7 @@ def _rgb(frame: Any, size: Size | None) -> Frames:
 class PicturesReader:
     """A folder of pictures, one a frame, numbered without a gap from 1 or 0."""
 
-    fps = UNKNOWN_FPS
+    fps = UNKNOWN
 
     def __init__(self, path: Path) -> None:
         try:

@@ -33,7 +33,6 @@ ORDINARY = {
     "h264.mp4": {"options": {"g": "12", "bf": "2"}},
     "hevc.mp4": {"codec": "libx265", "options": {"x265-params": "log-level=none"}},
     "vp9.webm": {"codec": "libvpx-vp9", "size": (65, 91)},
-    "mpeg4.mp4": {"codec": "mpeg4"},
     "variable.mp4": {"times": [n * n for n in range(40)]},
     "ntsc.mkv": {"fps": Fraction(30000, 1001)},
 }

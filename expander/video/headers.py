@@ -1,16 +1,17 @@
-"""Whether all pictures of a video have one size, by what its packets say.
+"""Whether one set of headers, so one size of pictures, holds for all of a video, by what its packets say.
 
-decord returns parts of other pictures, or none of them, once the size changes. Browsers that record a
-window, phones that are turned and tools that join films change it.
+decord returns parts of other pictures, or none of them, once the size changes, and wrong ones after a jump
+over headers that lie midway. Browsers that record a window, phones that are turned and tools that join films
+change them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-SEQUENCE = {"h264": (31, 0, 7), "hevc": (63, 1, 33)}
-"""Of a NAL unit's first byte: the bits that are its type, how far to the left, and the type of a header that
-tells the size (ITU-T H.264 table 7-1, H.265 table 7-1).
+PARAMETERS = {"h264": (31, 0, (7, 8)), "hevc": (63, 1, (33, 34))}
+"""Of a NAL unit's first byte: the bits that are its type, how far to the left, and the types of headers of
+sequences and of pictures (ITU-T H.264 table 7-1, H.265 table 7-1).
 """
 VP8_START = b"\x9d\x01\x2a"
 VP9_SYNC = b"\x49\x83\x42"
@@ -19,11 +20,9 @@ Sized = Callable[[bytes, bool], bytes]
 
 
 def changes(codec: str, extradata: bytes) -> Callable[[bytes, bool], bool]:
-    """Asked of each packet in turn: whether its pictures may have another size than those before."""
-    if codec in SEQUENCE and extradata[:1] == b"\x01":
-        return _sequence(codec, extradata)
-    if codec == "mpeg4":
-        return lambda data, key: key and not all(layer in extradata for layer in _layers(data))
+    """Asked of each packet in turn: whether other headers hold from here on."""
+    if codec in PARAMETERS and extradata[:1] == b"\x01":
+        return _parameters(codec, extradata)
     sized = SIZED.get(codec)
     if sized is None:
         return lambda *_: False
@@ -38,13 +37,13 @@ def changes(codec: str, extradata: bytes) -> Callable[[bytes, bool], bool]:
     return other
 
 
-def _sequence(codec: str, extradata: bytes) -> Callable[[bytes, bool], bool]:
-    mask, shift, wanted = SEQUENCE[codec]
+def _parameters(codec: str, extradata: bytes) -> Callable[[bytes, bool], bool]:
+    mask, shift, wanted = PARAMETERS[codec]
     length = (extradata[4 if codec == "h264" else 21] & 3) + 1
 
-    def other(data: bytes, key: bool) -> bool:
-        return key and any(
-            unit and unit[0] >> shift & mask == wanted and unit not in extradata
+    def other(data: bytes, key: bool) -> bool:  # noqa: ARG001 (they may lie before any frame)
+        return any(
+            unit and unit[0] >> shift & mask in wanted and unit not in extradata
             for unit in units(data, length)
         )
 
@@ -59,12 +58,6 @@ def units(data: bytes, length: int) -> list[bytes]:
         found.append(data[place + length : place + length + size])
         place += length + size
     return found
-
-
-def _layers(data: bytes) -> list[bytes]:
-    """MPEG-4's headers of a video object layer (ISO/IEC 14496-2, table 6-3: start codes 0x20 to 0x2F)."""
-    parts = data[:1024].split(b"\0\0\1")
-    return [part for part in parts[1:] if part and 0x20 <= part[0] <= 0x2F]
 
 
 def _vp8(data: bytes, key: bool) -> bytes:

@@ -1,0 +1,35 @@
+"""The frame rate of a video: what its container says where that is right, else by its frames' times.
+
+FFmpeg's average rate of an AVI, a program stream or a transport stream is a guess from the header or from
+the first packets: twice the rate for H.264 copied into an AVI, 60000 for DV. The same packets would be
+sampled in another way in each container.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+from expander.video.random_access import INDEXED
+
+UNKNOWN = Fraction(30)
+"""Frames a second where nothing tells: of pictures, and of raw streams."""
+USUAL = sorted({Fraction(number, part) for number in range(1, 241) for part in (1, 2)}
+               | {Fraction(1000 * number, 1001) for number in range(24, 241)})  # fmt: skip
+"""Rates that cameras have."""
+MOST = 1001  # the largest denominator
+
+
+def rate(container: Any, stream: Any, ends: Sequence[Fraction], count: int) -> Fraction:
+    """Mean frames a second. ends: when the first and the last of `count` frames are shown, in seconds."""
+    said = stream.average_rate or stream.guessed_rate or UNKNOWN
+    if container.format.name in INDEXED or len(ends) < 2 or ends[1] <= ends[0] or count < 2:
+        return Fraction(said).limit_denominator(MOST)
+    span = ends[1] - ends[0]
+    measured = (count - 1) / span
+    nearest = min(USUAL, key=lambda one: abs(one - measured))
+    # Each of the two times may be off by a tick: Matroska, FLV and WMV count milliseconds.
+    if abs(nearest / measured - 1) <= 2 * Fraction(stream.time_base) / span:
+        return nearest
+    return measured.limit_denominator(MOST)
