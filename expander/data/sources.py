@@ -143,7 +143,7 @@ def decoder(config: DataConfig, fingerprint: str) -> Decoder:
     """A decoder on the cache of decoded frames of a data set."""
     place = cache_folder()
     return Decoder(
-        place / "frames" / fingerprint[:16],
+        place / "frames" / f"{fingerprint[:16]}-{verdicts.VERSION}",
         config.cache_gb * 1e9,
         place / verdicts.NAME,
         config.decode_timeout,

@@ -15,7 +15,9 @@ from pathlib import Path
 
 from expander.video.demux import Verdict
 
-NAME = "verdicts-4.jsonl"
+VERSION = 5
+"""Of the rules by which a file is trusted: what earlier ones said or gave is not used."""
+NAME = f"verdicts-{VERSION}.jsonl"
 """Of the file; its number grows when files are judged otherwise, so that no older judgement is believed."""
 log = logging.getLogger(__name__)
 

@@ -115,7 +115,7 @@ def test_interlaced_pictures_have_the_same_colours_in_every_container(tmp_path: 
     assert examine(whole).reason == "its pictures may be interlaced"
 
 
-RATES = [Fraction(25), Fraction(30000, 1001), Fraction(24000, 1001), Fraction(30), Fraction(15), Fraction(25, 2)]
+RATES = [*map(Fraction, (15, 25, 30)), Fraction(30000, 1001), Fraction(24000, 1001), Fraction(25, 2)]
 
 
 @pytest.mark.parametrize(("fps", "bf"), list(itertools.product(RATES, ["0", "2"])))
