@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test docs clean
+.PHONY: demo test check docs clean
 
 # The main job on the embedded videos: grow a network step by step, contract it to the target, show why.
 demo: RUN := demo-$(shell date +%Y%m%d-%H%M%S)
@@ -15,7 +15,13 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+# What a change is tried with before it is committed: all but what takes long.
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 # The pages of docs/ as a site in site/index.html. A dead link is an error.
 docs: $(STAMP)

@@ -10,11 +10,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from forking import run
 
 from expander.data.embedded.synthetic import SetConfig, make
 
 ASSETS = Path(__file__).parent / "assets"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def pytest_configure() -> None:
+    """Where tests run on all CPUs, each has one: threads that wait for each other take time from both."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -24,9 +32,14 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache of the tests' own, empty at first: the user's may be full, and is not theirs to fill."""
+def cache(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A cache of the tests' own, empty at first: the user's may be full, and is not theirs to fill.
+
+    Compiled kernels, which are named by their sources, are kept with pytest's own cache.
+    """
     folder = tmp_path_factory.mktemp("cache")
+    (folder / "expander").mkdir()
+    (folder / "expander" / "kernels").symlink_to(request.config.cache.mkdir("kernels"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
         yield folder
@@ -40,9 +53,11 @@ def environment(cache: Path) -> dict[str, str]:
 
 @pytest.fixture
 def expander(tmp_path: Path, environment: dict[str, str]) -> Run:
-    """Calls the command line as a process in an empty folder."""
+    """Calls the command as a process in an empty folder; with variables of its own, as a fresh Python."""
 
     def call(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+        if not variables:
+            return run(list(map(str, arguments)), tmp_path)
         return subprocess.run(
             [sys.executable, "-m", "expander.cli", *map(str, arguments)],
             cwd=tmp_path, env={**environment, **variables}, capture_output=True, text=True,
@@ -60,6 +75,12 @@ def micro(videos: Path) -> list[str]:
         "--train-ann", str(videos / "train.txt"), "--val-ann", str(videos / "val.txt"),
         "--data-root", str(videos),
     ]  # fmt: skip
+
+
+@pytest.fixture
+def brief(micro: list[str]) -> list[str]:
+    """The same with three trials in two steps: what waits for processes to start needs no more."""
+    return [*micro, "--max-steps", "1", "--set", "axes.width.limit=1"]
 
 
 def decisions(journal: Path) -> list[str]:

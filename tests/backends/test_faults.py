@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ASSETS, Run, decisions
+from forking import Command
 
 pytestmark = pytest.mark.slow
 HERE = Path(__file__).parent.parent
@@ -42,7 +43,7 @@ def finished_trials(file: Path) -> Counter[str]:
 def test_thirty_kills_at_random_moments_change_no_decision_and_repeat_no_trial(
     micro: list[str], tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    options = [*micro, "--backend", "inline", "--set", "proxy.steps=10", *CAREFUL]
+    options = [*micro, "--backend", "inline", "--max-steps", "1", "--set", "proxy.steps=10", *CAREFUL]
     told = script("killing.py", 30, 20261124, *options, cwd=tmp_path, env=environment)
     assert told["kills"] == 30
     assert told["orphans"] == []
@@ -72,28 +73,20 @@ def test_a_disk_that_refuses_any_write_ends_the_search_with_exit_6_and_costs_not
         assert set(finished_trials(journal(tmp_path, run)).values()) == {1}
 
 
-def started(micro: list[str], tmp_path: Path, env: dict[str, str], *more: str) -> subprocess.Popen[str]:
+def started(micro: list[str], tmp_path: Path, *more: str) -> Command:
     """A search that has told of its first trial."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "expander.cli", *micro, *more],
-        cwd=tmp_path, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-        stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    assert process.stderr is not None
+    process = Command([*micro, *more], tmp_path)
     for line in process.stderr:
         if line.startswith("step "):
             break
     return process
 
 
-def test_a_run_folder_that_vanishes_ends_the_search_with_exit_6(
-    micro: list[str], tmp_path: Path, environment: dict[str, str]
-) -> None:
-    with started(micro, tmp_path, environment, "--run", "r", "--backend", "inline") as process:
+def test_a_run_folder_that_vanishes_ends_the_search_with_exit_6(micro: list[str], tmp_path: Path) -> None:
+    with started(micro, tmp_path, "--run", "r", "--backend", "inline") as process:
         # At once: what is deleted file by file, a search at work fills again meanwhile.
         (tmp_path / "runs" / "r").rename(tmp_path / "gone")
         shutil.rmtree(tmp_path / "gone", ignore_errors=True)
-        assert process.stderr is not None
         told = process.stderr.read()
     assert process.returncode == 6, told
     assert "runs/r" in told.splitlines()[-1]
@@ -116,19 +109,18 @@ def test_an_output_folder_that_cannot_be_made_is_told_before_training(
 
 
 def test_signals_stop_a_search_after_a_checkpoint_and_twice_at_once(
-    expander: Run, micro: list[str], tmp_path: Path, environment: dict[str, str]
+    expander: Run, micro: list[str], tmp_path: Path
 ) -> None:
     long = [*micro, "--backend", "inline", "--set", "proxy.steps=60"]
-    first = started([*long, "--run", "r"], tmp_path, environment)
+    first = started([*long, "--run", "r"], tmp_path)
     again = ["search", "--run", "r", "--resume"]
     for signals, code in (([signal.SIGINT], 130), ([signal.SIGTERM], 143), ([signal.SIGINT] * 2, 130)):
-        process = first if code == 130 and len(signals) == 1 else started(again, tmp_path, environment)
+        process = first if code == 130 and len(signals) == 1 else started(again, tmp_path)
         with process:
             for number in signals:
                 process.send_signal(number)
                 time.sleep(0.01)  # two of the same kind that come at once are one
             begun = time.monotonic()
-            assert process.stderr is not None
             told = process.stderr.read()
         assert process.returncode == code, told
         assert time.monotonic() - begun < 60

@@ -100,17 +100,17 @@ def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start]:
 
 
 @pytest.fixture
-def whole(expander: Run, micro: list[str], tmp_path: Path) -> list[str]:
+def whole(expander: Run, brief: list[str], tmp_path: Path) -> list[str]:
     """What an undisturbed search decides, without Ray."""
-    done = expander(*micro, *LONG, "--run", "whole", "--backend", "inline")
+    done = expander(*brief, *LONG, "--run", "whole", "--backend", "inline")
     assert done.returncode == 0, done.stderr
     return decisions(journal(tmp_path, "whole"))
 
 
 def test_killed_workers_are_retried_from_their_checkpoints(
-    start: Start, micro: list[str], tmp_path: Path, whole: list[str]
+    start: Start, brief: list[str], tmp_path: Path, whole: list[str]
 ) -> None:
-    search = start([*micro, *LONG, "--run", "r"])
+    search = start([*brief, *LONG, "--run", "r"])
     killed: set[str] = set()
     for _ in range(3):
         attempt = search.in_trial(frozenset(killed))
@@ -128,10 +128,10 @@ def test_killed_workers_are_retried_from_their_checkpoints(
 
 
 def test_without_raylet_or_gcs_it_ends_with_exit_6_and_signals_end_it_too(
-    start: Start, micro: list[str], tmp_path: Path, whole: list[str]
+    start: Start, brief: list[str], tmp_path: Path, whole: list[str]
 ) -> None:
     again = ["search", "--run", "r", "--resume"]
-    search = start([*micro, *LONG, "--run", "r"])
+    search = start([*brief, *LONG, "--run", "r"])
     for name in ("raylet", "gcs_server"):
         search.in_trial()
         victim = next(p for p in descendants(search.process.pid) if p.name == name)
@@ -156,14 +156,14 @@ def test_without_raylet_or_gcs_it_ends_with_exit_6_and_signals_end_it_too(
 
 
 def test_it_runs_with_no_home_a_long_tmpdir_one_cpu_and_the_address_of_another_cluster(
-    micro: list[str], tmp_path: Path, environment: dict[str, str]
+    brief: list[str], tmp_path: Path, environment: dict[str, str]
 ) -> None:
     long = tmp_path / ("t" * 120)
     long.mkdir()
     poor = {**environment, "HOME": "/dev/null", "TMPDIR": str(long), "RAY_ADDRESS": "192.0.2.1:6379"}
     command = ["taskset", "-c", str(min(os.sched_getaffinity(0))), sys.executable, "-m", "expander.cli"]
     done = subprocess.run(
-        [*command, *micro, "--run", "r", "--max-trials", "1"], cwd=tmp_path, env=poor,
+        [*command, *brief, "--run", "r", "--max-trials", "1"], cwd=tmp_path, env=poor,
         capture_output=True, text=True, check=False, timeout=LIMIT, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 5, done.stderr
@@ -172,10 +172,10 @@ def test_it_runs_with_no_home_a_long_tmpdir_one_cpu_and_the_address_of_another_c
 
 
 def test_a_node_that_runs_out_of_memory_is_told_as_that(
-    expander: Run, micro: list[str]
+    expander: Run, brief: list[str]
 ) -> None:
     """Ray kills workers above its threshold, which is set below what is always used."""
-    done = expander(*micro, "--run", "r", RAY_memory_usage_threshold="0.001",
+    done = expander(*brief, "--run", "r", RAY_memory_usage_threshold="0.001",
                     RAY_memory_monitor_refresh_ms="100")  # fmt: skip
     assert done.returncode == 5, done.stderr
     assert "out of memory" in done.stderr
@@ -214,11 +214,11 @@ def cluster(environment: dict[str, str], tmp_path: Path) -> Iterator[Cluster]:
 
 
 def test_a_node_lost_in_a_step_costs_nothing(
-    start: Start, cluster: Cluster, micro: list[str], tmp_path: Path, whole: list[str]
+    start: Start, cluster: Cluster, brief: list[str], tmp_path: Path, whole: list[str]
 ) -> None:
     shared = tmp_path / "shared"
     place = ["--ray-address", cluster.address, "--storage-path", str(shared)]
-    options = [*micro, *LONG, *place, "--run", "r"]
+    options = [*brief, *LONG, *place, "--run", "r"]
     search = start(options, cluster.env)
     cluster.kill_node(int(str(search.in_trial()["pid"])))
     code, told = search.end()
