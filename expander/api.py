@@ -7,60 +7,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from expander.engine.answers import Report, SearchResult, TrainResult
 from expander.errors import TargetError, UsageError
 from expander.specs.spec import Spec
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-
     from expander.evaluation.classifier import Classifier, Prediction
     from expander.model.network import X3D
     from expander.runs.events import Candidate, Event
     from expander.runs.journal import Run
     from expander.specs.costs import Cost
+    from expander.training.throughput import Throughput
+    from expander.training.training_run import Row, Training, TrainingFolder
 
 RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 Lists = Mapping[str, Any]
 """Settings of the data, as `config.settings.DataConfig` names them: train_ann, val_ann, root, …"""
-
-
-@dataclass(frozen=True, slots=True)
-class SearchResult:
-    """What a search came to. folder: of its run. path: the base and what every step chose.
-
-    outcome: target, limit or failed; reason: in words.
-    """
-
-    folder: Path
-    path: tuple[Candidate, ...]
-    accuracies: tuple[float, ...]
-    outcome: str
-    reason: str
-
-    @property
-    def spec(self) -> Spec:
-        """The network that was found."""
-        return self.path[-1].spec
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Tables of runs, typed as `report.schema` says.
-
-    figure: of one run its trajectory, of several their frontiers (none where nothing was decided yet).
-    """
-
-    steps: pd.DataFrame
-    trials: pd.DataFrame
-    decisions: pd.DataFrame
-    frontier: pd.DataFrame
-    figure: Figure | None
 
 
 def build(spec: Spec | str, classes: int | None = None) -> X3D:
@@ -135,8 +101,7 @@ def search(
 
     if not 0 < target_gflops < float("inf"):
         raise UsageError(f"target_gflops must be a positive number, not {target_gflops}")
-    lists = {"folder": str(data)} if isinstance(data, str | Path) else dict(data or {})
-    found = load_settings(space, settings, {"data": lists, "backend": {"kind": backend}, "budget": {}})
+    found = load_settings(space, settings, {"data": _lists(data), "backend": {"kind": backend}, "budget": {}})
     folder = run_folder(run, f"{Path(space).stem}-{target_gflops:g}G")
     if folder.exists():
         raise UsageError(f"{folder} exists; go on with resume(), or choose another run")
@@ -165,6 +130,77 @@ def resume(run: str, on_event: Callable[[Event], None] = lambda _: None) -> Sear
     return _result(found)
 
 
+def train(
+    spec: Spec | str,
+    data: str | Path | Lists | None = None,
+    recipe: str = "x3d",
+    run: str | None = None,
+    init: str | None = None,
+    settings: Sequence[str] = (),
+    seed: int = 0,
+    workers: int | None = None,
+    gpus: int | None = None,
+    on_row: Callable[[Row], None] = lambda _: None,
+) -> TrainResult:
+    """Trains a network to the end.
+
+    data: as for `search` (default: the run's videos, or the embedded data set). run: name of the folder
+    below runs/. init: weights to start from. settings: `train.epochs=30` and the like. workers, gpus:
+    processes on CPUs, or with a GPU each, that share a batch (Ray Train). on_row: told of every step and
+    validation. An interrupted training goes on with `expander train --run NAME --resume`.
+
+    Raises UsageError, DataError, EnvironmentFault, or TrainingFault for a loss that is no number.
+    """
+    from expander.data.sources import fill_cache
+    from expander.engine import train as engine
+
+    order = engine.TrainOrder(spec, _lists(data), recipe, init, seed=seed, gpus=gpus, workers=workers,
+                              overrides=tuple(settings))  # fmt: skip
+    folder = training_folder(run, str(spec) if isinstance(spec, str) else "spec")
+    if folder.folder.exists():
+        raise UsageError(f"{folder.folder} exists; choose another run")
+    training, videos = engine.plan(order)
+    folder.create()
+    with folder.locked():
+        folder.write(training)
+        with engine.recorded(folder):
+            fill_cache(videos, training.data)
+            training = engine.run(training, folder, _Watcher(on_row))
+    best = training.best.video_top1 if training.best is not None else None
+    return TrainResult(folder.folder, training.spec, best, folder.best if best is not None else folder.last)
+
+
+def test(
+    spec: str,
+    checkpoint: str | Path | None = None,
+    data: str | Path | Lists | None = None,
+    views: str = "10",
+    protocol: str = "expander",
+    out: str | Path | None = None,
+    device: str | None = None,
+    workers: int = 1,
+) -> dict[str, Any]:
+    """The multi-view test of a network on the validation videos: metrics, confusion, failed videos, cost.
+
+    spec: a published name, a YAML file, a run or a training, which brings its own weights and data.
+    checkpoint: ours, or one of SlowFast, PyTorchVideo or MMAction2. views: 10, 30 or KxM. protocol:
+    expander, slowfast, mmaction2, mmaction2-0.x or pytorchvideo. out: a JSON file for the result (default:
+    in the run folder). Raises UsageError or DataError.
+    """
+    from expander.engine.test import Evaluation, carry_out, checked, forget_scores, prepare
+    from expander.report.confusion import write
+
+    order = Evaluation(spec, None if checkpoint is None else str(checkpoint), data=_lists(data), views=views,
+                       protocol=checked(protocol), out=None if out is None else Path(out), device=device,
+                       workers=workers)  # fmt: skip
+    prepared = prepare(order)
+    found, outcome = carry_out(order, prepared)
+    if prepared.out is not None:
+        write(prepared.out, found, f"{Path(spec).name}, {found['n']} videos")
+    forget_scores(prepared, outcome)
+    return found
+
+
 def report(*runs: str) -> Report:
     """Tables and the figure of runs that are finished, going on, or were killed. Raises UsageError."""
     from expander.engine.references import find_run
@@ -188,6 +224,30 @@ def run_folder(name: str | None, wanted: str) -> Path:
     if not RUN_NAME.fullmatch(name):
         raise UsageError(f"--run {name!r}: take letters, digits, '_', and inside the name '.' and '-'")
     return RUNS / name
+
+
+def training_folder(name: str | None, spec: str) -> TrainingFolder:
+    """The folder of a training, named after its spec by default. Raises UsageError for no plain name."""
+    from expander.training.training_run import TrainingFolder
+
+    return TrainingFolder(run_folder(name, f"train-{Path(spec).stem}"))
+
+
+def _lists(data: str | Path | Lists | None) -> dict[str, Any]:
+    return {"folder": str(data)} if isinstance(data, str | Path) else dict(data or {})
+
+
+class _Watcher:
+    """Tells of rows only."""
+
+    def __init__(self, on_row: Callable[[Row], None]) -> None:
+        self.on_row = on_row
+
+    def step(self, pace: Throughput, loss: float) -> None:
+        """Rows say it too."""
+
+    def row(self, row: Row, training: Training) -> None:  # noqa: ARG002
+        self.on_row(row)
 
 
 def _spec(spec: Spec | str) -> Spec:

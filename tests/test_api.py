@@ -55,6 +55,31 @@ def test_a_notebook_searches_reports_loads_and_predicts(
     assert expander.resume("r").path == found.path  # nothing is left to do
 
 
+@pytest.mark.parametrize("workers", [None, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_notebook_trains_tests_and_predicts(
+    workers: int | None, lists: dict[str, str], videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = []
+    small = ["train.epochs=2", "train.batch=8", "train.precise_bn=0", "train.views=1"]
+    spec = expander.trace(["temporal"], str(ASSETS / "micro.yaml"))[-1].spec
+    found = expander.train(spec, data=lists, run="t", settings=small, workers=workers, on_row=rows.append)
+    assert found.folder == Path("runs/t")
+    assert [row["step"] for row in rows if "loss" in row] == list(range(1, 13))  # 48 videos, 2 epochs
+    assert found.weights.exists()
+
+    tested = expander.test("t", data=lists, views="2x1")
+    assert (tested["n"], tested["n_failed"]) == (24, 0)
+    counted = sum(count for true, guessed, count in tested["confusion"] if true == guessed)
+    assert tested["metrics"]["top1_acc"]["value"] == pytest.approx(counted / 24)
+    assert Path("runs/t/tests/best-expander-2x1.json").exists()
+    assert len(expander.predict("t", next(videos.rglob("*.mp4")), topk=3, views=1)) == 3
+    with pytest.raises(UsageError, match="exists"):
+        expander.train(spec, data=lists, run="t", settings=small)
+    with pytest.raises(UsageError, match="CHECKPOINT is missing"):
+        expander.test("x3d_s", data=lists)
+
+
 def test_a_search_that_was_stopped_goes_on_to_the_same_end(
     lists: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

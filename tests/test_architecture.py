@@ -22,7 +22,7 @@ HOMES = {
     "fvcore": {"profiling/count.py"},
     "decord": {"video/readers.py"},
     "av": {"video/demux.py", "video/readers.py", "data/embedded/synthetic.py"},
-    "matplotlib": {"api.py", "report"},
+    "matplotlib": {"engine/answers.py", "report"},
     "safetensors": {"weights/checkpoint_file.py", "weights/safetensors_file.py"},
     "onnxruntime": {"weights/export.py"},
     "onnxscript": {"weights/export.py"},

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from expander.cli.options import SECONDS, data_options, data_settings
-from expander.errors import DataError, UsageError
+from expander.cli.options import DATA_OPTIONS, SECONDS, data_options, data_settings
 
 if TYPE_CHECKING:
-    from expander.config.settings import DataConfig
-    from expander.data.test_list import HeldOut
     from expander.evaluation.multiview import Outcome, Scorer
-    from expander.evaluation.scores import ScoreFile
-    from expander.weights.safetensors_file import Loaded
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 PROTOCOLS = ("expander", "slowfast", "mmaction2", "mmaction2-0.x", "pytorchvideo")
@@ -81,146 +75,32 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
     The scores of a test that was stopped are never overwritten: go on with --resume, or delete them. A
     test that ended may be repeated; its result and its scores are then replaced.
     """
-    from expander.video.protocols import parse_views
-
-    views = parse_views(options["views"])
-    key: str | None = options.pop("key")
-    loaded, path = _weights(spec, checkpoint, key)
-    identity = f"{loaded.sha256} {key}" if key else loaded.sha256  # one file may hold several networks
-    config, data = _data(spec, options, loaded)
-    out = _result_path(spec, options, str(views))
-    scorer = _scorer(loaded, views, config, options)
-    file, kept = _score_file(out, scorer, data, identity, options)
-    outcome = _run(scorer, data, file)
-    if len(outcome.failed) == len(data.names) + len(data.lost):
-        first = ": ".join(outcome.failed[0])
-        raise DataError(f"none of the {len(outcome.failed)} videos can be read, the first is {first}")
-    from expander.evaluation.result import summary
-
-    topk = tuple(dict.fromkeys(options["topk"]))
-    found = summary(scorer, data, outcome, loaded.classes, options["metrics"], topk)
-    origin = {"path": str(path), "sha256": loaded.sha256} | ({"key": key} if key else {})
-    found = {**found, "checkpoint": origin}
-    _show(found, scorer, outcome)
-    if out is not None:
-        _write(out, found, spec)
-    if file is not None and not kept and not outcome.failed:
-        file.path.unlink()
-    if outcome.failed and not options["allow_missing"]:
-        click.echo(f"{found['n_failed']} videos failed; --allow-missing accepts that", err=True)
-        raise SystemExit(4)
-
-
-def _weights(spec: str, checkpoint: str | None, key: str | None) -> tuple[Loaded, Path]:
-    from expander.engine.references import find_spec, find_weights
-    from expander.weights.foreign import load_foreign
-    from expander.weights.safetensors_file import load_weights
-
-    wanted = find_spec(spec)
-    path = find_weights(checkpoint or spec)
-    if checkpoint is None and path.suffix != ".safetensors":
-        raise UsageError(f"CHECKPOINT is missing: the weights of {spec}; only a run brings its own")
-    if path.suffix == ".safetensors":
-        if key is not None:
-            raise UsageError(f"--key {key}: {path} is ours; only checkpoints of other libraries have keys")
-        return load_weights(path, wanted), path
-    return load_foreign(path, wanted, key, lambda note: click.echo(note, err=True)), path
-
-
-def _data(spec: str, options: dict[str, Any], loaded: Loaded) -> tuple[DataConfig, HeldOut]:
-    """The data that the options name, or the run's, or the embedded videos."""
     from expander.cli.progress import Counter
-    from expander.config.settings import DataConfig
-    from expander.data.sources import embedded
-    from expander.data.test_list import open_held_out
-    from expander.engine.references import data_of
+    from expander.engine.test import Evaluation, carry_out, forget_scores, prepare
+    from expander.report.confusion import write
 
+    allowed = options.pop("allow_missing")
+    own = {name: value for name, value in options.items() if name not in DATA_OPTIONS}
     if options["val_ann"] and not options["train_ann"]:
         options = {**options, "train_ann": options["val_ann"]}  # a test can do without a training list
-    given = data_settings(options)
-    if not given and (own := data_of(spec)):
-        config = own
-    else:
-        try:
-            config = DataConfig(**given)
-        except ValueError as error:
-            raise UsageError(str(error)) from None
-    if config.folder is None and config.train_ann is None:
-        with Counter("making the embedded videos (once)", "video") as counter:
-            embedded(counter)
-    if options["timeout"] is not None:
-        from dataclasses import replace
-
-        config = replace(config, decode_timeout=options["timeout"])
-    return config, open_held_out(config, loaded.classes)
-
-
-def _result_path(spec: str, options: dict[str, Any], views: str) -> Path | None:
-    """--out, or in the run folder."""
-    from expander.engine.references import find_training, home_of
-
-    home = home_of(spec)
-    if options["out"] is not None or home is None:
-        out: Path | None = options["out"]
-        return out
-    name, _, which = spec.partition(":")
-    which = which or ("best" if find_training(name) else "final")
-    return home / "tests" / f"{which}-{options['protocol']}-{views}.json"
-
-
-def _scorer(loaded: Loaded, views: Any, config: DataConfig, options: dict[str, Any]) -> Scorer:
-    from dataclasses import replace
-
-    import torch
-
-    from expander.data.sources import decoder
-    from expander.evaluation.multiview import Scorer, for_inference
-    from expander.video.views import Look
-
-    name = options["device"] or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        network = loaded.network.to(torch.device(name))
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"--device {name}: {str(error).splitlines()[0]}") from None
-    uncached = replace(config, cache_gb=0.0)
-    look = Look(loaded.spec, views, options["protocol"])
-    quick, ahead = for_inference(network, loaded.spec), options["workers"]
-    return Scorer(quick, look, options["average"], options["batch"], ahead,
-                  lambda: decoder(uncached, ""))  # fmt: skip
-
-
-def _score_file(
-    out: Path | None, scorer: Scorer, data: HeldOut, identity: str, options: dict[str, Any]
-) -> tuple[ScoreFile | None, bool]:
-    """Where scores go as they come, and whether the file is to stay."""
-    from expander.evaluation.scores import ScoreFile
-    from expander.video.protocols import short_side
-
-    path = options["dump"] or (out and out.with_suffix(".scores.jsonl"))
-    if path is None:
-        if options["resume"]:
-            raise UsageError("--resume needs the --out or --dump-scores of the test that was stopped")
-        return None, False
-    look = scorer.how
-    head = {
-        "schema": 1, "checkpoint": identity, "spec": str(look.spec), "protocol": look.protocol,
-        "views": str(look.views), "average_clips": scorer.average, "data": data.fingerprint,
-    }  # fmt: skip
-    if look.protocol == "mmaction2":  # tells these scores from those of versions that took 192 for X3D-S
-        head["short_side"] = short_side(look.protocol, look.spec)
-    return ScoreFile(path, head, len(set(data.names)), options["resume"]), options["dump"] is not None
-
-
-def _run(scorer: Scorer, data: HeldOut, file: ScoreFile | None) -> Outcome:
-    from expander.cli.progress import Counter
-
+    order = Evaluation(spec, checkpoint, data=data_settings(options), **own)
+    with Counter("making the embedded videos (once)", "video") as counter:
+        prepared = prepare(order, counter, lambda note: click.echo(note, err=True))
     try:
         with Counter("testing", "video") as counter:
-            return scorer.run(data, file, counter)
+            found, outcome = carry_out(order, prepared, counter)
     except (KeyboardInterrupt, SystemExit):
-        if file is not None:
+        if prepared.file is not None:
             click.echo("stopped; the same command with --resume goes on", err=True)
         raise
+    _show(found, prepared.scorer, outcome)
+    if prepared.out is not None:
+        write(prepared.out, found, f"{Path(spec).name}, {found['n']} videos")
+        click.echo(f"result: {prepared.out}")
+    forget_scores(prepared, outcome)
+    if outcome.failed and not allowed:
+        click.echo(f"{found['n_failed']} videos failed; --allow-missing accepts that", err=True)
+        raise SystemExit(4)
 
 
 def _show(found: dict[str, Any], scorer: Scorer, outcome: Outcome) -> None:
@@ -254,21 +134,3 @@ def published_text(row: dict[str, Any]) -> str:
     text = (f"published            {row['top1']:.1%} top-1 on {row['data']} ({row['model']}, {row['views']} "
             f"views, {how}, by {row['source']})")  # fmt: skip
     return text if row["comparable"] else f"{text}: measured otherwise than here, not to be compared"
-
-
-def _write(out: Path, found: dict[str, Any], spec: str) -> None:
-    """The result, and the confusion matrix as a table and a figure."""
-    from io import BytesIO
-
-    from expander.report.confusion import figure, matrix
-    from expander.report.formats import csv_text
-    from expander.runs.journal import write_atomic
-
-    write_atomic(out.with_suffix(".confusion.csv"), csv_text(matrix(found).reset_index()).encode())
-    width = min(12.0, 4.3 + 0.25 * len(found["classes"]))
-    if (drawn := figure(found, width, f"{Path(spec).name}, {found['n']} videos")) is not None:
-        png = BytesIO()
-        drawn.savefig(png, format="png", dpi=120)
-        write_atomic(out.with_suffix(".confusion.png"), png.getvalue())
-    write_atomic(out, (json.dumps(found, indent=1) + "\n").encode())
-    click.echo(f"result: {out}")

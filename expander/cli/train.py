@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
-from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from expander.cli.options import DATA_OPTIONS, data_options
-from expander.errors import ExpanderError, UsageError
+from expander.cli.training_setup import conclude
+from expander.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from expander.cli.training_output import Reporter
     from expander.data.annotations import VideoData
     from expander.training.training_run import Training, TrainingFolder
 
@@ -68,23 +62,16 @@ def _fresh(options: dict[str, Any]) -> None:
     folder.create()
     with folder.locked():
         folder.write(training)
-        _go(training, folder, data)
+        _go(training, data, folder)
 
 
 def _folder(options: dict[str, Any]) -> TrainingFolder:
     """runs/NAME. Raises UsageError for a name that is no plain folder name."""
-    from expander.engine.references import RUNS
-    from expander.training.training_run import TrainingFolder
+    from expander.api import training_folder
 
     if options["spec"] is None:
         raise UsageError("SPEC is missing: what to train, e.g. x3d_s, spec.yaml or RUN:final")
-    name = options["name"]
-    if name is None:
-        plain = re.sub(r"[^A-Za-z0-9._-]", "-", Path(options["spec"]).stem).strip("-.")
-        return TrainingFolder(RUNS / f"train-{plain}-{datetime.now():%Y%m%d-%H%M%S}")
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}", name):
-        raise UsageError(f"--run {name!r}: take letters, digits, '_', and inside the name '.' and '-'")
-    return TrainingFolder(RUNS / name)
+    return training_folder(options["name"], options["spec"])
 
 
 def _dry(training: Training, data: VideoData) -> None:
@@ -100,7 +87,7 @@ def _dry(training: Training, data: VideoData) -> None:
 
 def _resume(options: dict[str, Any]) -> None:
     from expander.engine.references import find_spec, find_training
-    from expander.training.sampler import checked_data
+    from expander.engine.train import resumed
 
     clash = [name for name in FRESH_ONLY if options[name] not in (None, ())]
     if options["name"] is None or clash or options["dry_run"]:
@@ -115,89 +102,30 @@ def _resume(options: dict[str, Any]) -> None:
             raise UsageError(f"{folder.folder} trains another spec, {training.spec}, not {asked}")
     with folder.locked():
         if training.state == "finished":
-            _conclude(training, folder)
-            return
-        data = checked_data(training)
-        training = replace(training, state="running", reason="")
-        folder.write(training)
-        _go(training, folder, data)
+            conclude(training, folder)
+        else:
+            _go(*resumed(training, folder), folder)
 
 
-def _go(training: Training, folder: TrainingFolder, data: VideoData) -> None:
+def _go(training: Training, data: VideoData, folder: TrainingFolder) -> None:
     """Trains to the end and shows what came of it."""
-    from expander.cli.training_output import how_to_go_on
+    from expander.cli.progress import Counter
+    from expander.cli.training_output import Reporter, how_to_go_on, interruptible
+    from expander.data.sources import fill_cache
+    from expander.engine.train import recorded, run
 
     click.echo(f"training: {folder.folder}")
     try:
-        training, code = _trained(training, folder, data)
-    except ExpanderError as error:
-        _stopped(folder, str(error))
-        raise
-    except (KeyboardInterrupt, SystemExit):  # at once, without a checkpoint
-        if _stopped(folder, "interrupted"):
+        with recorded(folder):
+            with Counter("decoding the videos (once)", "video") as counter:
+                fill_cache(data, training.data, counter)
+            with Reporter(training, folder) as reporter, interruptible() as interruption:
+                training = run(training, folder, reporter, interruption.asked)
+    except (KeyboardInterrupt, SystemExit):
+        if folder.read().state != "finished":
             click.echo(how_to_go_on(folder), err=True)
         raise
     if training.state == "stopped":
         click.echo(how_to_go_on(folder), err=True)
-        raise SystemExit(code)
-    _conclude(training, folder)
-
-
-def _stopped(folder: TrainingFolder, reason: str) -> bool:
-    """Writes that the training stopped, unless it had finished: what failed then was only telling of it."""
-    if (training := folder.read()).state == "finished":
-        return False
-    folder.write(replace(training, state="stopped", reason=reason))
-    return True
-
-
-def _trained(training: Training, folder: TrainingFolder, data: VideoData) -> tuple[Training, int]:
-    """The training as it ended, and the exit code should a signal have stopped it."""
-    from expander.cli.progress import Counter
-    from expander.cli.training_output import Reporter, interruptible
-    from expander.data.sources import fill_cache
-
-    with Counter("decoding the videos (once)", "video") as counter:
-        fill_cache(data, training.data, counter)
-    run = _together if training.workers > 1 else _alone
-    with Reporter(training, folder) as reporter, interruptible() as interruption:
-        return run(training, folder, reporter, interruption.asked), interruption.code
-
-
-def _alone(
-    training: Training, folder: TrainingFolder, reporter: Reporter, stop: Callable[[], bool]
-) -> Training:
-    from expander.training.distributed import Workers, device_for
-    from expander.training.trainer import fit
-
-    return fit(training, folder, Workers(device=device_for(training.on_gpu)), reporter, stop)
-
-
-def _together(
-    training: Training, folder: TrainingFolder, reporter: Reporter, stop: Callable[[], bool]
-) -> Training:
-    from expander.backends.ray_train import fit_together
-
-    return fit_together(training, folder, reporter, stop)
-
-
-def _conclude(training: Training, folder: TrainingFolder) -> None:
-    """The best validation, and where everything is."""
-    from expander.errors import EnvironmentFault
-    from expander.report.charts import training_curves
-    from expander.report.style import save
-
-    path = folder.folder / "report" / "curves.png"
-    figure = training_curves(folder.folder, 7.0)
-    try:
-        if figure is not None:
-            save(figure, path)
-    except OSError as error:
-        raise EnvironmentFault(f"{path}: cannot be written: {error.strerror}") from None
-    if training.best is not None:
-        best = training.best
-        click.echo(f"best: video_top1 {best.video_top1:.1%} after epoch {best.epoch}: {folder.best}")
-    click.echo(f"last: {folder.last}")
-    if figure is not None:
-        click.echo(f"figure: {path}")
-    click.echo(f"finished{': ' + training.reason if training.reason else ''}")
+        raise SystemExit(interruption.code)
+    conclude(training, folder)

@@ -1,90 +1,38 @@
-"""From the options of `train` to a checked training, before anything is written."""
+"""What `train` says before and after: the training that its options ask for, and what came of it."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from expander.cli.options import data_settings, describe_data
-from expander.errors import UsageError
 
 if TYPE_CHECKING:
-    from expander.config.settings import BackendConfig, TrainRecipe
     from expander.data.annotations import VideoData
-    from expander.training.training_run import Training
+    from expander.training.training_run import Training, TrainingFolder
 
 
 def plan(options: dict[str, Any]) -> tuple[Training, VideoData]:
     """The training that the options ask for, and its videos; says what it will be."""
     from expander.cli.progress import Counter
-    from expander.config.load import load_training
-    from expander.data.sources import open_data
-    from expander.engine.preparation import command_line, versions
-    from expander.engine.references import data_of, find_spec, find_weights
+    from expander.engine.train import TrainOrder
+    from expander.engine.train import plan as planned
     from expander.training.init import started_from
-    from expander.training.training_run import Training
 
-    named = {key: options[key] for key in ("epochs", "batch")}
-    own = data_of(options["spec"])
-    given = {"data": data_settings(options) or (asdict(own) if own else {}), "train": named}
-    recipe, place, backend = load_training(options["recipe"] or "x3d", options["overrides"], given)
-    spec = find_spec(options["spec"])
-    init = str(find_weights(options["init"]).resolve()) if options["init"] else ""
-    workers = _processes(options, recipe)
-    backend = _devices(options, _threads(options, backend, workers), workers)
-    with Counter("making the embedded videos (once)", "video") as counter:
-        data = open_data(place, counter)
-    if place.folder or place.train_ann:
-        click.echo(describe_data(data))
-    training = Training(
-        spec.with_classes(len(data.classes)), recipe, place, data.fingerprint, data.classes, len(data.train),
-        options["seed"] or 0, init, workers, options["gpus"] is not None, backend,
-        options["overfit_batches"] or 0, options["log"] or "", tuple(command_line()), versions(),
+    order = TrainOrder(
+        options["spec"], data_settings(options), options["recipe"] or "x3d", options["init"],
+        options["epochs"], options["batch"], options["seed"] or 0, options["gpus"], options["workers_ddp"],
+        options["overfit_batches"] or 0, options["log"] or "", options["overrides"],
     )  # fmt: skip
+    with Counter("making the embedded videos (once)", "video") as counter:
+        training, data = planned(order, counter)
+    if training.data.folder or training.data.train_ann:
+        click.echo(describe_data(data))
     click.echo(describe(training, len(data.val)))
-    if init:
+    if training.init:
         click.echo(started_from(training))
     return training, data
-
-
-def _processes(options: dict[str, Any], recipe: TrainRecipe) -> int:
-    """How many processes share a batch. Raises UsageError."""
-    if options["gpus"] and options["workers_ddp"]:
-        raise UsageError("--gpus or --workers-ddp, not both: processes with a GPU each, or without")
-    workers: int = options["gpus"] or options["workers_ddp"] or 1
-    if recipe.batch % (workers * recipe.accumulate):
-        parts = f"{workers} processes x {recipe.accumulate} parts (train.accumulate)"
-        shared = f"a batch of {recipe.batch} clips cannot be shared evenly by {parts}"
-        raise UsageError(f"{shared}; change --batch")
-    return workers
-
-
-def _threads(options: dict[str, Any], backend: BackendConfig, workers: int) -> BackendConfig:
-    """All CPUs of this machine, shared by the processes, unless backend.cpus_per_trial says otherwise."""
-    from expander.engine.preparation import check_backend, cores
-
-    if not any(text.replace(" ", "").startswith("backend.cpus_per_trial") for text in options["overrides"]):
-        backend = replace(backend, cpus_per_trial=max(1, cores() // workers))
-    check_backend(backend)
-    return backend
-
-
-def _devices(options: dict[str, Any], backend: BackendConfig, workers: int) -> BackendConfig:
-    """--gpus and --workers-ddp say what each process has. Raises UsageError and EnvironmentFault."""
-    from expander.training.distributed import device_for
-
-    wanted = backend.gpus_per_trial
-    for option, each in (("gpus", 1.0), ("workers_ddp", 0.0)):
-        if options[option]:
-            if wanted not in (None, each):
-                said = f"--{option.replace('_', '-')} means backend.gpus_per_trial={each:g}, not {wanted:g}"
-                raise UsageError(f"{said}; leave one of them out")
-            backend = replace(backend, gpus_per_trial=each)
-    if workers == 1 and backend.gpus_per_trial:
-        device_for(gpu=True)
-    return backend
 
 
 def describe(training: Training, validation: int) -> str:
@@ -104,3 +52,25 @@ def describe(training: Training, validation: int) -> str:
         f"learning rate {rate:.4g}\n"
         f"data: {shown} to train on, {validation} to validate on every {recipe.validate_every} epochs"
     )
+
+
+def conclude(training: Training, folder: TrainingFolder) -> None:
+    """The best validation, and where everything is."""
+    from expander.errors import EnvironmentFault
+    from expander.report.charts import training_curves
+    from expander.report.style import save
+
+    path = folder.folder / "report" / "curves.png"
+    figure = training_curves(folder.folder, 7.0)
+    try:
+        if figure is not None:
+            save(figure, path)
+    except OSError as error:
+        raise EnvironmentFault(f"{path}: cannot be written: {error.strerror}") from None
+    if training.best is not None:
+        best = training.best
+        click.echo(f"best: video_top1 {best.video_top1:.1%} after epoch {best.epoch}: {folder.best}")
+    click.echo(f"last: {folder.last}")
+    if figure is not None:
+        click.echo(f"figure: {path}")
+    click.echo(f"finished{': ' + training.reason if training.reason else ''}")

@@ -5,7 +5,10 @@ A test says them as [true, predicted, count] entries, the class of each by its n
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from expander.report.formats import csv_text
 from expander.report.style import INK, PAGE, drawing, sheet, style
+from expander.runs.journal import write_atomic
 
 WRITTEN, READABLE, NAMED = 16, 30, 40
 """Classes up to which cells have room for their numbers; a page for the figure; the figure for names."""
@@ -115,3 +120,14 @@ def pairs(test: Mapping[str, Any], most: int = 10) -> list[dict[str, Any]]:
     places = [divmod(int(place), len(names)) for place in order]
     return [{"true": names[t], "predicted": names[p], "count": int(wrong[t, p]),
              "share": float(wrong[t, p] / found[t].sum())} for t, p in places if wrong[t, p]]  # fmt: skip
+
+
+def write(out: Path, found: Mapping[str, Any], title: str) -> None:
+    """A test's result as JSON, and the confusion matrix beside it as CSV and PNG. Raises EnvironmentFault."""
+    write_atomic(out.with_suffix(".confusion.csv"), csv_text(matrix(found).reset_index()).encode())
+    width = min(12.0, 4.3 + 0.25 * len(found["classes"]))
+    if (drawn := figure(found, width, title)) is not None:
+        png = BytesIO()
+        drawn.savefig(png, format="png", dpi=120)
+        write_atomic(out.with_suffix(".confusion.png"), png.getvalue())
+    write_atomic(out, (json.dumps(found, indent=1) + "\n").encode())

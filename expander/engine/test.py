@@ -1,0 +1,181 @@
+"""A multi-view test from what it is asked to be to its result: weights, videos, views, scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import torch
+
+from expander.config.settings import DataConfig
+from expander.data.sources import decoder, embedded
+from expander.data.test_list import HeldOut, open_held_out
+from expander.engine.references import data_of, find_spec, find_training, find_weights, home_of
+from expander.errors import DataError, UsageError
+from expander.evaluation.multiview import Outcome, Scorer, for_inference
+from expander.evaluation.result import summary
+from expander.evaluation.scores import ScoreFile
+from expander.video.protocols import Protocol, parse_views, short_side
+from expander.video.views import Look
+from expander.weights.foreign import load_foreign
+from expander.weights.safetensors_file import Loaded, load_weights
+
+METRICS = ("top_k_accuracy", "mean_class_accuracy")
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What is to be tested, on what and how; the fields are the options of `expander test`."""
+
+    spec: str
+    checkpoint: str | None = None
+    key: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    views: str = "10"
+    protocol: Protocol = "expander"
+    average: Literal["prob", "score"] = "prob"
+    metrics: Sequence[str] = METRICS
+    topk: Sequence[int] = (1, 5)
+    device: str | None = None
+    batch: int = 10
+    workers: int = 1
+    timeout: float | None = None
+    out: Path | None = None
+    dump: Path | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that a test needs. out: of its result. file: of its scores; keep: whether it is to stay."""
+
+    loaded: Loaded
+    path: Path
+    data: HeldOut
+    scorer: Scorer
+    out: Path | None
+    file: ScoreFile | None
+    keep: bool
+
+
+def checked(protocol: str) -> Protocol:
+    """One of those there are. Raises UsageError."""
+    for known in get_args(Protocol):
+        if protocol == known:
+            return cast(Protocol, known)
+    raise UsageError(f"unknown protocol {protocol!r}; there are {', '.join(get_args(Protocol))}")
+
+
+def prepare(
+    order: Evaluation, progress: Progress | None = None, note: Callable[[str], None] = lambda _: None
+) -> Prepared:
+    """Weights, videos and scorer; note: is told of what a foreign checkpoint holds besides.
+
+    Raises UsageError, DataError or EnvironmentFault.
+    """
+    views = parse_views(order.views)
+    loaded, path = _weights(order, note)
+    config, data = _data(order, loaded, progress)
+    out = _result_path(order, str(views))
+    scorer = _scorer(order, loaded, views, config)
+    # One file may hold several networks.
+    identity = f"{loaded.sha256} {order.key}" if order.key else loaded.sha256
+    file = _score_file(order, out, scorer, data, identity)
+    return Prepared(loaded, path, data, scorer, out, file, order.dump is not None)
+
+
+def carry_out(
+    order: Evaluation, prepared: Prepared, progress: Progress | None = None
+) -> tuple[dict[str, Any], Outcome]:
+    """The result, as docs/protocols.md describes it, and what it took. Raises DataError: no video is read."""
+    data, loaded, scorer = prepared.data, prepared.loaded, prepared.scorer
+    outcome = scorer.run(data, prepared.file, progress)
+    if len(outcome.failed) == len(data.names) + len(data.lost):
+        first = ": ".join(outcome.failed[0])
+        raise DataError(f"none of the {len(outcome.failed)} videos can be read, the first is {first}")
+    topk = tuple(dict.fromkeys(order.topk))
+    found = summary(scorer, data, outcome, loaded.classes, order.metrics, topk)
+    origin = {"path": str(prepared.path), "sha256": loaded.sha256} | ({"key": order.key} if order.key else {})
+    return {**found, "checkpoint": origin}, outcome
+
+
+def forget_scores(prepared: Prepared, outcome: Outcome) -> None:
+    """Deletes the scores that were kept for a resume, once nothing is left to do."""
+    if prepared.file is not None and not prepared.keep and not outcome.failed:
+        prepared.file.path.unlink()
+
+
+def _weights(order: Evaluation, note: Callable[[str], None]) -> tuple[Loaded, Path]:
+    wanted = find_spec(order.spec)
+    path = find_weights(order.checkpoint or order.spec)
+    if order.checkpoint is None and path.suffix != ".safetensors":
+        raise UsageError(f"CHECKPOINT is missing: the weights of {order.spec}; only a run brings its own")
+    if path.suffix == ".safetensors":
+        if order.key is not None:
+            said = f"--key {order.key}: {path} is ours; only checkpoints of other libraries have keys"
+            raise UsageError(said)
+        return load_weights(path, wanted), path
+    return load_foreign(path, wanted, order.key, note), path
+
+
+def _data(order: Evaluation, loaded: Loaded, progress: Progress | None) -> tuple[DataConfig, HeldOut]:
+    """The data that are named, or the run's, or the embedded videos."""
+    given = dict(order.data)
+    if given.get("val_ann"):  # a test can do without a training list
+        given.setdefault("train_ann", given["val_ann"])
+    if not given and (own := data_of(order.spec)):
+        config = own
+    else:
+        try:
+            config = DataConfig(**given)
+        except (TypeError, ValueError) as error:
+            raise UsageError(str(error)) from None
+    if config.folder is None and config.train_ann is None:
+        embedded(progress)
+    if order.timeout is not None:
+        config = replace(config, decode_timeout=order.timeout)
+    return config, open_held_out(config, loaded.classes)
+
+
+def _result_path(order: Evaluation, views: str) -> Path | None:
+    """The one that is asked for, or in the run folder."""
+    home = home_of(order.spec)
+    if order.out is not None or home is None:
+        return order.out
+    name, _, which = order.spec.partition(":")
+    which = which or ("best" if find_training(name) else "final")
+    return home / "tests" / f"{which}-{order.protocol}-{views}.json"
+
+
+def _scorer(order: Evaluation, loaded: Loaded, views: Any, config: DataConfig) -> Scorer:
+    name = order.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        network = loaded.network.to(torch.device(name))
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"--device {name}: {str(error).splitlines()[0]}") from None
+    uncached = replace(config, cache_gb=0.0)
+    look = Look(loaded.spec, views, order.protocol)
+    quick = for_inference(network, loaded.spec)
+    return Scorer(quick, look, order.average, order.batch, order.workers, lambda: decoder(uncached, ""))
+
+
+def _score_file(
+    order: Evaluation, out: Path | None, scorer: Scorer, data: HeldOut, identity: str
+) -> ScoreFile | None:
+    """Where scores go as they come."""
+    path = order.dump or (out and out.with_suffix(".scores.jsonl"))
+    if path is None:
+        if order.resume:
+            raise UsageError("--resume needs the --out or --dump-scores of the test that was stopped")
+        return None
+    look = scorer.how
+    head = {
+        "schema": 1, "checkpoint": identity, "spec": str(look.spec), "protocol": look.protocol,
+        "views": str(look.views), "average_clips": scorer.average, "data": data.fingerprint,
+    }  # fmt: skip
+    if look.protocol == "mmaction2":  # tells these scores from those of versions that took 192 for X3D-S
+        head["short_side"] = short_side(look.protocol, look.spec)
+    return ScoreFile(path, head, len(set(data.names)), order.resume)
