@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-needs_decord = pytest.mark.skipif(find_spec("decord") is None, reason="decord is not installed")
+NO_DECORD = "decord is not installed (it has wheels for x86-64 Linux)"
+NO_NUMBA = "numba is not installed (it is for x86-64)"
+needs_decord = pytest.mark.skipif(find_spec("decord") is None, reason=NO_DECORD)
 HIDE = """
 import sys
 
