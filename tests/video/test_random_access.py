@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import av
 import numpy as np
 import pytest
+from absent import needs_decord
 from conftest import Run
 from films import copied, film, numbers
 
@@ -94,6 +95,7 @@ def test_jumps_are_trusted_only_where_they_are_proved(
     assert (verdict.route, verdict.reason) == ("pyav" if reason else "decord", reason)
 
 
+@needs_decord
 def test_data_check_counts_the_routes(tmp_path: Path, expander: Run) -> None:
     for name, label in (("a.mp4", 0), ("b.mp4", 1), ("c.avi", 1)):
         film(tmp_path / name, 10, codec="libx264")
@@ -186,6 +188,7 @@ def test_a_disk_that_fails_once_is_no_fault_of_the_file(
     assert examine(path).route == "decord"
 
 
+@needs_decord
 def test_a_decord_that_lacks_a_library_is_no_fault_of_the_file(tmp_path: Path) -> None:
     """PyAV reads the file; the next run, with the library there, knows it as one for decord."""
     path, verdicts = film(tmp_path / "x.mp4", 5), tmp_path / "verdicts.jsonl"
