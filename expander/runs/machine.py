@@ -37,13 +37,15 @@ def cores() -> int:
 
 def alive(pid: int) -> bool:
     """Whether a process of this number is there, whoever's it is."""
+    if pid <= 0:  # groups of processes
+        return False
     try:
         os.kill(pid, 0)
     except PermissionError:
         return True
     except (ProcessLookupError, OverflowError):
         return False
-    return pid > 0
+    return True
 
 
 def running(pid: int | None = None) -> dict[int, Process]:
