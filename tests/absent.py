@@ -10,6 +10,7 @@ import pytest
 
 NO_DECORD = "decord is not installed (it has wheels for x86-64 Linux)"
 NO_NUMBA = "numba is not installed (it is for x86-64)"
+needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed (Linux only)")
 needs_decord = pytest.mark.skipif(find_spec("decord") is None, reason=NO_DECORD)
 HIDE = """
 import sys
