@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import pytest
 import torch
 import torch.nn.functional as F
-from absent import NO_NUMBA
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from expander.config.settings import Recipe
 from expander.evaluation.multiview import for_inference
 
-pytest.importorskip("numba", reason=NO_NUMBA)
+pytest.importorskip("numba", reason="numba is not installed (it is for x86-64)")
 from expander.kernels import launch
 from expander.kernels.depthwise import depthwise, temporal
 from expander.kernels.norm import conv_norm_relu, moments, norm_relu, norm_silu
