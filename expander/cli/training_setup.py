@@ -63,11 +63,12 @@ def _processes(options: dict[str, Any], recipe: TrainRecipe) -> int:
 
 def _threads(options: dict[str, Any], backend: BackendConfig, workers: int) -> BackendConfig:
     """All CPUs of this machine, shared by the processes, unless backend.cpus_per_trial says otherwise."""
-    from expander.engine.preparation import check_backend, cores
+    from expander.engine.preparation import check_backend
+    from expander.runs.machine import cores
 
     if not any(text.replace(" ", "").startswith("backend.cpus_per_trial") for text in options["overrides"]):
         backend = replace(backend, cpus_per_trial=max(1, cores() // workers))
-    check_backend(backend)
+    check_backend(backend, together=workers > 1)
     return backend
 
 
