@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Protocol
 
+from expander.errors import EnvironmentFault
 from expander.runs.events import TrialFailure, TrialOrder, TrialResult
 
 Report = Callable[[TrialResult | TrialFailure], None]
@@ -23,6 +25,13 @@ class Backend(Protocol):
         A trial that raises becomes a TrialFailure; a DataError ends the run. Once the run was asked to
         stop, trials write a checkpoint and are not reported.
         """
+
+
+def require_ray() -> None:
+    """Raises EnvironmentFault, with the line that installs it, where there is no Ray."""
+    if find_spec("ray") is None:
+        raise EnvironmentFault("Ray is not installed: pip install 'ray[tune]', or do without it: trials by "
+                               "--backend inline, a training in one process")  # fmt: skip
 
 
 def last_lines(text: str, count: int = 3) -> str:

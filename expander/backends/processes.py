@@ -1,4 +1,4 @@
-"""Processes of this machine, by /proc: whether they live, which are whose, and their end."""
+"""Processes of this machine: which are whose, what becomes of them, and their end."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+
+from expander.runs.machine import Process, running
 
 PERIOD = 1.0
 """Seconds between two looks."""
@@ -19,35 +19,9 @@ MISSES = 10
 """Looks in a row without an answer after which an address counts as gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
-    """started: in clock ticks since boot, so that a number used again is told apart."""
-
-    pid: int
-    parent: int
-    name: str
-    started: int
-
-    @property
-    def alive(self) -> bool:
-        """Whether this very process still runs."""
-        return (now := _process(self.pid)) is not None and now.started == self.started
-
-
-def _process(pid: int) -> Process | None:
-    """A running process; None for one that has ended, its parent told of it or not."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return None
-    name = text[text.index("(") + 1 : text.rindex(")")]
-    state, parent, *rest = text[text.rindex(")") + 2 :].split()
-    return None if state in "ZX" else Process(pid, int(parent), name, int(rest[17]))
-
-
 def descendants(pid: int) -> tuple[Process, ...]:
     """All running processes below `pid`, parents before children."""
-    every = [p for entry in os.listdir("/proc") if entry.isdigit() and (p := _process(int(entry)))]
+    every = running().values()
     found: list[Process] = []
     above = {pid}
     while above:

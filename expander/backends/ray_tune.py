@@ -20,13 +20,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from expander.backends.base import Report, last_lines
+from expander.backends.base import Report, last_lines, require_ray
 from expander.backends.processes import Watch, end_with_parent, kill
 from expander.backends.trackers import callbacks, told
 from expander.config.settings import BackendConfig
 from expander.errors import EnvironmentFault, ExpanderError
 from expander.kernels.allocator import ONE_HEAP
 from expander.runs.events import TrialFailure, TrialOrder, TrialResult, from_json, to_json
+from expander.runs.machine import alive, cores
 from expander.training.trial import Stopped, run_trial
 
 QUIET = {
@@ -86,6 +87,7 @@ class RayBackend:
         self.recording = threading.Lock()
 
     def __enter__(self) -> RayBackend:
+        require_ray()
         for name, value in (*QUIET.items(), ONE_HEAP):
             os.environ.setdefault(name, value)
         _sweep()
@@ -114,7 +116,7 @@ class RayBackend:
         options: dict[str, Any] = {"address": self.config.address, "log_to_driver": False}
         if self.local:
             options |= {
-                "num_cpus": len(os.sched_getaffinity(0)),
+                "num_cpus": cores(),
                 "include_dashboard": False,
                 "object_store_memory": OBJECT_STORE,
                 "_temp_dir": str(scratch / "ray"),
@@ -225,5 +227,5 @@ def _sweep() -> None:
     """Deletes what processes that were killed have left behind."""
     for folder in Path("/tmp").glob(f"{SCRATCH}*-*"):
         pid = folder.name.removeprefix(SCRATCH).split("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+        if pid.isdigit() and not alive(int(pid)):
             shutil.rmtree(folder, ignore_errors=True)

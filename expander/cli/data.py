@@ -76,6 +76,7 @@ def check(as_json: bool, **options: Any) -> None:
     from expander.cli.progress import Counter
     from expander.data.inspection import examined
     from expander.data.sources import open_data
+    from expander.video.demux import NO_DECORD
 
     config = _config(options)
     found = open_data(config)
@@ -84,16 +85,18 @@ def check(as_json: bool, **options: Any) -> None:
     rows = [{"path": str(path), "route": verdict.route, "reason": verdict.reason}
             for path, verdict in verdicts]  # fmt: skip
     bad = [row for row in rows if row["route"] == "bad"]
+    lacking = any(row["reason"] == NO_DECORD for row in rows)
     routes = dict(Tally(row["route"] for row in rows))
     if as_json:
         summary = {"videos": len(rows), "bad": len(bad), "routes": routes, "rows": rows}
         click.echo(json.dumps(summary, indent=1))
     else:
-        _print(rows)
+        _print([row for row in rows if row["reason"] != NO_DECORD])  # of all of them, and told once
         if not bad:
             click.echo(f"{len(rows)} videos, all can be decoded")
-            if len(routes) > 1:
-                click.echo("; ".join(f"{count} {ROUTES[route]}" for route, count in routes.items()))
+            if len(routes) > 1 or lacking:
+                counted = "; ".join(f"{count} {ROUTES[route]}" for route, count in routes.items())
+                click.echo(counted + (f" ({NO_DECORD} here)" if lacking else ""))
     if bad:
         raise DataError(f"{len(bad)} of {len(rows)} videos cannot be decoded, the first is {bad[0]['path']}")
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from expander.cli.progress import about
-from expander.engine.preparation import cores
+from expander.runs.machine import cores
 from expander.training.metrics_log import open_log
 from expander.training.throughput import PATIENT, Throughput
 from expander.training.training_run import Row, Training, TrainingFolder

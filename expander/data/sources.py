@@ -21,6 +21,7 @@ from expander.data.embedded import synthetic
 from expander.data.formats import read_text
 from expander.errors import DataError, EnvironmentFault
 from expander.runs.events import SourceLimits
+from expander.runs.machine import cores
 from expander.video import verdicts
 from expander.video.decoder import Decoder, VideoError
 
@@ -179,7 +180,7 @@ def every(
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Found]:
     """What `work` gives for each path, in order; a decoder, and so a decoding process, for each CPU."""
-    threads = len(os.sched_getaffinity(0))
+    threads = cores()
     free: SimpleQueue[Decoder] = SimpleQueue()
     for _ in range(threads):
         free.put(decoder(config, fingerprint))

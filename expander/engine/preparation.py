@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import platform
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from expander.backends.base import require_ray
 from expander.backends.trackers import require
 from expander.config.load import Settings
 from expander.config.settings import NO_CEILINGS, BackendConfig, Ceilings, DataConfig
@@ -23,6 +23,7 @@ from expander.errors import TargetError, UsageError
 from expander.profiling.latency import cost_function
 from expander.runs.events import Problem, RunStarted, SourceLimits
 from expander.runs.journal import Run, write_atomic
+from expander.runs.machine import cores
 from expander.search.contraction import TOLERANCE
 from expander.search.controller import candidates_of
 from expander.search.expansion import CostOf, largest, over
@@ -125,22 +126,20 @@ def _parallel(backend: BackendConfig) -> int:
     return max(1, at_once)
 
 
-def check_backend(backend: BackendConfig) -> None:
+def check_backend(backend: BackendConfig, together: bool = True) -> None:
     """Raises UsageError for a trial that asks for more than this machine has, if it runs here.
 
-    Raises EnvironmentFault for a tracker that is not installed.
+    together: whether several processes are wanted of it, as trials are, and so Ray. Raises EnvironmentFault
+    for Ray or a tracker that is not installed.
     """
+    if together and backend.kind == "ray":
+        require_ray()
     if backend.log and backend.kind == "inline":
         raise UsageError("--log goes through Ray Tune: leave out --backend inline")
     require(backend.log)
     if backend.address == "local" and backend.cpus_per_trial > cores():
         asked = f"backend.cpus_per_trial={backend.cpus_per_trial}"
         raise UsageError(f"{asked}: this machine has {cores()}; lower it, or set backend.address")
-
-
-def cores() -> int:
-    """CPUs this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def begin(run: Run, start: RunStarted, command: list[str], pace: TrainingSpeed) -> None:

@@ -11,9 +11,10 @@ from expander.config.load import load_training
 from expander.config.settings import BackendConfig, TrainRecipe
 from expander.data.annotations import VideoData
 from expander.data.sources import open_data
-from expander.engine.preparation import check_backend, command_line, cores, versions
+from expander.engine.preparation import check_backend, command_line, versions
 from expander.engine.references import data_of, find_spec, find_weights
 from expander.errors import ExpanderError, UsageError
+from expander.runs.machine import cores
 from expander.specs.spec import Spec
 from expander.training.sampler import checked_data
 from expander.training.training_run import Training, TrainingFolder
@@ -84,7 +85,7 @@ def _threads(order: TrainOrder, backend: BackendConfig, workers: int) -> Backend
     """All CPUs of this machine, shared by the processes, unless backend.cpus_per_trial says otherwise."""
     if not any(text.replace(" ", "").startswith("backend.cpus_per_trial") for text in order.overrides):
         backend = replace(backend, cpus_per_trial=max(1, cores() // workers))
-    check_backend(backend)
+    check_backend(backend, together=workers > 1)
     return backend
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-import sys
+import platform
 import threading
 
 ONE_HEAP = ("MALLOC_ARENA_MAX", "1")
@@ -26,7 +26,7 @@ def keep_freed() -> bool:
     """From now on freed memory is kept. False where it cannot be: another heap, another C library."""
     name, one = ONE_HEAP
     in_main_heap = threading.current_thread() is threading.main_thread() or os.environ.get(name) == one
-    if sys.platform != "linux" or not in_main_heap:
+    if platform.system() != "Linux" or not in_main_heap:
         return False
     try:
         set_option = ctypes.CDLL(None).mallopt

@@ -9,9 +9,11 @@ Shapes: N clips, T frames, H height, W width, C channels, F = N * T frames.
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import logging
 import os
+import platform
 from typing import Any
 
 import torch
@@ -28,6 +30,8 @@ GROUPS = 16
 VARIABLE = "EXPANDER_KERNELS"
 CHOICES = ("own", "reference")
 TRITON_KINDS = (torch.float32, torch.bfloat16, torch.float16)
+PROCESSORS = ("x86_64", "AMD64")
+"""Names of the processor, by system, whose vector instructions the CPU kernels are made for."""
 log = logging.getLogger(__name__)
 
 
@@ -40,8 +44,25 @@ def enabled() -> bool:
 
 
 @functools.cache
+def compiles() -> bool:
+    """Whether the CPU kernels can be compiled here; where not, the library computes the same.
+
+    Says once what is to be installed. Nothing can be done about another processor.
+    """
+    if platform.machine() not in PROCESSORS:
+        return False
+    try:
+        importlib.import_module("numba")
+    except ImportError as error:  # not installed, or not made for this numpy
+        reason = " ".join(str(error).split())[:200]
+        log.warning("%s: convolutions by the library, several times slower (pip install numba)", reason)
+        return False
+    return True
+
+
+@functools.cache
 def installed(package: str) -> bool:
-    """Whether what compiles the kernels is there; says it once when not."""
+    """Whether what compiles the GPU kernels is there; says it once when not."""
     if importlib.util.find_spec(package) is not None:
         return True
     log.warning("%s is not installed: convolutions by the library, several times slower", package)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from expander.kernels.depthwise import depthwise, enabled, installed, temporal
+from expander.kernels.depthwise import compiles, depthwise, enabled, temporal
 from expander.model.blocks import STEM_TAPS, Block, Head, SqueezeExcite, Stem
 
 
@@ -26,10 +26,10 @@ def usable(x_NCTHW: Tensor) -> bool:
         x_NCTHW.device.type == "cpu"
         and x_NCTHW.dtype in (torch.float32, torch.float64)
         and enabled()
-        and installed("numba")
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled("cpu")
+        and compiles()
     )
 
 

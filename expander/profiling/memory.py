@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 from pathlib import Path
 
 import torch
@@ -15,7 +16,8 @@ def peak_memory(device: torch.device) -> float:
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:  # not Linux
-        return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        unit = 1 if sys.platform == "darwin" else 1024
+        return float(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     # Not `ru_maxrss`: there a process that was started by a large one begins with the memory of that.
     (line,) = (row for row in status.splitlines() if row.startswith("VmHWM:"))
     return 1024.0 * int(line.split()[1])

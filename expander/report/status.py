@@ -12,6 +12,7 @@ from expander.report.reader import Ended, History, Step, history, trial_name
 from expander.report.results import json_lines, number
 from expander.runs.events import TrialFailure, TrialResult
 from expander.runs.journal import Run
+from expander.runs.machine import alive
 from expander.search.controller import trials
 from expander.specs.costs import amount_text, duration_text
 
@@ -60,7 +61,7 @@ def worker(run: Run) -> int | None:
         holder = (run.folder / "lock").read_text().strip()
     except (OSError, UnicodeDecodeError):
         return None
-    return int(holder) if holder.isdigit() and Path(f"/proc/{holder}").exists() else None
+    return int(holder) if holder.isdigit() and alive(int(holder)) else None
 
 
 def failures(past: History) -> Iterator[tuple[str, str]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from expander.errors import DataError
-from expander.video.demux import Verdict
+from expander.video.demux import NO_DECORD, Verdict
 from expander.video.readers import Frames, Unreadable
 from expander.video.sampling import Indices
 from expander.video.verdicts import Verdicts, key_of
@@ -116,18 +116,19 @@ class Decoder:
         return video.length, video.height, video.width
 
     def examine(self, path: Path) -> Verdict:
-        """How a video must be decoded, from memory or by reading its packets."""
+        """How a video is decoded on this machine, from memory or by reading its packets."""
         try:
             key = self._key(path)
         except VideoError as error:
             return Verdict("bad", str(error).removeprefix(f"{path}: "))
         try:
-            if (known := self._known(path, key)) is not None:
-                return known
-            found = self.process.examine(path)
+            if (found := self._known(path, key)) is None:
+                found = self.process.examine(path)
+                self.verdicts.add(key, found)
+            if found.route == "decord" and not self.process.has_decord():
+                return Verdict("pyav", NO_DECORD)  # not kept: other machines may read the same verdicts
         except Broken as error:
             return self._blamed(key, error)
-        self.verdicts.add(key, found)
         return found
 
     def _known(self, path: Path, key: str) -> Verdict | None:

@@ -43,6 +43,10 @@ class NotNow(Exception):
     """A file that cannot be looked at now, which says nothing of what is in it; the message is the reason."""
 
 
+NO_DECORD = "decord cannot be imported"
+"""The reason of `pyav` for a file that decord could read on another machine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Who decodes a file, and why not decord; reason: of `pyav` and `bad`."""

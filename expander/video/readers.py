@@ -1,4 +1,5 @@
-"""Two readers of video files: decord, and PyAV for what decord reads wrongly or not at all.
+"""Two readers of video files: decord, and PyAV for what decord reads wrongly or not at all, and where there
+is no decord.
 
 Used in the decoding process only (worker.py): a reader may hang, crash, or write to the terminal.
 Frames are (T, H, W, 3) bytes, in the order they are shown, at their native size.
@@ -6,7 +7,9 @@ Frames are (T, H, W, 3) bytes, in the order they are shown, at their native size
 
 from __future__ import annotations
 
+import functools
 import os
+import traceback
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from expander.video.demux import FAULTS, Progress, open_container, reason_of, video_of
+from expander.video.demux import FAULTS, Progress, Verdict, open_container, reason_of, video_of
 from expander.video.frame_rate import UNKNOWN, rate
 from expander.video.orientation import orientation_of
 from expander.video.pictures import survey
@@ -43,13 +46,42 @@ class Reader(Protocol):
         ...
 
 
+@functools.cache
+def has_decord() -> bool:
+    """Whether decord can be imported: it has no wheel for ARM processors, and none for macOS."""
+    try:
+        import decord
+    except ModuleNotFoundError:
+        return False
+    except (ImportError, OSError, RuntimeError):  # what it raises where its library cannot be loaded
+        traceback.print_exc()
+        return False
+    decord.logging.set_level(decord.logging.QUIET)
+    return True
+
+
+def opened(path: Path, verdict: Verdict, progress: Progress) -> tuple[Reader, Verdict]:
+    """A video by its route, and its verdict, now told if decord cannot open it though it should.
+
+    Without decord its files go to PyAV, and keep their verdict: it is of the file, not of this machine.
+    Raises Unreadable.
+    """
+    if verdict.route == "pictures":
+        return PicturesReader(path), verdict
+    if verdict.route == "decord" and has_decord():
+        try:
+            return DecordReader(path), verdict
+        except Unreadable:
+            verdict = Verdict("pyav", "decord cannot open it")
+    return AvReader(path, progress), verdict
+
+
 class DecordReader:
     """Exact frames of H.264, HEVC, VP9 and MPEG-4 in ordinary containers."""
 
     def __init__(self, path: Path) -> None:
         import decord
 
-        decord.logging.set_level(decord.logging.QUIET)
         try:
             self.reader: Any = decord.VideoReader(os.fspath(path), num_threads=1)
         except (RuntimeError, decord.DECORDError) as error:

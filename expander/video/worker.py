@@ -17,7 +17,6 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -26,7 +25,7 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from expander.video.demux import NotNow, Verdict, content_of, examine
-from expander.video.readers import AvReader, DecordReader, Frames, PicturesReader, Reader, Unreadable
+from expander.video.readers import Frames, Reader, Unreadable, has_decord, opened
 from expander.video.sampling import Indices
 
 START_SECONDS = 120
@@ -79,6 +78,7 @@ class DecodingProcess:
     def __init__(self, timeout: float, log: Path | None = None) -> None:
         self.timeout, self.log = timeout, log
         self.child: subprocess.Popen[bytes] | None = None
+        self.decord: bool | None = None
 
     def open(self, path: Path, verdict: Verdict | None = None) -> Opened:
         """Opens a video, examined first if no verdict is known. Raises Unreadable or Broken."""
@@ -88,6 +88,12 @@ class DecodingProcess:
     def examine(self, path: Path) -> Verdict:
         """Who may decode a file. Raises Broken."""
         return Verdict(**self._ask({"examine": os.fspath(path)}))
+
+    def has_decord(self) -> bool:
+        """Whether decord reads videos here; PyAV reads all of them where not. Raises Broken."""
+        if self.decord is None:
+            self.decord = bool(self._ask({"has decord": ""})["has decord"])
+        return self.decord
 
     def content(self, path: Path) -> str:
         """See content_of. Raises Broken."""
@@ -175,7 +181,7 @@ class DecodingProcess:
         return Broken(f"the decoder crashed over it (exit status {code})", remember)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"timeout": self.timeout, "log": self.log, "child": None}
+        return {"timeout": self.timeout, "log": self.log, "child": None, "decord": self.decord}
 
     def __del__(self) -> None:
         self.close()
@@ -213,9 +219,6 @@ class _Child:
 
     def __init__(self, out: int, limit: int) -> None:
         self.out, self.limit, self.pixels, self.told = out, limit, 0, 0.0
-        self.readers: dict[str, Callable[[Path], Reader]] = {
-            "decord": DecordReader, "pictures": PicturesReader,
-            "pyav": lambda path: AvReader(path, self.progress)}  # fmt: skip
 
     def progress(self, pixels: int) -> None:
         """Tells the parent once a second how far it is: a long video may take longer."""
@@ -231,6 +234,8 @@ class _Child:
             _answer(self.out, self.open(Path(request["open"]), request["verdict"]))
         elif "examine" in request:
             _answer(self.out, asdict(examine(Path(request["examine"]), self.progress)))
+        elif "has decord" in request:
+            _answer(self.out, {"has decord": has_decord()})
         elif "content" in request:
             _answer(self.out, {"content": content_of(Path(request["content"]))})
         elif "keep" in request:
@@ -247,23 +252,12 @@ class _Child:
         verdict = Verdict(**known) if known else examine(path, self.progress)
         if verdict.route == "bad":
             raise Unreadable(verdict.reason)
-        verdict = self.begin(path, verdict)
+        self.reader, verdict = opened(path, verdict, self.progress)
         if self.reader.length == 0:
             raise Unreadable("it holds no frames")
         height, width = self.reader.gather(np.zeros(1, np.int64)).shape[1:3]
         return {"length": self.reader.length, "height": height, "width": width,
                 "fps": str(self.reader.fps), "verdict": asdict(verdict)}  # fmt: skip
-
-    def begin(self, path: Path, verdict: Verdict) -> Verdict:
-        """Opens the reader of a route; PyAV for what decord cannot open though it should."""
-        try:
-            self.reader = self.readers[verdict.route](path)
-        except Unreadable:
-            if verdict.route != "decord":
-                raise
-            verdict = Verdict("pyav", "decord cannot open it")
-            self.reader = self.readers["pyav"](path)
-        return verdict
 
 
 def main() -> None:

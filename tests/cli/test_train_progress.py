@@ -10,7 +10,7 @@ import pytest
 
 from expander.cli.training_output import QUIET_SECONDS, Reporter
 from expander.config.settings import BackendConfig, DataConfig, TrainRecipe
-from expander.engine.preparation import cores
+from expander.runs.machine import cores
 from expander.specs.spec import Spec
 from expander.training.throughput import Throughput
 from expander.training.training_run import Best, Row, Training, TrainingFolder

@@ -167,7 +167,8 @@ def test_each_list_may_have_a_root_of_its_own(tmp_path: Path, expander: Run) -> 
     lists = ("--train-ann", "train.txt", "--val-ann", "val.txt")
     roots = ("--train-root", "videos_train", "--val-root", "videos_val")
     done = expander("data", "check", *lists, *roots)
-    assert (done.returncode, done.stdout) == (0, "4 videos, all can be decoded\n"), done.stderr
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("4 videos, all can be decoded\n")
     written = expander("data", "index", *lists, *roots, "--out", "x.csv")
     assert written.returncode == 0, written.stderr
     rows = [line.split(",")[0] for line in (tmp_path / "x.csv").read_text().splitlines()[1:]]

@@ -8,9 +8,9 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-import decord
 import numpy as np
 import pytest
+from absent import NO_DECORD
 from numpy.typing import NDArray
 
 from expander.data.embedded.scenes import CLASSES, LIGHTS, NONE, PAIRS, ClassProgram, Video, render
@@ -62,6 +62,7 @@ def test_no_two_videos_of_a_set_are_the_same(tiny: Path) -> None:
 
 
 def test_decord_reads_the_frames_that_were_rendered(tiny: Path) -> None:
+    decord = pytest.importorskip("decord", reason=NO_DECORD)
     row = (tiny / "val.txt").read_text().splitlines()[2]
     name, label = row.rsplit(" ", 1)
     reader = decord.VideoReader(os.fspath(tiny / name))

@@ -8,11 +8,11 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-import decord
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from absent import NO_DECORD
 from films import film, textured
 from foreign import randomised
 from peers import create_x3d, pytorchvideo_part
@@ -176,6 +176,7 @@ def sensitive(theirs: nn.Module, spec: Spec) -> nn.Module:
 @pytest.fixture
 def torch_bridge() -> Iterator[None]:
     """PyTorchVideo sets decord's answers to tensors, for the whole process."""
+    decord = pytest.importorskip("decord", reason=NO_DECORD)
     decord.bridge.set_bridge("torch")
     yield
     decord.bridge.set_bridge("native")

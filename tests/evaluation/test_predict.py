@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from absent import NO_DECORD
 from conftest import Run
 from peers import create_x3d
 
@@ -44,7 +45,7 @@ def test_predict_gives_names_and_probabilities_that_sum_to_one(weights: Path, vi
 
 
 def test_one_view_is_the_middle_clip_at_the_centre_crop(weights: Path, video: Path) -> None:
-    import decord
+    decord = pytest.importorskip("decord", reason=NO_DECORD)
 
     network = package.load(str(weights))
     reader = decord.VideoReader(str(video))

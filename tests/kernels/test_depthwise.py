@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from expander.config.settings import Recipe
 from expander.evaluation.multiview import for_inference
+
+pytest.importorskip("numba", reason="numba is not installed (it is for x86-64)")
 from expander.kernels import launch
 from expander.kernels.depthwise import depthwise, temporal
 from expander.kernels.norm import conv_norm_relu, moments, norm_relu, norm_silu

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from absent import needs_triton
 
+pytestmark = needs_triton
 BENCHMARK = Path(__file__).parent.parent.parent / "benchmarks" / "gpu.py"
 
 

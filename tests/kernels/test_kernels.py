@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from absent import NO_NUMBA
 
 from expander.errors import UsageError
+
+pytest.importorskip("numba", reason=NO_NUMBA)
 from expander.kernels import allocator, compilation, launch, norm_numba
 from expander.kernels.depthwise import enabled
 

@@ -25,6 +25,7 @@ import av
 import numpy as np
 
 from expander.data.embedded.scenes import CLASSES, FULL, ClassProgram, Clutter, Video, render
+from expander.runs.machine import cores
 
 VERSION = 4
 """Raised with every change of the pixels, so that an old cache is never taken for a new set."""
@@ -147,7 +148,7 @@ def _build(
     root: Path, config: SetConfig, seed: int, workers: int | None, progress: Progress | None
 ) -> None:
     """Fill the empty folder `root`."""
-    count = workers or len(os.sched_getaffinity(0))
+    count = workers or cores()
     files = _make_videos(root, config, seed, count, progress)
     files |= _write_lists(root, config)
     head = {"version": VERSION, "seed": seed, "fingerprint": config.fingerprint, "fps": FPS}
