@@ -94,9 +94,8 @@ def check(as_json: bool, **options: Any) -> None:
         _print([row for row in rows if row["reason"] != NO_DECORD])  # of all of them, and told once
         if not bad:
             click.echo(f"{len(rows)} videos, all can be decoded")
-            if len(routes) > 1 or lacking:
-                counted = "; ".join(f"{count} {ROUTES[route]}" for route, count in routes.items())
-                click.echo(counted + (f" ({NO_DECORD} here)" if lacking else ""))
+        counted = "; ".join(f"{count} {ROUTES[route]}" for route, count in routes.items())
+        click.echo(counted + (f" ({NO_DECORD} here)" if lacking else ""))
     if bad:
         raise DataError(f"{len(bad)} of {len(rows)} videos cannot be decoded, the first is {bad[0]['path']}")
 
@@ -105,6 +104,7 @@ ROUTES = {
     "decord": "read with decord",
     "pyav": "read from the start with PyAV",
     "pictures": "folders of pictures",
+    "bad": "not read",
 }
 
 

@@ -21,6 +21,8 @@ from expander.errors import DataError
 
 KINETICS = ["label", "youtube_id", "time_start", "time_end", "split"]
 OURS = ["path", "label", "class", "split"]
+LONGEST = 1_000_000
+"""Seconds that six digits of a name can tell."""
 SPLITS = {"train": "train", "val": "val", "validate": "val", "validation": "val", "test": "test"}
 
 
@@ -139,6 +141,10 @@ def _csv(file: Path, columns: list[str]) -> pd.DataFrame:
     missing = [name for name in columns if name not in table]
     if missing:
         raise DataError(f"{file}:1: the header lacks {', '.join(missing)}")
+    if not isinstance(table.index, pd.RangeIndex):  # pandas took the first columns for names of rows
+        raise DataError(f"{file}:2: it has more columns than the header")
+    if table.empty:
+        raise DataError(f"{file}: lists no videos")
     table.index += 2
     return table
 
@@ -147,7 +153,7 @@ def read_kinetics(file: Path) -> Rows:
     """The official CSV: label,youtube_id,time_start,time_end,split; paths are stems to be found on disk."""
     table = _csv(file, KINETICS)
     times = table[["time_start", "time_end"]].apply(pd.to_numeric, errors="coerce")
-    bad = times.isna().any(axis=1) | (table["label"] == "")
+    bad = ~((times >= 0) & (times < LONGEST)).all(axis=1) | (table["label"] == "")
     _fault(file, bad, table[KINETICS], "label,youtube_id,start,end,split")
     start, end = (times[name].astype(int).map("{:06d}".format) for name in times)
     split = table["split"].str.lower().map(SPLITS).fillna("")
@@ -170,15 +176,28 @@ def read_ours(file: Path) -> Rows:
 
 def read_ssv2(file: Path) -> Rows:
     """Something-Something V2: a JSON list of {id, label, template}; labels.json beside it has the numbers."""
-    rows = _json(file)
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and "id" in row for row in rows):
+    rows, names = _json(file), _ssv2_classes(_labels_of(file))
+    if not isinstance(rows, list) or not rows:
         raise DataError(f"{file}: expected a JSON list of objects with id and template")
-    names = {name: int(number) for name, number in _json(_labels_of(file)).items()}
-    table = pd.DataFrame(rows, index=pd.RangeIndex(1, len(rows) + 1))
-    label = table["template"].fillna("").str.replace(r"[\[\]]", "", regex=True)
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict) or not isinstance(row.get("id"), str | int):
+            raise DataError(f"{file}: entry {number}: expected an object with id and template")
+        if not isinstance(row.get("template"), str):
+            said = "has no template, so no label, as in the official test list: a list with labels is needed"
+            raise DataError(f"{file}: entry {number}: {said}")
+    index = pd.RangeIndex(1, len(rows) + 1)
+    table = pd.DataFrame([{"id": row["id"], "template": row["template"]} for row in rows], index)
+    label = table["template"].str.replace(r"[\[\]]", "", regex=True)
     _fault(file, ~label.isin(list(names)), label, f"a template of {_labels_of(file).name}")
     classes = tuple(sorted(names, key=names.__getitem__))
     return Rows("ssv2", _table(table["id"].astype(str), label), False, classes)
+
+
+def _ssv2_classes(file: Path) -> dict[str, int]:
+    found = _json(file)
+    if not isinstance(found, dict) or not all(NUMBER.fullmatch(str(number)) for number in found.values()):
+        raise DataError(f"{file}: expected a JSON object of class names and their numbers")
+    return {name: int(number) for name, number in found.items()}
 
 
 def _labels_of(file: Path) -> Path:
@@ -191,7 +210,7 @@ def _labels_of(file: Path) -> Path:
 def _json(file: Path) -> Any:
     try:
         return json.loads(read_text(file))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{file}: not JSON: {error}") from None
 
 

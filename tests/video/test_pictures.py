@@ -97,4 +97,4 @@ def test_data_check_counts_pictures_against_the_list(tmp_path: Path, expander: R
         f"{root}/none: no numbered pictures in it, such as img_00001.jpg; 6 listed, 0 there",
     ]
     (root / "train.txt").write_text("whole 6 0\nzero 6 1\n")
-    assert expander("data", "check", "d").stdout == "3 videos, all can be decoded\n"
+    assert expander("data", "check", "d").stdout == "3 videos, all can be decoded\n3 folders of pictures\n"
