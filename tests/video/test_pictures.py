@@ -95,6 +95,7 @@ def test_data_check_counts_pictures_against_the_list(tmp_path: Path, expander: R
         "extract the frames again; 6 listed, 5 there",
         f"{root}/fewer: pictures: 9 listed, 6 there; extract them again, or correct the list",
         f"{root}/none: no numbered pictures in it, such as img_00001.jpg; 6 listed, 0 there",
+        "3 folders of pictures; 3 not read",
     ]
     (root / "train.txt").write_text("whole 6 0\nzero 6 1\n")
     assert expander("data", "check", "d").stdout == "3 videos, all can be decoded\n3 folders of pictures\n"
