@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import traceback
 from collections.abc import Iterator
 from fractions import Fraction
@@ -27,6 +28,8 @@ from expander.video.sampling import Indices
 Frames = npt.NDArray[np.uint8]
 Size = tuple[int, int]
 """Width and height of a video's first picture, to which those of another size are scaled, as players do."""
+PLACE = re.compile(r"^.*\.cc:\d+: ", re.MULTILINE)
+"""Where decord says in its own source that an error is from."""
 KEPT_BYTES = 256_000_000
 """Decoded frames (YUV) of one video that a reader keeps in memory."""
 
@@ -213,5 +216,5 @@ def _frames(container: Any, progress: Progress = lambda _: None) -> Iterator[Any
 
 
 def _last_line(error: Exception) -> str:
-    text = str(error).strip()
+    text = PLACE.sub("", str(error).strip())
     return text.splitlines()[-1][:200] if text else type(error).__name__

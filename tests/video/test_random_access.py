@@ -64,14 +64,17 @@ def test_no_read_gives_another_frame(
 ) -> None:
     path = film(tmp_path / f"film.{suffix}", FRAMES, codec=codec, options=gop[1])
     decoder, cached = Decoder(), Decoder(tmp_path / "cache", 1e9)
-    rng = np.random.default_rng(1)
-    length = decoder.open(path).length
-    assert length == FRAMES
+    rng, wrong = np.random.default_rng(1), 0
+    video = decoder.open(path)
+    assert video.length == FRAMES
     for turn in range(50):
-        strided = rng.integers(0, length - 12) + 3 * np.arange(4)
-        wanted = np.sort(rng.choice(length, 4)) if turn % 2 else strided
-        assert numbers(decoder.read(path, lambda _, picks=wanted: picks)) == wanted.tolist(), path.name
-    assert numbers(cached.read(path, lambda _: wanted)) == wanted.tolist()
+        strided = rng.integers(0, FRAMES - 12) + 3 * np.arange(4)
+        wanted = np.sort(rng.choice(FRAMES, 4)) if turn % 2 else strided
+        for reader in (decoder, cached):
+            wrong += numbers(reader.read(path, lambda _, picks=wanted: picks)) != wanted.tolist()
+    told = video.verdict
+    print(f"\n{suffix:5} {codec:11} {gop[0]:9} {told.route:6} {wrong} of 100 reads wrong; {told.reason}")
+    assert wrong == 0
     decoder.close()
     cached.close()
 
