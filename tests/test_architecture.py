@@ -123,6 +123,11 @@ def test_the_pure_and_the_reading_parts_do_not_import_torch(module: Path) -> Non
 SCRIPTS = sorted([*ROOT.glob("analysis/*.py"), *ROOT.glob("benchmarks/*.py")])
 
 
+@pytest.mark.parametrize("module", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: path.name)
+def test_tests_stay_within_their_budget(module: Path) -> None:
+    assert len(module.read_text().splitlines()) <= 300
+
+
 @pytest.mark.parametrize("module", [*MODULES, *SCRIPTS], ids=lambda path: path.name)
 def test_files_and_functions_stay_within_their_budgets(module: Path) -> None:
     text = module.read_text()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import Run
 from films import CONTAINERS, copied, film
-from test_test_command import SPEC, saved
+from saved_networks import SPEC, saved
 
 from expander.video.demux import examine
 

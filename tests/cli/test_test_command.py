@@ -14,17 +14,14 @@ import pytest
 import torch
 from conftest import Run
 from films import film
+from saved_networks import SPEC, saved
 
 from expander.cli.main import cli
 from expander.cli.test import repeated
 from expander.config.settings import DataConfig
-from expander.config.space import dump_spec
 from expander.data.sources import open_data
-from expander.data.test_list import open_held_out
-from expander.errors import DataError, ExpanderError, UsageError
+from expander.errors import ExpanderError
 from expander.evaluation.multiview import Scorer
-from expander.evaluation.scores import ScoreFile
-from expander.model.network import X3D
 from expander.specs.spec import Base, Spec
 from expander.video.decoder import Decoder
 from expander.video.protocols import Views
@@ -32,21 +29,6 @@ from expander.video.views import Look, look
 from expander.weights.checkpoint_file import sha256_of
 from expander.weights.convert import to_library
 from expander.weights.key_map import LIBRARIES
-from expander.weights.safetensors_file import save_weights
-
-SPEC = Spec(Base(2, 8, 32, 8, (1, 2), 32, 24))
-
-
-def saved(folder: Path, classes: tuple[str, ...], spec: Spec = SPEC) -> X3D:
-    """net.yaml and net.safetensors of a random network."""
-    torch.manual_seed(0)
-    network = X3D(spec.with_classes(len(classes)))
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm3d):
-            torch.nn.init.ones_(module.weight)
-    (folder / "net.yaml").write_text(dump_spec(spec, "a network"))
-    save_weights(folder / "net.safetensors", network, spec.with_classes(len(classes)), classes)
-    return network.eval()
 
 
 def result(folder: Path, name: str = "result.json") -> dict[str, Any]:
@@ -259,99 +241,3 @@ def test_a_checkpoint_of_another_library_is_tested_as_it_is(expander: Run, tmp_p
         lines = (tmp_path / f"{checkpoint}.jsonl").read_text().splitlines()[1:]
         dumped.append([json.loads(line)["scores"] for line in lines])
     np.testing.assert_allclose(dumped[0], dumped[1], atol=1e-6)
-
-
-def listed(folder: Path, text: str) -> DataConfig:
-    (folder / "v.mp4").write_bytes(b"")
-    (folder / "val.csv").write_text(text)
-    return DataConfig(train_ann=str(folder / "val.csv"), val_ann=str(folder / "val.csv"), root=str(folder))
-
-
-def test_classes_are_matched_by_name_where_both_have_names(tmp_path: Path) -> None:
-    config = listed(tmp_path, "path,label,class,split\nv.mp4,0,run,val\nw.mp4,1,sit,val\n")
-    assert open_held_out(config, ("sit", "jump", "run")).videos.labels == (2, 0)
-    assert open_held_out(config, ("0", "1")).videos.labels == (0, 1)
-    with pytest.raises(DataError, match="class 'run' is none of the checkpoint's 2"):
-        open_held_out(config, ("sit", "jump"))
-    with pytest.raises(DataError, match="2 classes; the checkpoint has 3"):
-        open_held_out(config, ("0", "1", "2"))
-
-
-def test_a_label_beyond_the_checkpoints_classes_is_told_with_its_line(tmp_path: Path) -> None:
-    config = listed(tmp_path, "v.mp4 0\nw.mp4 2\n")
-    with pytest.raises(DataError, match=r"val\.csv:2: its label is beyond the 2 classes"):
-        open_held_out(config, ("a", "b"))
-
-
-def test_training_videos_need_not_be_there(tmp_path: Path) -> None:
-    (tmp_path / "train.txt").write_text("t.mp4 0\nu.mp4 1\n")
-    (tmp_path / "val.txt").write_text("v.mp4 1\n")
-    (tmp_path / "v.mp4").write_bytes(b"")
-    assert open_held_out(DataConfig(folder=str(tmp_path)), ("a", "b")).videos.labels == (1,)
-
-
-def test_listed_videos_of_kinetics_without_a_file_are_failures(tmp_path: Path) -> None:
-    text = "label,youtube_id,time_start,time_end,split\nrun,v,0,10,validate\nsit,gone,1,2,validate\n"
-    (tmp_path / "val.csv").write_text(text)
-    (tmp_path / "v_000000_000010.mp4").write_bytes(b"")
-    file = str(tmp_path / "val.csv")
-    found = open_held_out(DataConfig(train_ann=file, val_ann=file, root=str(tmp_path)), ("run", "sit"))
-    assert found.names == ("v_000000_000010.mp4",)
-    assert found.lost == ("gone_000001_000002",)
-
-
-def test_scores_come_back_to_the_last_bit_and_failures_are_tried_again(tmp_path: Path) -> None:
-    file = tmp_path / "s.jsonl"
-    scores = np.random.default_rng(0).normal(size=(3, 7)).astype(np.float32) * 10.0 ** np.arange(-9, 5, 2)
-    first = ScoreFile(file, {"data": "x"}, 5, False)
-    for name, row in zip("abc", scores, strict=True):
-        first.add(name, 0, row.astype(np.float32))
-    first.add("d", 1, "hangs")
-    again = ScoreFile(file, {"data": "x"}, 5, True)
-    assert list(again.known) == ["a", "b", "c"]
-    assert np.array_equal(np.stack(list(again.known.values())), scores.astype(np.float32))
-    with pytest.raises(UsageError, match="differs in data"):
-        ScoreFile(file, {"data": "y"}, 5, True)
-
-
-@pytest.mark.parametrize(
-    ("head", "told"),
-    [
-        ({"data": "x"}, "scores of 2 of 4 videos of this test, which was stopped; --resume goes on; or begin "
-                        "anew: delete it"),
-        ({"data": "y"}, r"of another test \(it differs in data\), which was stopped; delete it"),
-    ],
-)  # fmt: skip
-def test_scores_of_a_test_that_was_stopped_are_not_overwritten(
-    tmp_path: Path, head: dict[str, str], told: str
-) -> None:
-    file = tmp_path / "s.jsonl"
-    stopped = ScoreFile(file, {"data": "x"}, 4, False)
-    for name in "ab":
-        stopped.add(name, 0, np.zeros(3, np.float32))
-    stopped.add("c", 0, "hangs")
-    before = file.read_bytes()
-    with pytest.raises(UsageError, match=told):
-        ScoreFile(file, head, 4, False)
-    assert file.read_bytes() == before
-
-
-def test_scores_of_a_test_that_ended_are_replaced_when_it_is_repeated(tmp_path: Path) -> None:
-    file = tmp_path / "s.jsonl"
-    ended = ScoreFile(file, {"data": "x"}, 2, False)
-    ended.add("a", 0, np.zeros(3, np.float32))
-    ended.add("b", 0, "hangs")
-    assert ScoreFile(file, {"data": "y"}, 7, False).known == {}
-    assert json.loads(file.read_text()) == {"data": "y", "videos": 7}
-
-
-@pytest.mark.parametrize("resume", [True, False])
-@pytest.mark.parametrize("content", [b"\x80\x81 no text\n", b"[1]\n", b'{"data": "x"}\n{"video": "a"}\n'])
-def test_a_file_that_holds_no_scores_is_refused_and_stays(
-    tmp_path: Path, content: bytes, resume: bool
-) -> None:
-    file = tmp_path / "s.jsonl"
-    file.write_bytes(content)
-    with pytest.raises(DataError, match="no scores of a"):
-        ScoreFile(file, {"data": "x"}, 3, resume)
-    assert file.read_bytes() == content

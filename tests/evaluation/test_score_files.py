@@ -1,0 +1,69 @@
+"""Scores that are kept as a test goes on: read back exactly, never overwritten unless their test ended."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from expander.errors import DataError, UsageError
+from expander.evaluation.scores import ScoreFile
+
+
+def test_scores_come_back_to_the_last_bit_and_failures_are_tried_again(tmp_path: Path) -> None:
+    file = tmp_path / "s.jsonl"
+    scores = np.random.default_rng(0).normal(size=(3, 7)).astype(np.float32) * 10.0 ** np.arange(-9, 5, 2)
+    first = ScoreFile(file, {"data": "x"}, 5, False)
+    for name, row in zip("abc", scores, strict=True):
+        first.add(name, 0, row.astype(np.float32))
+    first.add("d", 1, "hangs")
+    again = ScoreFile(file, {"data": "x"}, 5, True)
+    assert list(again.known) == ["a", "b", "c"]
+    assert np.array_equal(np.stack(list(again.known.values())), scores.astype(np.float32))
+    with pytest.raises(UsageError, match="differs in data"):
+        ScoreFile(file, {"data": "y"}, 5, True)
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        ({"data": "x"}, "scores of 2 of 4 videos of this test, which was stopped; --resume goes on; or begin "
+                        "anew: delete it"),
+        ({"data": "y"}, r"of another test \(it differs in data\), which was stopped; delete it"),
+    ],
+)  # fmt: skip
+def test_scores_of_a_test_that_was_stopped_are_not_overwritten(
+    tmp_path: Path, head: dict[str, str], told: str
+) -> None:
+    file = tmp_path / "s.jsonl"
+    stopped = ScoreFile(file, {"data": "x"}, 4, False)
+    for name in "ab":
+        stopped.add(name, 0, np.zeros(3, np.float32))
+    stopped.add("c", 0, "hangs")
+    before = file.read_bytes()
+    with pytest.raises(UsageError, match=told):
+        ScoreFile(file, head, 4, False)
+    assert file.read_bytes() == before
+
+
+def test_scores_of_a_test_that_ended_are_replaced_when_it_is_repeated(tmp_path: Path) -> None:
+    file = tmp_path / "s.jsonl"
+    ended = ScoreFile(file, {"data": "x"}, 2, False)
+    ended.add("a", 0, np.zeros(3, np.float32))
+    ended.add("b", 0, "hangs")
+    assert ScoreFile(file, {"data": "y"}, 7, False).known == {}
+    assert json.loads(file.read_text()) == {"data": "y", "videos": 7}
+
+
+@pytest.mark.parametrize("resume", [True, False])
+@pytest.mark.parametrize("content", [b"\x80\x81 no text\n", b"[1]\n", b'{"data": "x"}\n{"video": "a"}\n'])
+def test_a_file_that_holds_no_scores_is_refused_and_stays(
+    tmp_path: Path, content: bytes, resume: bool
+) -> None:
+    file = tmp_path / "s.jsonl"
+    file.write_bytes(content)
+    with pytest.raises(DataError, match="no scores of a"):
+        ScoreFile(file, {"data": "x"}, 3, resume)
+    assert file.read_bytes() == content

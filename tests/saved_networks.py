@@ -1,0 +1,26 @@
+"""A random network on disk, as a user has one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from expander.config.space import dump_spec
+from expander.model.network import X3D
+from expander.specs.spec import Base, Spec
+from expander.weights.safetensors_file import save_weights
+
+SPEC = Spec(Base(2, 8, 32, 8, (1, 2), 32, 24))
+
+
+def saved(folder: Path, classes: tuple[str, ...], spec: Spec = SPEC) -> X3D:
+    """net.yaml and net.safetensors of a random network."""
+    torch.manual_seed(0)
+    network = X3D(spec.with_classes(len(classes)))
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            torch.nn.init.ones_(module.weight)
+    (folder / "net.yaml").write_text(dump_spec(spec, "a network"))
+    save_weights(folder / "net.safetensors", network, spec.with_classes(len(classes)), classes)
+    return network.eval()
