@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from expander.cli.help import Command
 from expander.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from expander.search.controller import State
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run")
 @click.option("--kind", type=click.Choice(["random", "compound", "single-axis"]), required=True,
               help="Shares of the axes at random; all axes evenly; each axis alone.")  # fmt: skip

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from expander.cli.help import Command
 from expander.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from expander.search.contraction import Option
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run")
 @click.option("--target-gflops", "target", type=float, help="Multiply-adds per view, 1e9.")
 @click.option("--target", "amount", type=float, help="The target of a run of another --cost, in its unit.")

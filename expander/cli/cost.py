@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from expander.cli.help import Command
 from expander.errors import TargetError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from expander.specs.spec import Spec
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("spec")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def cost(spec: str, as_json: bool) -> None:
@@ -84,7 +85,7 @@ def _clip(spec: Spec) -> dict[str, Any]:
     return {**clip, "test_size": spec.test_size, "classes": spec.base.classes, "id": spec.id}
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--space", default="x3d", show_default=True, help="Search space: a name or a YAML file.")
 @click.option("--axes", required=True, help="Axes to expand one after another, comma-separated.")
 @click.option("--contract", "target", type=float, help="Then contract to this many GFLOPs.")

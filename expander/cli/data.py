@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from expander.cli.help import Group
 from expander.cli.options import LIST_OPTIONS, data_settings, describe_data
 from expander.errors import DataError, UsageError
 from expander.video.filenames import printable
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from expander.config.settings import DataConfig
 
 
-@click.group()
+@click.group(cls=Group)
 def data() -> None:
     """Data sets."""
 

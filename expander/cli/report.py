@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from expander.cli.help import Command
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 TABLES = ("steps", "trials", "decisions", "frontier", "baselines", "trainings", "tests")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run")
 @click.option("--watch", is_flag=True, help="Show it again whenever it changes, until the run ends.")
 @click.option("--every", type=click.FloatRange(min=0.2), default=2.0, show_default=True,
@@ -58,7 +60,7 @@ def _watch(look: Callable[[], tuple[str, bool]], every: float) -> None:
         time.sleep(every)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("runs", nargs=-1, required=True)
 @click.option("--format", "form", type=click.Choice(["table", "csv", "parquet", "json", "markdown", "html"]),
               default="table", show_default=True,

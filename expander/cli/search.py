@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from expander.api import run_folder
+from expander.cli.help import Command
 from expander.cli.options import (
     COST_OPTIONS,
     DATA_OPTIONS,
@@ -27,7 +28,7 @@ FRESH_ONLY = (*DATA_OPTIONS, "space", *COST_OPTIONS, "max_steps", "seed", "cpus_
               "storage_path", "overrides")  # fmt: skip
 
 
-@click.command()
+@click.command(cls=Command)
 @goal_options
 @click.option("--space", help="Search space: x3d, x3d_balanced, tiny, or a YAML file.  [default: x3d]")
 @data_options

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from expander.cli.help import Command
 from expander.cli.options import DATA_OPTIONS, SECONDS, data_options, data_settings
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ SEVERAL: dict[str, Callable[[str], bool]] = {"--eval": METRICS.__contains__, "--
 """Options that take one value or more, as MMAction2's do, and what is a value of theirs."""
 
 
-class SeveralValues(click.Command):
+class SeveralValues(Command):
     """A command whose options in SEVERAL take several values: `--topk 1 5` is `--topk 1 --topk 5`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from expander.cli.help import Command
 from expander.cli.options import DATA_OPTIONS, data_options
 from expander.cli.training_setup import conclude
 from expander.errors import UsageError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 FRESH_ONLY = (*DATA_OPTIONS, "recipe", "init", "epochs", "batch", "seed", "overfit_batches", "gpus",
               "workers_ddp", "log", "overrides")  # fmt: skip
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("spec", required=False)
 @data_options
 @click.option("--recipe", help="x3d, finetune, tiny, or a YAML file.  [default: x3d]")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from expander.cli.help import Command, Group
 from expander.cli.options import SECONDS
 from expander.errors import DataError, UsageError
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.group()
+@click.group(cls=Group)
 def weights() -> None:
     """Checkpoints of other libraries in and out."""
 
@@ -104,7 +105,7 @@ def export(source: str, form: str, out: Path) -> None:
     click.echo(f"{form}: {out}, logits within {worst:.1e} (relative) of ours at batch sizes 1 and 3")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("video", type=FILE)
 @click.option("--weights", "source", required=True, help="A .safetensors file, RUN or RUN:step2.")
 @click.option("--spec", help="Clip and crop of another spec of the same network.  [default: the weights']")
