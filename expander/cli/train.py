@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from expander.cli.help import Command
-from expander.cli.options import DATA_OPTIONS, data_options
-from expander.cli.training_setup import conclude
+from expander.cli.options import DATA_OPTIONS, data_options, data_settings, describe_data
 from expander.errors import UsageError
 
 if TYPE_CHECKING:
     from expander.data.annotations import VideoData
+    from expander.engine.train import TrainOrder
     from expander.training.training_run import Training, TrainingFolder
 
 FRESH_ONLY = (*DATA_OPTIONS, "recipe", "init", "epochs", "batch", "seed", "overfit_batches", "gpus",
@@ -50,13 +50,11 @@ def train(**options: Any) -> None:
 
 
 def _fresh(options: dict[str, Any]) -> None:
-    from expander.cli.training_setup import plan
-
     folder = _folder(options)
     if folder.folder.exists() and not options["dry_run"]:
         again = "go on with --resume, or choose another --run" if folder.exists() else "choose another --run"
         raise UsageError(f"{folder.folder} exists; {again}")
-    training, data = plan(options)
+    training, data = _plan(options)
     if options["dry_run"]:
         _dry(training, data)
         return
@@ -103,7 +101,7 @@ def _resume(options: dict[str, Any]) -> None:
             raise UsageError(f"{folder.folder} trains another spec, {training.spec}, not {asked}")
     with folder.locked():
         if training.state == "finished":
-            conclude(training, folder)
+            _conclude(training, folder)
         else:
             _go(*resumed(training, folder), folder)
 
@@ -129,4 +127,72 @@ def _go(training: Training, data: VideoData, folder: TrainingFolder) -> None:
     if training.state == "stopped":
         click.echo(how_to_go_on(folder), err=True)
         raise SystemExit(interruption.code)
-    conclude(training, folder)
+    _conclude(training, folder)
+
+
+def order_of(options: dict[str, Any]) -> TrainOrder:
+    """What the options of `train` ask for."""
+    from expander.engine.train import TrainOrder
+
+    return TrainOrder(
+        options["spec"], data_settings(options), options["recipe"] or "x3d", options["init"],
+        options["epochs"], options["batch"], options["seed"] or 0, options["gpus"], options["workers_ddp"],
+        options["overfit_batches"] or 0, options["log"] or "", options["overrides"],
+    )  # fmt: skip
+
+
+def _plan(options: dict[str, Any]) -> tuple[Training, VideoData]:
+    """The training that the options ask for, and its videos; says what it will be."""
+    from expander.cli.progress import Counter
+    from expander.engine.train import plan
+    from expander.training.init import started_from
+
+    with Counter("making the embedded videos (once)", "video") as counter:
+        training, data = plan(order_of(options), counter)
+    if training.data.folder or training.data.train_ann:
+        click.echo(describe_data(data))
+    click.echo(_describe(training, len(data.val)))
+    if training.init:
+        click.echo(started_from(training))
+    return training, data
+
+
+def _describe(training: Training, validation: int) -> str:
+    """What will be trained, in three lines."""
+    from expander.report.tables import macs_text
+    from expander.specs.cost import cost
+
+    recipe, price = training.recipe, cost(training.spec)
+    rate = recipe.loop(training.steps, False).lr
+    each = f", {training.workers} processes" if training.workers > 1 else ""
+    few = training.overfit_batches
+    shown = f"{few} batches only" if few else f"{training.videos} videos"
+    return (
+        f"spec: {training.spec}, {macs_text(price.macs)} multiply-adds, {price.params:,} parameters, "
+        f"{len(training.classes)} classes\n"
+        f"recipe: {recipe.epochs} epochs of {training.steps_per_epoch} steps of {recipe.batch} clips{each}, "
+        f"learning rate {rate:.4g}\n"
+        f"data: {shown} to train on, {validation} to validate on every {recipe.validate_every} epochs"
+    )
+
+
+def _conclude(training: Training, folder: TrainingFolder) -> None:
+    """The best validation, and where everything is."""
+    from expander.errors import EnvironmentFault
+    from expander.report.charts import training_curves
+    from expander.report.style import save
+
+    path = folder.folder / "report" / "curves.png"
+    figure = training_curves(folder.folder, 7.0)
+    try:
+        if figure is not None:
+            save(figure, path)
+    except OSError as error:
+        raise EnvironmentFault(f"{path}: cannot be written: {error.strerror}") from None
+    if training.best is not None:
+        best = training.best
+        click.echo(f"best: video_top1 {best.video_top1:.1%} after epoch {best.epoch}: {folder.best}")
+    click.echo(f"last: {folder.last}")
+    if figure is not None:
+        click.echo(f"figure: {path}")
+    click.echo(f"finished{': ' + training.reason if training.reason else ''}")

@@ -111,12 +111,12 @@ def test_processes_compute_where_the_options_say_on_a_machine_with_a_gpu(
     fails: Fail, small: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There is none here, so torch is made to say that there is one; nothing is trained."""
-    from expander.cli.train import train
-    from expander.cli.training_setup import plan
+    from expander.cli.train import order_of, train
+    from expander.engine.train import plan
 
     def device(*options: str) -> str:
         parsed = train.make_context("train", [*small[1:], *options]).params
-        return device_for(plan(parsed)[0].on_gpu).type
+        return device_for(plan(order_of(parsed))[0].on_gpu).type
 
     assert "torch sees none here" in fails(6, *small, "--gpus", "1")
     assert "torch sees none here" in fails(6, *small, "--set=backend.gpus_per_trial=1")
