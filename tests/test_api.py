@@ -71,7 +71,7 @@ def test_a_notebook_trains_tests_and_predicts(
     tested = expander.test("t", data=lists, views="2x1")
     assert (tested["n"], tested["n_failed"]) == (24, 0)
     counted = sum(count for true, guessed, count in tested["confusion"] if true == guessed)
-    assert tested["metrics"]["top1_acc"]["value"] == pytest.approx(counted / 24)
+    assert tested["metrics"]["top1"]["value"] == pytest.approx(counted / 24)
     assert Path("runs/t/tests/best-expander-2x1.json").exists()
     assert len(expander.predict("t", next(videos.rglob("*.mp4")), topk=3, views=1)) == 3
     with pytest.raises(UsageError, match="exists"):

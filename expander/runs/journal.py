@@ -54,6 +54,7 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.journal = folder / "journal.jsonl"
+        self.begun = False  # whether this process has written to it
 
     def exists(self) -> bool:
         """Whether a search was started here."""
@@ -88,7 +89,10 @@ class Run:
         head = {"schema": SCHEMA, "time": datetime.now(UTC).isoformat(timespec="milliseconds")}
         line = json.dumps(head)[:-1] + "," + to_json(event)[1:] + "\n"
         try:
-            with self.journal.open("ab") as file:
+            # A folder that has vanished must not come back with half a journal.
+            fresh = 0 if self.begun else os.O_CREAT
+            with open(os.open(self.journal, os.O_WRONLY | os.O_APPEND | fresh, 0o666), "ab") as file:
+                self.begun = True
                 file.write(line.encode())
                 file.flush()
                 os.fsync(file.fileno())

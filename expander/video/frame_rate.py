@@ -15,9 +15,10 @@ from expander.video.random_access import INDEXED
 
 UNKNOWN = Fraction(30)
 """Frames a second where nothing tells: of pictures, and of raw streams."""
-USUAL = sorted({Fraction(number, part) for number in range(1, 241) for part in (1, 2)}
-               | {Fraction(1000 * number, 1001) for number in range(24, 241)})  # fmt: skip
+USUAL = (*map(Fraction, (10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 100, 120, 240)),
+         *(Fraction(1000 * number, 1001) for number in (24, 30, 48, 60, 120, 240)))  # fmt: skip
 """Rates that cameras have."""
+POSSIBLE = tuple(Fraction(number, 2) for number in range(1, 481))
 MOST = 1001  # the largest denominator
 
 
@@ -28,8 +29,9 @@ def rate(container: Any, stream: Any, ends: Sequence[Fraction], count: int) -> F
         return Fraction(said).limit_denominator(MOST)
     span = ends[1] - ends[0]
     measured = (count - 1) / span
-    nearest = min(USUAL, key=lambda one: abs(one - measured))
-    # Each of the two times may be off by a tick: Matroska, FLV and WMV count milliseconds.
-    if abs(nearest / measured - 1) <= 2 * Fraction(stream.time_base) / span:
-        return nearest
+    for rates in (USUAL, POSSIBLE):
+        nearest = min(rates, key=lambda one: abs(one - measured))
+        # Each of the two times may be off by a tick: FLV and WMV count milliseconds, an AVI places.
+        if abs(nearest / measured - 1) <= 2 * Fraction(stream.time_base) / span:
+            return nearest
     return measured.limit_denominator(MOST)

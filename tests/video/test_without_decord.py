@@ -20,7 +20,6 @@ FILMS = {
     "h264.mp4": {"options": {"g": "12", "bf": "2"}},
     "hevc.mp4": {"codec": "libx265", "options": {"x265-params": "log-level=none"}},
     "vp9.webm": {"codec": "libvpx-vp9", "size": (65, 91)},
-    "mpeg4.mp4": {"codec": "mpeg4"},
 }
 
 
