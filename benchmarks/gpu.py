@@ -30,6 +30,7 @@ PARTS = {  # seconds allowed
     "training": 120,
     "compiled": 240,
     "inference": 90,
+    "forecast": 60,
     "product": 240,
     "profile": 60,
 }

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from gpu_common import DEVICE, Rows, bandwidth, milliseconds, together
+from gpu_common import DEVICE, Rows, bandwidth, device_milliseconds, milliseconds, together
 from kernels import Shape, shapes
 from torch import Tensor
 from train_step import NETWORKS
@@ -119,7 +119,8 @@ def kernels(rows: Rows, small: bool) -> None:
 def kernel_row(shape: Shape, batch: int, rate: float) -> dict[str, float]:
     """Milliseconds of forward and both gradients in bfloat16, and the least that memory allows."""
     frames, size, c, stride = shape
-    taken = {f"{what}_ms": milliseconds(call) for what, call in kernel_calls(shape, batch).items()}
+    calls = kernel_calls(shape, batch)
+    taken = {f"{what}_ms": device_milliseconds(call, 10) for what, call in calls.items()}
     result = size if stride < 2 else (size + 1) // 2
     # Forward x and y; of the input dy and dx; of the weight x and dy: each once, of two bytes.
     moved = 2 * 3 * batch * frames * c * (size**2 + result**2)

@@ -1,14 +1,10 @@
-"""The parts of benchmarks/gpu.py about whole networks and the product."""
+"""The parts of benchmarks/gpu.py about whole networks; it runs any one part."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import itertools
-import json
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import as_completed
@@ -16,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import gpu_kernels
+import gpu_product
 import torch
+import torch.nn.functional as F
 from gpu_common import DEVICE, MEASURING, TINY, Rows, bandwidth, milliseconds, together
 from torch import Tensor, nn
 from train_step import LAYOUTS, NETWORKS, build_theirs, make_step, operators, pytorchvideo_builder
@@ -24,16 +22,18 @@ from train_step import LAYOUTS, NETWORKS, build_theirs, make_step, operators, py
 from expander.model.network import X3D
 from expander.specs.cost import cost
 from expander.specs.spec import Spec
+from expander.training.graphs import Gradients
 
 PASSES = 7
 """Of every convolution's result through memory in a step: written and read, and about five backward."""
-INTERRUPTED = 130
 
 
 def training(rows: Rows, small: bool) -> None:
     """Clips a second of a training step: ours and PyTorchVideo's, either layout."""
     rate = bandwidth()
-    for name, (who, layout) in itertools.product(["tiny"] if small else ["X3D-S", "X3D-M"], VARIANTS):
+    recorded = "ours recorded", "channels_last"
+    names = ["tiny"] if small else ["X3D-S", "X3D-M"]
+    for name, (who, layout) in itertools.product(names, (recorded, *VARIANTS)):
         rows.add(**network_row(name, who, layout, False, rate))
 
 
@@ -47,10 +47,10 @@ def compiled(rows: Rows, small: bool) -> None:
 
 
 def network_row(name: str, who: str, layout: str, compile_it: bool, rate: float) -> dict[str, Any]:
-    """One row of `training`. rate: bytes a second of a copy."""
+    """One row of `training`. rate: bytes a second of a copy. who: ours, ours recorded, pytorchvideo."""
     spec, batch = (TINY, 2) if name == "tiny" else (NETWORKS[name], 64)
-    net = X3D(spec) if who == "ours" else build_theirs(pytorchvideo_builder(), spec)
-    row = step_row(net, spec, batch, layout, compile_it, "bf16")
+    net = X3D(spec) if who != "pytorchvideo" else build_theirs(pytorchvideo_builder(), spec)
+    row = step_row(net, spec, batch, layout, compile_it, who == "ours recorded")
     share = cost(spec).activations * 2 * PASSES / rate * row.get("clips_per_s", 0.0)
     return {
         "what": f"{name} {who} {layout} {'compiled' if compile_it else 'eager'}",
@@ -63,22 +63,44 @@ VARIANTS = [("ours", "channels_last"), ("pytorchvideo", "channels_last"), ("pyto
 """Whose network, in which memory layout; the most telling first."""
 
 
+def recorded_step(
+    net: nn.Module, clips: Tensor, labels: Tensor, layout: Any, precision: str
+) -> Callable[[], None]:
+    """One training step of `net` as our trainings do it: gradients replayed as a CUDA graph."""
+    net = net.to(clips.device, memory_format=layout).train()  # type: ignore[call-overload]
+    clips = clips.contiguous(memory_format=layout)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True, fused=True)
+
+    def loss(clips: Tensor, labels: Tensor, _: Tensor) -> Tensor:
+        with torch.autocast(clips.device.type, torch.bfloat16, enabled=precision == "bf16"):
+            return F.cross_entropy(net(clips), labels)
+
+    gradients = Gradients(net, loss, clips.device)
+
+    def step() -> None:
+        gradients(clips, labels)
+        optimizer.step()
+
+    return step
+
+
 def step_row(
-    net: nn.Module, spec: Spec, batch: int, layout: str, compiled: bool, precision: str
+    net: nn.Module, spec: Spec, batch: int, layout: str, compiled: bool, recorded: bool
 ) -> dict[str, Any]:
-    """Clips a second, peak memory, and seconds to the first step's end."""
+    """Clips a second in bfloat16, peak memory, and seconds to the first step's end."""
     torch.manual_seed(0)
     clips = torch.randn(batch, 3, spec.frames, spec.crop, spec.crop, device=DEVICE)
     labels = torch.randint(spec.base.classes, (batch,), device=DEVICE)
     start = time.perf_counter()
     try:
+        if DEVICE == "cuda":
+            torch.cuda.reset_peak_memory_stats()
         ready: Any = torch.compile(net) if compiled else net
-        step = make_step(ready, clips, labels, LAYOUTS[layout], precision)
+        make = recorded_step if recorded else make_step
+        step = make(ready, clips, labels, LAYOUTS[layout], "bf16")
         step()
         first = time.perf_counter() - start
         with MEASURING[0] if MEASURING else contextlib.nullcontext():
-            if DEVICE == "cuda":
-                torch.cuda.reset_peak_memory_stats()
             taken = milliseconds(step, 10)
     except Exception as error:
         return {"failed": str(error).strip().splitlines()[0][:160] if str(error) else type(error).__name__}
@@ -94,75 +116,12 @@ def inference(rows: Rows, small: bool) -> None:
         clips = torch.randn(batch, 3, spec.frames, spec.crop, spec.crop, device=DEVICE)
         clips = clips.contiguous(memory_format=torch.channels_last_3d)
         for who in ("ours", "pytorchvideo"):
-            net = X3D(spec) if who == "ours" else build_theirs(builder, spec)
+            net = X3D(spec) if who != "pytorchvideo" else build_theirs(builder, spec)
             net = net.to(DEVICE, memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
             ready: Callable[[Tensor], Tensor] = net
             with torch.no_grad(), torch.autocast(DEVICE, torch.bfloat16):
                 taken = milliseconds(lambda run=ready, seen=clips: run(seen), 10)  # type: ignore[misc]
             rows.add(f"{name} {who} eager", clips_per_s=1e3 * batch / taken)
-
-
-def product(rows: Rows, small: bool) -> None:
-    """A search, a multi-view test and a training with a resume, by the commands that people use."""
-    home = rows.path.parent / "product"
-    home.mkdir(exist_ok=True)
-    few = ["--set", "proxy.steps=8", "--max-steps", "1"] if small else ["--cpus-per-trial", "4"]
-    search = ["search", "--space", "tiny", "--target-gflops", "0.0011", "--backend", "inline"]
-    rows.add("search --space tiny", seconds=command([*search, "--run", "gpu-search", *few], home))
-    views = ["--views", "1x1" if small else "30", "--workers", "2" if small else "12"]
-    found = {}
-    for device in dict.fromkeys((DEVICE, "cpu")):
-        scores = home / f"{device}.jsonl"
-        test = ["test", "gpu-search:step1" if small else "gpu-search", *views, "--device", device]
-        taken = command([*test, "--out", f"{device}.json", "--dump-scores", str(scores)], home)
-        found[device] = scores_of(scores)
-        rows.add(f"test on {device}", seconds=taken, videos=len(found[device]))
-    gap = max(
-        abs(a - b)
-        for name, row in found[DEVICE].items()
-        for a, b in zip(row, found["cpu"][name], strict=True)
-    )
-    rows.add(f"scores of {DEVICE} and cpu", largest_gap=gap)
-    if small:
-        return
-    rows.add(
-        "search --space x3d --dry-run", seconds=command(["search", "--target-gflops", "2", "--dry-run"], home)
-    )
-    train = [
-        "train",
-        "x3d_s",
-        "--run",
-        "gpu-train",
-        "--epochs",
-        "3",
-        "--batch",
-        "32",
-        "--set",
-        "data.workers=12",
-    ]
-    rows.add("train x3d_s, interrupted", seconds=command(train, home, interrupt=45))
-    rows.add("train x3d_s, resumed", seconds=command(["train", "--run", "gpu-train", "--resume"], home))
-
-
-def scores_of(file: Path) -> dict[str, list[float]]:
-    """By video, from a file of scores."""
-    found = (json.loads(line) for line in file.read_text().splitlines())
-    return {row["video"]: row["scores"] for row in found if "scores" in row}
-
-
-def command(arguments: list[str], home: Path, interrupt: float | None = None) -> float:
-    """Seconds of one command of expander; its output goes to the part's log. interrupt: stop it by then."""
-    start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "expander.cli", *arguments], cwd=home)
-    try:
-        code = process.wait(interrupt)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGINT)
-        code = process.wait()
-        code = 0 if code == INTERRUPTED else code
-    if code:
-        raise SystemExit(f"expander {' '.join(arguments)}: exit {code}")
-    return time.perf_counter() - start
 
 
 def profile(rows: Rows, small: bool) -> None:
@@ -183,7 +142,10 @@ def main() -> None:
     """Runs one part."""
     parser = argparse.ArgumentParser(description="One part of benchmarks/gpu.py.")
     of_kernels = gpu_kernels.correctness, gpu_kernels.kernels, gpu_kernels.blocks
-    parts = {part.__name__: part for part in (*of_kernels, training, compiled, inference, product, profile)}
+    of_product = gpu_product.forecast, gpu_product.product
+    parts = {
+        part.__name__: part for part in (*of_kernels, training, compiled, inference, *of_product, profile)
+    }
     parser.add_argument("part", choices=list(parts))
     parser.add_argument("rows", type=Path)
     parser.add_argument("--small", action="store_true")

@@ -212,7 +212,7 @@ class BackendConfig:
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
-    kind: Literal["ray", "inline"] = "ray"
+    kind: Literal["ray", "processes", "inline"] = "ray"
     log: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
     cpus_per_trial: int = 1
     gpus_per_trial: float | None = None

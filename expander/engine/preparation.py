@@ -99,6 +99,7 @@ def measured_pace(
     config: DataConfig | None = None,
 ) -> TrainingSpeed:
     """Seconds of a trial, from training steps measured on this machine, and clips loaded if there are any."""
+    from expander.backends.pool import at_once
     from expander.runs.events import Candidate
     from expander.training.step_time import loading_seconds, measure_pace
 
@@ -107,23 +108,13 @@ def measured_pace(
     candidates, _ = candidates_of(problem, start, cost_of)
     costliest = max((base, *candidates), key=lambda c: c.cost.macs)
     threads = backend.cpus_per_trial
-    parallel = 1 if backend.kind == "inline" else _parallel(backend)
+    parallel = 1 if backend.kind == "inline" else at_once(backend)
     loading: tuple[float, ...] = (0.0, 0.0)
     if data is not None and config is not None:
         specs = (base.spec, costliest.spec)
         loading = loading_seconds(specs, problem.space.proxy, threads, data, config)
     pace = measure_pace(base, costliest, problem.space.proxy, threads, videos, parallel, loading)
-    return replace(pace, per_round=0.0 if backend.kind == "inline" else WORKERS)
-
-
-def _parallel(backend: BackendConfig) -> int:
-    """Trials at a time on this machine: one a GPU where there are any."""
-    import torch
-
-    at_once = cores() // backend.cpus_per_trial
-    if torch.cuda.is_available() and backend.gpus_per_trial != 0:
-        at_once = min(at_once, int(torch.cuda.device_count() / (backend.gpus_per_trial or 1)))
-    return max(1, at_once)
+    return replace(pace, per_round=WORKERS if backend.kind == "ray" else 0.0)
 
 
 def check_backend(backend: BackendConfig, together: bool = True) -> None:
@@ -134,8 +125,8 @@ def check_backend(backend: BackendConfig, together: bool = True) -> None:
     """
     if together and backend.kind == "ray":
         require_ray()
-    if backend.log and backend.kind == "inline":
-        raise UsageError("--log goes through Ray Tune: leave out --backend inline")
+    if backend.log and backend.kind != "ray":
+        raise UsageError(f"--log goes through Ray Tune: leave out --backend {backend.kind}")
     require(backend.log)
     if backend.address == "local" and backend.cpus_per_trial > cores():
         asked = f"backend.cpus_per_trial={backend.cpus_per_trial}"

@@ -89,6 +89,10 @@ def backend_of(config: BackendConfig) -> Backend:
         from expander.backends.inline import InlineBackend
 
         return InlineBackend()
+    if config.kind == "processes":
+        from expander.backends.pool import PoolBackend
+
+        return PoolBackend(config)
     from expander.backends.ray_tune import RayBackend
 
     return RayBackend(config)

@@ -18,7 +18,11 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from expander.kernels import norm_numba as kernels
+from expander.kernels.depthwise import depthwise, temporal
+from expander.kernels.excite import Excite, excite_backward, gates_of
 from expander.kernels.launch import launch
+
+__all__ = ["conv_norm_relu", "depthwise", "moments", "norm_relu", "norm_silu", "temporal"]
 
 BY_NORM, BY_RESULT, NO_RELU = 0, 1, 2  # masks of kernels.settle_norm
 ROWS = 6  # of a norm's table
@@ -70,12 +74,9 @@ def conv_norm_relu(
 
 
 def norm_silu(
-    x_NTHWC: Tensor, norm: nn.BatchNorm3d, found: Tensor, excite: tuple[Tensor, ...] = ()
+    x_NTHWC: Tensor, norm: nn.BatchNorm3d, found: Tensor, excite: Excite = ()
 ) -> Tensor:
-    """silu(gate * norm(x)) with the gate of squeeze-excite, or none; found: the moments of x.
-
-    excite: weight (hidden, C), bias, weight (C, hidden), bias of its two layers.
-    """
+    """silu(gate * norm(x)) with the gate of squeeze-excite, or none; found: the moments of x."""
     if not torch.is_grad_enabled():
         return _gated_silu(x_NTHWC, norm, found, excite, x_NTHWC)[0]
     y: Tensor = _NormSilu.apply(x_NTHWC, norm.weight, norm.bias, found, norm, *excite)  # type: ignore[no-untyped-call]
@@ -159,7 +160,7 @@ def _linear_backward(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Ten
 
 
 def _gated_silu(
-    x: Tensor, norm: nn.BatchNorm3d, found: Tensor, excite: tuple[Tensor, ...], y: Tensor
+    x: Tensor, norm: nn.BatchNorm3d, found: Tensor, excite: Excite, y: Tensor
 ) -> tuple[Tensor, ...]:
     """The result in y, the table, the gates; of squeeze-excite means, its input and hidden layer."""
     sizes, per = _sizes(x), x.shape[1]
@@ -169,8 +170,7 @@ def _gated_silu(
     if excite:
         means, squeezed = x.new_empty(2, x.shape[0], sizes.channels).unbind(0)
         launch(kernels.squeeze, x.shape[0], found, table, per, sizes.channels, means, squeezed)
-        hidden = F.linear(squeezed, excite[0], excite[1]).relu_()
-        gates = F.linear(hidden, excite[2], excite[3]).sigmoid_()
+        gates, hidden = gates_of(squeezed, excite)
         inner = means, squeezed, hidden
     arrays = x, table, gates, y, per if excite else sizes.frames
     launch(kernels.gated_silu, sizes.frames, *arrays, sizes.positions, sizes.channels)
@@ -204,19 +204,10 @@ class _NormSilu(torch.autograd.Function):
         means, dmeans = gates, torch.zeros_like(gates)
         dexcite: list[Tensor] = []
         if rest:
-            means, (dmeans, *dexcite) = rest[0], _excite_backward(dgates, gates, *rest[1:])
+            means, squeezed, hidden, *excite = rest
+            dmeans, *dexcite = excite_backward(dgates, gates, squeezed, hidden, tuple(excite))
         of_clips = totals, table, gates, means, dmeans
         launch(kernels.settle_silu, sizes.channels, *of_clips, ctx.batch, per, sizes.positions, k, rows)
         arrays = x, table, gates, k, rows, dx
         launch(kernels.silu_gradient, sizes.frames, *arrays, *ends)
         return dx, k[0], k[1], None, None, *dexcite
-
-
-def _excite_backward(
-    dgates: Tensor, gates: Tensor, squeezed: Tensor, hidden: Tensor,
-    weight1: Tensor, _: Tensor, weight2: Tensor, __: Tensor,
-) -> tuple[Tensor, ...]:  # fmt: skip
-    """The gradients of the input of squeeze-excite (N, C), and of its two layers."""
-    d2 = dgates * gates * (1 - gates)
-    d1 = (d2 @ weight2) * (hidden > 0)
-    return d1 @ weight1, d1.t() @ squeezed, d1.sum(0), d2.t() @ hidden, d2.sum(0)

@@ -1,1 +1,1 @@
-"""The X3D network: `network.X3D` is the definition, `cpu_forward` the same function laid out for CPUs."""
+"""The X3D network: `network.X3D` is the definition, `fused_forward` the same by kernels of our own."""

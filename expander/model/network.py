@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from expander.model import cpu_forward
+from expander.model import fused_forward
 from expander.model.blocks import Block, Head, Stem
 from expander.specs.spec import Spec
 
@@ -17,7 +17,7 @@ class X3D(nn.Module):
     """The network of `spec` (arXiv 2004.04730): clips (N, 3, T, H, W) -> logits (N, classes).
 
     Any clip length and any crop; logits, never probabilities, in training and in evaluation.
-    `plain` makes it use ordinary 3-D convolutions on a CPU too (slower; needed for forward hooks
+    `plain` makes it use ordinary layers everywhere (slower; needed for forward hooks
     on the submodules and for second derivatives).
     """
 
@@ -56,8 +56,8 @@ class X3D(nn.Module):
 
     def forward(self, x_NCTHW: Tensor) -> Tensor:
         """Logits (N, classes) of float clips (N, 3, T, H, W)."""
-        if not self.plain and cpu_forward.usable(x_NCTHW):
-            return cpu_forward.forward(self.stem, self.stages, self.head, x_NCTHW)
+        if not self.plain and (kernels := fused_forward.kernels_for(x_NCTHW)) is not None:
+            return fused_forward.forward(kernels, self.stem, self.stages, self.head, x_NCTHW)
         if x_NCTHW.is_cuda:
             x_NCTHW = x_NCTHW.contiguous(memory_format=torch.channels_last_3d)
         x_NCTHW = self.stem(x_NCTHW)

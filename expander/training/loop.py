@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from expander.config.settings import Recipe
 from expander.data.clips import Batch
+from expander.training.graphs import Gradients
 
 WARMUP_START = 0.1
 """Share of the peak learning rate at the first step of the warm-up."""
@@ -58,6 +60,32 @@ Step = Callable[[nn.Module, torch.optim.SGD, Tensor, Tensor], Tensor]
 """One optimiser step, as `train_step` is."""
 
 
+class GpuStep:
+    """`train_step` on a GPU, in bfloat16 where that is safe, replayed as a CUDA graph."""
+
+    def __init__(self) -> None:
+        self.lower = torch.cuda.is_bf16_supported()
+        self.gradients: Gradients | None = None
+
+    def __call__(self, network: nn.Module, sgd: torch.optim.SGD, clips: Tensor, labels: Tensor) -> Tensor:
+        """As `train_step`, always with the same network and optimiser."""
+        if self.gradients is None:
+            self.gradients = Gradients(network, partial(self._loss, network), clips.device)
+        loss = self.gradients(clips, labels)
+        sgd.step()
+        return loss
+
+    def _loss(self, network: nn.Module, clips: Tensor, labels: Tensor, _: Tensor) -> Tensor:
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.lower):
+            logits = network(clips)
+        return cross_entropy(logits.float(), labels)
+
+
+def step_on(device: torch.device) -> Step:
+    """The step of proxy trainings on `device`."""
+    return GpuStep() if device.type == "cuda" else train_step
+
+
 def train(
     network: nn.Module,
     sgd: torch.optim.SGD,
@@ -66,7 +94,7 @@ def train(
     device: torch.device,
     log: Callable[[int, float, float], None],
     begin: int = 0,
-    step_of: Step = train_step,
+    step_of: Step | None = None,
     every: int | None = None,
 ) -> float:
     """Trains on `batches`, which are those of the steps from `begin` on; returns the last logged loss.
@@ -74,9 +102,10 @@ def train(
     The schedule is that of recipe.steps, however few batches come. log(step, loss, lr) is called every
     `every` steps (none: about 20 times in all) and after the last batch; between two calls nothing but
     network, optimiser and random state is carried over, so that `snapshot` taken there is all that a
-    later call needs. step_of: what one step does. Raises Diverged.
+    later call needs. step_of: what one step does, none: `step_on(device)`. Raises Diverged.
     """
     network.train()
+    step_of = step_of or step_on(device)
     every = every or max(1, recipe.steps // 20)
     running, seen, mean, lr, step = torch.zeros((), device=device), 0, math.nan, 0.0, begin
     for step, batch in enumerate(batches, begin + 1):

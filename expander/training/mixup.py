@@ -18,10 +18,11 @@ def mixed(clips_NCTHW: Tensor, alpha: float, rng: np.random.Generator) -> tuple[
     return clips_NCTHW.lerp(clips_NCTHW.flip(0), 1 - share), share
 
 
-def mixed_loss(logits_NK: Tensor, labels_N: Tensor, share: float, smoothing: float) -> Tensor:
+def mixed_loss(logits_NK: Tensor, labels_N: Tensor, share: float | Tensor, smoothing: float) -> Tensor:
     """Cross-entropy of clips that are `share` of their own label and the rest of their partner's."""
     own = cross_entropy(logits_NK, labels_N, label_smoothing=smoothing)
-    if share == 1:
+    if isinstance(share, float) and share == 1:  # a tensor's value is not asked for: it may be on a GPU
         return own
     other = cross_entropy(logits_NK, labels_N.flip(0), label_smoothing=smoothing)
-    return share * own + (1 - share) * other
+    loss: Tensor = share * own + (1 - share) * other
+    return loss

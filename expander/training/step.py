@@ -22,6 +22,7 @@ from expander.errors import EnvironmentFault
 from expander.profiling.memory import memory_remedy, out_of_memory
 from expander.training.averaging import WeightAverage
 from expander.training.distributed import Workers
+from expander.training.graphs import Gradients
 from expander.training.mixup import mixed, mixed_loss
 
 
@@ -36,18 +37,14 @@ class FullStep:
         self.wrapped = team.wrapped(network)
         self.forward: Callable[..., Tensor] = _compiled(self.wrapped) if recipe.compile else self.wrapped
         self.lower = lower_precision(recipe, team.device)
+        whole = team.size == recipe.accumulate == 1 and not recipe.compile
+        records = whole and team.device.type == "cuda"
+        self.recorded = Gradients(network, self._loss_of, team.device) if records else None
 
     def __call__(self, network: nn.Module, sgd: torch.optim.SGD, clips: Tensor, labels: Tensor) -> Tensor:
         """Clips (N, 3, T, H, W) and labels (N,) of this process; the loss before the step, over all."""
         self.done += 1
-        sgd.zero_grad(set_to_none=True)
-        parts = list(zip(*(value.chunk(self.recipe.accumulate) for value in (clips, labels)), strict=True))
-        total = torch.zeros((), device=clips.device)
-        for number, (some, wanted) in enumerate(parts, 1):
-            with self._apart(number < len(parts)):
-                loss = self._loss(some, wanted, number) / len(parts)
-                loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
+        total = self._gradients(sgd, clips, labels)
         if self.recipe.clip_norm:
             clip_grad_norm_(network.parameters(), self.recipe.clip_norm)
         sgd.step()
@@ -55,13 +52,31 @@ class FullStep:
             self.average.update(network, self.done)
         return self.team.mean(total)
 
-    def _loss(self, clips: Tensor, labels: Tensor, number: int) -> Tensor:
+    def _gradients(self, sgd: torch.optim.SGD, clips: Tensor, labels: Tensor) -> Tensor:
+        if self.recorded is not None:
+            return self.recorded(*self._mixed(clips, labels, 1))
+        sgd.zero_grad(set_to_none=True)
+        parts = list(zip(*(value.chunk(self.recipe.accumulate) for value in (clips, labels)), strict=True))
+        total = torch.zeros((), device=clips.device)
+        for number, (some, wanted) in enumerate(parts, 1):
+            with self._apart(number < len(parts)):
+                loss = self._loss_of(*self._mixed(some, wanted, number)) / len(parts)
+                loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        return total
+
+    def _mixed(self, clips: Tensor, labels: Tensor, number: int) -> tuple[Tensor, Tensor, float]:
+        """Part `number` of a batch, mixed, and what is its own of each clip; chance begins anew."""
         place = self.team.rank * self.recipe.accumulate + number
         rng = np.random.default_rng((self.seed, self.done, place))
         torch.manual_seed(int(rng.integers(2**62)))
         clips, share = mixed(clips, self.recipe.mixup, rng)
+        return clips, labels, share
+
+    def _loss_of(self, clips: Tensor, labels: Tensor, share: float | Tensor) -> Tensor:
         with torch.autocast(clips.device.type, torch.bfloat16, enabled=self.lower):
             logits = self.forward(clips)
+        share = share if self.recipe.mixup else 1.0
         return mixed_loss(logits.float(), labels, share, self.recipe.label_smoothing)
 
     def _apart(self, more: bool) -> contextlib.AbstractContextManager[None]:

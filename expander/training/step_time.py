@@ -17,7 +17,8 @@ from expander.model.network import X3D
 from expander.runs.events import Candidate
 from expander.search.forecast import TrainingSpeed
 from expander.specs.spec import Spec
-from expander.training.loop import optimizer, train_step
+from expander.training.graphs import WARM_UP
+from expander.training.loop import optimizer, step_on
 
 CLIPS = 32
 """Most clips of a measured step: enough to be typical, few enough to be quick."""
@@ -33,7 +34,7 @@ LOADED = 8
 
 
 def seconds_per_clip(spec: Spec, recipe: Recipe, threads: int, rounds: int = 3) -> float:
-    """Of a training step on random clips of `spec`, after one step to warm up; the fastest of `rounds`."""
+    """Of a training step on random clips of `spec`, warmed up; the fastest of `rounds`."""
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = X3D(spec, recipe.dropout, recipe.he_head).to(device).train()
@@ -42,12 +43,13 @@ def seconds_per_clip(spec: Spec, recipe: Recipe, threads: int, rounds: int = 3) 
     shape = (clips, spec.frames, spec.crop, spec.crop, 3)
     clips_NCTHW = torch.rand(shape, device=device).permute(0, 4, 1, 2, 3)
     labels = torch.zeros(clips, dtype=torch.long, device=device)
-    times = []
-    for _ in range(rounds + 1):
+    step, times = step_on(device), []
+    first = 1 if device.type == "cpu" else WARM_UP + 1
+    for _ in range(first + rounds):
         begun = time.perf_counter()
-        float(train_step(network, sgd, clips_NCTHW, labels))
+        float(step(network, sgd, clips_NCTHW, labels))
         times.append(time.perf_counter() - begun)
-    return min(times[1:]) / clips  # the others were disturbed
+    return min(times[first:]) / clips  # the others were disturbed
 
 
 def crowding(parallel: int, threads: int) -> float:

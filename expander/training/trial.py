@@ -27,7 +27,10 @@ from expander.training.validation import VideoScores, score_videos
 from expander.video.decoder import Decoder
 from expander.weights.safetensors_file import save_weights
 
-__all__ = ["Stopped", "gpus_here", "run_trial"]
+__all__ = ["OUT_OF_MEMORY", "Stopped", "gpus_here", "run_trial"]
+
+OUT_OF_MEMORY = "out of memory on"
+"""What a failure for lack of memory begins with."""
 
 
 def gpus_here() -> float:
@@ -51,7 +54,7 @@ def run_trial(order: TrialOrder) -> TrialResult | TrialFailure:
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        reason = f"out of memory on {os.uname().nodename} ({_first(error)}); a smaller proxy.batch helps"
+        reason = f"{OUT_OF_MEMORY} {os.uname().nodename} ({_first(error)}); a smaller proxy.batch helps"
     except OSError as error:
         place = error.filename or order.folder
         raise EnvironmentFault(f"{place}: cannot be written or read: {error.strerror}") from None

@@ -239,7 +239,7 @@ def test_overrides_leave_the_next_settings_alone() -> None:
         ("proxy.steps=", "proxy.steps: input should be a valid integer"),
         ("proxy.steps=0", "proxy: steps must be at least 1"),
         ("selection.confidence=2", "Selection: confidence must lie between 0 and 1"),
-        ("backend.kind=cluster", "kind: input should be 'ray' or 'inline'"),
+        ("backend.kind=cluster", "kind: input should be 'ray', 'processes' or 'inline'"),
         ("axes.dpeth.limit=2", "'axes.dpeth.step' is missing"),
         ("proxy=7", "proxy: "),
         ("proxy.steps=[1", ""),

@@ -1,0 +1,88 @@
+"""The forward pass of `network.X3D` laid out for CPUs: same parameters, same result, other kernels.
+
+PyTorch's channel-wise 3-D convolution is slow on CPUs, its backward above all, and what lies between
+convolutions costs as much again: memory is passed over many times. Here every array is (N, T, H, W, C)
+from the clips to the head, the channel-wise convolutions are kernels of our own that also give the
+statistics for the batch norm after them, and a norm and its activation are one operation.
+
+Shapes: N clips, T frames, H height, W width, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from expander.kernels.depthwise import TRITON_KINDS, compiles, enabled, installed
+from expander.kernels.excite import Excite
+from expander.model.blocks import STEM_TAPS, Block, Head, SqueezeExcite, Stem
+
+
+def kernels_for(x_NCTHW: Tensor) -> Any:
+    """`kernels.norm` or `kernels.norm_cuda`, or none: tracers and exporters get standard layers."""
+    traced = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
+    if traced or not enabled():
+        return None
+    if x_NCTHW.is_cuda:
+        kind = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else x_NCTHW.dtype
+        if kind not in TRITON_KINDS or not installed("triton"):
+            return None
+        from expander.kernels import norm_cuda
+
+        return norm_cuda
+    floats = x_NCTHW.dtype in (torch.float32, torch.float64) and not torch.is_autocast_enabled("cpu")
+    if x_NCTHW.device.type != "cpu" or not floats or not compiles():
+        return None
+    from expander.kernels import norm
+
+    return norm
+
+
+def forward(kernels: Any, stem: Stem, stages: Iterable[nn.Module], head: Head, x_NCTHW: Tensor) -> Tensor:
+    """Clips (N, 3, T, H, W) -> logits (N, classes)."""
+    x_NTHWC = _stem(kernels, stem, x_NCTHW)
+    for stage in stages:
+        for block in stage.children():
+            assert isinstance(block, Block)
+            x_NTHWC = _block(kernels, block, x_NTHWC)
+    x_NTHWC = kernels.conv_norm_relu(x_NTHWC, head.conv, head.bn)
+    return head.classify(x_NTHWC.mean((1, 2, 3)))
+
+
+def _stem(kernels: Any, stem: Stem, x_NCTHW: Tensor) -> Tensor:
+    """(N, 3, T, H, W) -> (N, T, H / 2, W / 2, C)."""
+    clips, _, frames = x_NCTHW.shape[:3]
+    x_FHWC = x_NCTHW.permute(0, 2, 3, 4, 1).contiguous().flatten(0, 1)
+    weight = stem.conv_xy.weight.squeeze(2)
+    if frames == 1:  # only the middle tap sees a frame: both convolutions are one
+        weight = weight * stem.conv_t.weight[:, :, STEM_TAPS // 2]
+    y_FCHW = F.conv2d(x_FHWC.permute(0, 3, 1, 2), weight, None, 2, 1)
+    y_NTHWC = y_FCHW.permute(0, 2, 3, 1).contiguous()
+    y_NTHWC = y_NTHWC.view(clips, frames, *y_NTHWC.shape[1:])
+    if frames == 1:
+        return kernels.norm_relu(y_NTHWC, stem.bn, kernels.moments(y_NTHWC))  # type: ignore[no-any-return]
+    y_NTHWC, found = kernels.temporal(y_NTHWC, stem.conv_t.weight)
+    return kernels.norm_relu(y_NTHWC, stem.bn, found)  # type: ignore[no-any-return]
+
+
+def _block(kernels: Any, block: Block, x_NTHWC: Tensor) -> Tensor:
+    """(N, T, H, W, C) -> (N, T, H / stride, W / stride, out)."""
+    y = kernels.conv_norm_relu(x_NTHWC, block.conv_a, block.bn_a)
+    y, found = kernels.depthwise(y, block.conv_b.weight, block.conv_b.stride[1])
+    y = kernels.norm_silu(y, block.bn_b, found, _excite(block.se))
+    if (shortcut := block.shortcut) is not None:
+        x_NTHWC = kernels.conv_norm_relu(x_NTHWC, shortcut.conv, shortcut.bn, relu=False)
+    return kernels.conv_norm_relu(y, block.conv_c, block.bn_c, x_NTHWC)  # type: ignore[no-any-return]
+
+
+def _excite(se: SqueezeExcite | None) -> Excite:
+    """Its parameters as `norm_silu` takes them."""
+    if se is None:
+        return ()
+    assert se.fc1.bias is not None
+    assert se.fc2.bias is not None
+    return se.fc1.weight.flatten(1), se.fc1.bias, se.fc2.weight.flatten(1), se.fc2.bias
