@@ -50,7 +50,7 @@ class Outcome:
 
 
 FOLDED_FROM = 100_000_000
-"""Multiply-adds from which plain layers with several threads are quicker than the fused kernels of `model.fused_forward`.
+"""Multiply-adds from which plain layers with several threads are quicker than `model.fused_forward`.
 
 X2D has 21 M and is not, X3D-XS has 605 M and is (docs/performance.md).
 """
