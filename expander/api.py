@@ -230,7 +230,8 @@ def training_folder(name: str | None, spec: str) -> TrainingFolder:
     """The folder of a training, named after its spec by default. Raises UsageError for no plain name."""
     from expander.training.training_run import TrainingFolder
 
-    return TrainingFolder(run_folder(name, f"train-{Path(spec).stem}"))
+    plain = re.sub(r"[^A-Za-z0-9._-]", "-", Path(spec).stem).strip("-.")
+    return TrainingFolder(run_folder(name, f"train-{plain}"))
 
 
 def _lists(data: str | Path | Lists | None) -> dict[str, Any]:
