@@ -187,12 +187,13 @@ def test(
     expander, slowfast, mmaction2, mmaction2-0.x or pytorchvideo. out: a JSON file for the result (default:
     in the run folder). Raises UsageError or DataError.
     """
-    from expander.engine.test import Evaluation, carry_out, checked, forget_scores, prepare
+    from expander.engine.test import Evaluation, carry_out, forget_scores, prepare
     from expander.report.confusion import write
+    from expander.video.protocols import parse_protocol
 
     order = Evaluation(spec, None if checkpoint is None else str(checkpoint), data=_lists(data), views=views,
-                       protocol=checked(protocol), out=None if out is None else Path(out), device=device,
-                       workers=workers)  # fmt: skip
+                       protocol=parse_protocol(protocol), out=None if out is None else Path(out),
+                       device=device, workers=workers)  # fmt: skip
     prepared = prepare(order)
     found, outcome = carry_out(order, prepared)
     if prepared.out is not None:
