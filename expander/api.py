@@ -187,12 +187,13 @@ def test(
     expander, slowfast, mmaction2, mmaction2-0.x or pytorchvideo. out: a JSON file for the result (default:
     in the run folder). Raises UsageError or DataError.
     """
-    from expander.engine.test import Evaluation, carry_out, checked, forget_scores, prepare
+    from expander.engine.test import Evaluation, carry_out, forget_scores, prepare
     from expander.report.confusion import write
+    from expander.video.protocols import parse_protocol
 
     order = Evaluation(spec, None if checkpoint is None else str(checkpoint), data=_lists(data), views=views,
-                       protocol=checked(protocol), out=None if out is None else Path(out), device=device,
-                       workers=workers)  # fmt: skip
+                       protocol=parse_protocol(protocol), out=None if out is None else Path(out),
+                       device=device, workers=workers)  # fmt: skip
     prepared = prepare(order)
     found, outcome = carry_out(order, prepared)
     if prepared.out is not None:
@@ -230,7 +231,8 @@ def training_folder(name: str | None, spec: str) -> TrainingFolder:
     """The folder of a training, named after its spec by default. Raises UsageError for no plain name."""
     from expander.training.training_run import TrainingFolder
 
-    return TrainingFolder(run_folder(name, f"train-{Path(spec).stem}"))
+    plain = re.sub(r"[^A-Za-z0-9._-]", "-", Path(spec).stem).strip("-.")
+    return TrainingFolder(run_folder(name, f"train-{plain}"))
 
 
 def _lists(data: str | Path | Lists | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from conftest import ASSETS
 
 import expander
+from expander.api import training_folder
 from expander.errors import TargetError, UsageError
 from expander.runs.events import RunFinished, RunStarted, StepChosen
 
@@ -105,6 +107,14 @@ def test_a_target_out_of_reach_is_one_exception_and_leaves_no_folder(
     with pytest.raises(UsageError, match="target_gflops must be a positive number"):
         expander.search(0)
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [("RUN:final", "RUN-final"), ("a b/my spec.yaml", "my-spec"), (".net+.yaml", "net"), ("x3d_s", "x3d_s")],
+)
+def test_a_training_without_a_name_is_named_after_its_spec(spec: str, name: str) -> None:
+    assert re.fullmatch(rf"train-{name}-\d{{8}}-\d{{6}}", training_folder(None, spec).folder.name)
 
 
 def test_build_cost_and_trace_take_a_spec_or_its_name() -> None:

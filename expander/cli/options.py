@@ -131,7 +131,7 @@ def data_settings(options: dict[str, Any]) -> dict[str, Any]:
     if options["allow_outside"]:
         found["allow_outside"] = True
     rooted = "root" in found or {"train_root", "val_root"} <= set(found)
-    if "train_ann" in found and not rooted:
+    if not rooted and ("train_ann" in found or "val_ann" in found):
         found["root"] = str(Path.cwd())
         found["allow_outside"] = True  # no root was named that they could leave
     if options["ann_format"]:

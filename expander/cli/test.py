@@ -82,8 +82,6 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
 
     allowed = options.pop("allow_missing")
     own = {name: value for name, value in options.items() if name not in DATA_OPTIONS}
-    if options["val_ann"] and not options["train_ann"]:
-        options = {**options, "train_ann": options["val_ann"]}  # a test can do without a training list
     order = Evaluation(spec, checkpoint, data=data_settings(options), **own)
     with Counter("making the embedded videos (once)", "video") as counter:
         prepared = prepare(order, counter, lambda note: click.echo(note, err=True))

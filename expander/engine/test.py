@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal
 
 import torch
 
@@ -15,14 +15,13 @@ from expander.data.test_list import HeldOut, open_held_out
 from expander.engine.references import data_of, find_spec, find_training, find_weights, home_of
 from expander.errors import DataError, UsageError
 from expander.evaluation.multiview import Outcome, Scorer, for_inference
-from expander.evaluation.result import summary
+from expander.evaluation.result import METRICS, summary
 from expander.evaluation.scores import ScoreFile
 from expander.video.protocols import Protocol, parse_views, short_side
 from expander.video.views import Look
 from expander.weights.foreign import load_foreign
 from expander.weights.safetensors_file import Loaded, load_weights
 
-METRICS = ("top_k_accuracy", "mean_class_accuracy")
 Progress = Callable[[int, int], None]
 
 
@@ -59,14 +58,6 @@ class Prepared:
     out: Path | None
     file: ScoreFile | None
     keep: bool
-
-
-def checked(protocol: str) -> Protocol:
-    """One of those there are. Raises UsageError."""
-    for known in get_args(Protocol):
-        if protocol == known:
-            return cast(Protocol, known)
-    raise UsageError(f"unknown protocol {protocol!r}; there are {', '.join(get_args(Protocol))}")
 
 
 def prepare(

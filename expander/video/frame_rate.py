@@ -22,11 +22,15 @@ POSSIBLE = tuple(Fraction(number, 2) for number in range(1, 481))
 MOST = 1001  # the largest denominator
 
 
+def of_header(said: Fraction | float | None) -> Fraction:
+    """Frames a second that a container says, or UNKNOWN where it says nothing."""
+    return Fraction(said or UNKNOWN).limit_denominator(MOST)
+
+
 def rate(container: Any, stream: Any, ends: Sequence[Fraction], count: int) -> Fraction:
     """Mean frames a second. ends: when the first and the last of `count` frames are shown, in seconds."""
-    said = stream.average_rate or stream.guessed_rate or UNKNOWN
     if container.format.name in INDEXED or len(ends) < 2 or ends[1] <= ends[0] or count < 2:
-        return Fraction(said).limit_denominator(MOST)
+        return of_header(stream.average_rate or stream.guessed_rate)
     span = ends[1] - ends[0]
     measured = (count - 1) / span
     for rates in (USUAL, POSSIBLE):

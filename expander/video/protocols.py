@@ -66,6 +66,13 @@ def parse_views(text: str) -> Views:
     return Views(int(parts[0]), int(parts[1]))
 
 
+def parse_protocol(text: str) -> Protocol:
+    """One of PROTOCOLS. Raises UsageError."""
+    if text not in PROTOCOLS:
+        raise UsageError(f"unknown protocol {text!r}; there are {', '.join(PROTOCOLS)}")
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class Canvas:
     """A frame resized to height x width, with squares of `crop` pixels at each (top, left) of `places`."""

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from expander.video.demux import FAULTS, Progress, Verdict, open_container, reason_of, video_of
-from expander.video.frame_rate import UNKNOWN, rate
+from expander.video.frame_rate import UNKNOWN, of_header, rate
 from expander.video.orientation import orientation_of
 from expander.video.pictures import survey
 from expander.video.sampling import Indices
@@ -91,7 +91,7 @@ class DecordReader:
             raise Unreadable(f"cannot be decoded: {_last_line(error)}") from None
         self.failure = decord.DECORDError
         self.length = len(self.reader)
-        self.fps = Fraction(self.reader.get_avg_fps() or UNKNOWN).limit_denominator(1001)
+        self.fps = of_header(self.reader.get_avg_fps())
 
     def gather(self, unique: Indices) -> Frames:
         """See Reader."""

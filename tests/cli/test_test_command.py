@@ -17,12 +17,14 @@ from films import film
 from saved_networks import SPEC, saved
 
 from expander.cli.main import cli
-from expander.cli.test import repeated
+from expander.cli.test import METRICS, PROTOCOLS, repeated
 from expander.config.settings import DataConfig
 from expander.data.sources import open_data
 from expander.errors import ExpanderError
+from expander.evaluation import result as results
 from expander.evaluation.multiview import Scorer
 from expander.specs.spec import Base, Spec
+from expander.video import protocols
 from expander.video.decoder import Decoder
 from expander.video.protocols import Views
 from expander.video.views import Look, look
@@ -44,6 +46,11 @@ def test_several_values_after_one_option_are_all_its_values() -> None:
     assert repeated(words.split()) == expected.split()
     assert repeated(["--topk", "1", "x3d_s", "5"]) == ["--topk", "1", "x3d_s", "5"]
     assert repeated(["--eval", "top_k_accuracy", "x3d_s", "w.pth"])[-2:] == ["x3d_s", "w.pth"]
+
+
+def test_the_command_offers_the_metrics_and_protocols_that_there_are() -> None:
+    """It has lists of its own, for its --help to import no numpy."""
+    assert (METRICS, PROTOCOLS) == (results.METRICS, protocols.PROTOCOLS)
 
 
 def test_a_test_says_what_it_measured_and_how(expander: Run, tmp_path: Path, videos: Path) -> None:

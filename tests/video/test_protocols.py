@@ -17,7 +17,16 @@ from expander.config.space import load_spec
 from expander.errors import UsageError
 from expander.specs.spec import Base, Spec
 from expander.video.decoder import Decoder
-from expander.video.protocols import PROTOCOLS, Protocol, Views, canvas, clip_frames, parse_views, view_crop
+from expander.video.protocols import (
+    PROTOCOLS,
+    Protocol,
+    Views,
+    canvas,
+    clip_frames,
+    parse_protocol,
+    parse_views,
+    view_crop,
+)
 from expander.video.transforms import centre_window, cut, painted, view
 from expander.video.views import Look, look
 
@@ -273,3 +282,9 @@ def test_views_are_named_as_users_know_them() -> None:
     for text in ("20", "0x1", "10x2", "x", "10x", "axb", "-1x1", "10x3x1"):
         with pytest.raises(UsageError, match="views"):
             parse_views(text)
+
+
+def test_a_protocol_is_one_of_those_there_are() -> None:
+    assert [parse_protocol(name) for name in PROTOCOLS] == list(PROTOCOLS)
+    with pytest.raises(UsageError, match=r"unknown protocol 'x3d'; there are expander, slowfast, mmaction2"):
+        parse_protocol("x3d")
