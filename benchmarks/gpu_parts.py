@@ -14,7 +14,6 @@ from typing import Any
 import gpu_kernels
 import gpu_product
 import torch
-import torch.nn.functional as F
 from gpu_common import DEVICE, MEASURING, TINY, Rows, bandwidth, milliseconds, together
 from torch import Tensor, nn
 from train_step import LAYOUTS, NETWORKS, build_theirs, make_step, operators, pytorchvideo_builder
@@ -22,7 +21,6 @@ from train_step import LAYOUTS, NETWORKS, build_theirs, make_step, operators, py
 from expander.model.network import X3D
 from expander.specs.cost import cost
 from expander.specs.spec import Spec
-from expander.training.graphs import Gradients
 
 PASSES = 7
 """Of every convolution's result through memory in a step: written and read, and about five backward."""
@@ -63,27 +61,6 @@ VARIANTS = [("ours", "channels_last"), ("pytorchvideo", "channels_last"), ("pyto
 """Whose network, in which memory layout; the most telling first."""
 
 
-def recorded_step(
-    net: nn.Module, clips: Tensor, labels: Tensor, layout: Any, precision: str
-) -> Callable[[], None]:
-    """One training step of `net` as our trainings do it: gradients replayed as a CUDA graph."""
-    net = net.to(clips.device, memory_format=layout).train()  # type: ignore[call-overload]
-    clips = clips.contiguous(memory_format=layout)
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True, fused=True)
-
-    def loss(clips: Tensor, labels: Tensor, _: Tensor) -> Tensor:
-        with torch.autocast(clips.device.type, torch.bfloat16, enabled=precision == "bf16"):
-            return F.cross_entropy(net(clips), labels)
-
-    gradients = Gradients(net, loss, clips.device)
-
-    def step() -> None:
-        gradients(clips, labels)
-        optimizer.step()
-
-    return step
-
-
 def step_row(
     net: nn.Module, spec: Spec, batch: int, layout: str, compiled: bool, recorded: bool
 ) -> dict[str, Any]:
@@ -96,8 +73,7 @@ def step_row(
         if DEVICE == "cuda":
             torch.cuda.reset_peak_memory_stats()
         ready: Any = torch.compile(net) if compiled else net
-        make = recorded_step if recorded else make_step
-        step = make(ready, clips, labels, LAYOUTS[layout], "bf16")
+        step = make_step(ready, clips, labels, LAYOUTS[layout], "bf16", recorded)
         step()
         first = time.perf_counter() - start
         with MEASURING[0] if MEASURING else contextlib.nullcontext():
@@ -116,7 +92,7 @@ def inference(rows: Rows, small: bool) -> None:
         clips = torch.randn(batch, 3, spec.frames, spec.crop, spec.crop, device=DEVICE)
         clips = clips.contiguous(memory_format=torch.channels_last_3d)
         for who in ("ours", "pytorchvideo"):
-            net = X3D(spec) if who != "pytorchvideo" else build_theirs(builder, spec)
+            net = X3D(spec) if who == "ours" else build_theirs(builder, spec)
             net = net.to(DEVICE, memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
             ready: Callable[[Tensor], Tensor] = net
             with torch.no_grad(), torch.autocast(DEVICE, torch.bfloat16):

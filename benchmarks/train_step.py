@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from expander.model.network import X3D
 from expander.specs.spec import Base, Spec
+from expander.training.graphs import Gradients
 
 NETWORKS = {
     "X2D": Spec(),
@@ -89,19 +90,34 @@ def check_same_size(name: str, spec: Spec, ours: nn.Module, theirs: nn.Module) -
 
 
 def make_step(
-    net: nn.Module, clips: Tensor, labels: Tensor, layout: Any, precision: str = "fp32"
+    net: nn.Module,
+    clips: Tensor,
+    labels: Tensor,
+    layout: Any,
+    precision: str = "fp32",
+    recorded: bool = False,
 ) -> Callable[[], None]:
-    """One training step of `net` as a function, its weights and clips in `layout`."""
+    """One training step of `net` as a function, its weights and clips in `layout`.
+
+    recorded: on a GPU replayed as a CUDA graph, as our trainings do it.
+    """
     net = net.to(clips.device, memory_format=layout).train()  # type: ignore[call-overload]
     clips = clips.contiguous(memory_format=layout)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True, fused=True)
     reduced = torch.autocast(clips.device.type, torch.bfloat16, enabled=precision == "bf16")
 
-    def step() -> None:
+    def loss_of(clips: Tensor, labels: Tensor, _: Tensor | None = None) -> Tensor:
         with reduced:
-            loss = F.cross_entropy(net(clips), labels)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+            return F.cross_entropy(net(clips), labels)
+
+    gradients = Gradients(net, loss_of, clips.device) if recorded else None
+
+    def step() -> None:
+        if gradients is not None:
+            gradients(clips, labels)
+        else:
+            optimizer.zero_grad()
+            loss_of(clips, labels).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     return step

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from expander.backends.base import Report, last_lines
 from expander.errors import ExpanderError
-from expander.runs.events import TrialFailure, TrialOrder
+from expander.runs.events import TrialFailure, TrialOrder, TrialResult
 from expander.training.trial import Stopped, gpus_here, run_trial
 
 
@@ -24,12 +24,19 @@ class InlineBackend:
     def run(self, orders: Sequence[TrialOrder], report: Report) -> None:
         """See backends.base.Backend."""
         for order in orders:
-            try:
-                outcome = run_trial(replace(order, gpus=gpus_here()))
-            except Stopped:
+            outcome = outcome_of(replace(order, gpus=gpus_here()))
+            if outcome is None:
                 return
-            except ExpanderError:
-                raise
-            except Exception:
-                outcome = TrialFailure(order.trial.id, last_lines(traceback.format_exc()))
             report(outcome)
+
+
+def outcome_of(order: TrialOrder) -> TrialResult | TrialFailure | None:
+    """Of a trial in this process; none if the run was asked to stop. Raises ExpanderError."""
+    try:
+        return run_trial(order)
+    except Stopped:
+        return None
+    except ExpanderError:
+        raise
+    except Exception:
+        return TrialFailure(order.trial.id, last_lines(traceback.format_exc()), gpus=order.gpus)

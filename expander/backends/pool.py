@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import signal
-import traceback
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -16,13 +15,13 @@ from dataclasses import replace
 
 import torch
 
-from expander.backends.base import Report, last_lines
+from expander.backends.base import Report
+from expander.backends.inline import outcome_of
 from expander.backends.processes import end_with_parent
 from expander.config.settings import BackendConfig
-from expander.errors import ExpanderError
 from expander.runs.events import TrialFailure, TrialOrder, TrialResult
 from expander.runs.machine import cores
-from expander.training.trial import OUT_OF_MEMORY, Stopped, gpus_here, run_trial
+from expander.training.trial import OUT_OF_MEMORY, gpus_here
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +68,7 @@ class PoolBackend:
         """Those to be run again; none once the run was asked to stop."""
         pool = self._started()
         running: dict[Future[TrialResult | TrialFailure | None], TrialOrder] = {
-            pool.submit(_run, order): order for order in orders
+            pool.submit(outcome_of, order): order for order in orders
         }
         crowded, stopped, again = [], False, list(orders)
         for done in as_completed(running):
@@ -113,15 +112,3 @@ def _begin() -> None:
     """In each process: it ends with the search, which alone hears of Ctrl-C and tells the trials."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
-
-
-def _run(order: TrialOrder) -> TrialResult | TrialFailure | None:
-    """The outcome; none if the run was asked to stop."""
-    try:
-        return run_trial(order)
-    except Stopped:
-        return None
-    except ExpanderError:
-        raise
-    except Exception:
-        return TrialFailure(order.trial.id, last_lines(traceback.format_exc()), gpus=order.gpus)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from expander.cli.help import Command
+from expander.cli.options import BACKENDS
 from expander.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
               help="Shares of the axes at random; all axes evenly; each axis alone.")  # fmt: skip
 @click.option("--count", type=click.IntRange(min=1), default=3, show_default=True, help="Of random specs.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of random specs.")
-@click.option("--backend", type=click.Choice(["ray", "processes", "inline"]),
-              help="Where to train.  [default: the run's]")
+@click.option("--backend", type=click.Choice(BACKENDS), help="Where to train.  [default: the run's]")
 @click.option("--dry-run", is_flag=True, help="Only say what would be trained.")
 def baseline(run: str, kind: str, count: int, seed: int, backend: str | None, dry_run: bool) -> None:
     """Train specs of the cost of RUN's last one, with its recipe and seeds, and say what RUN gained.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from expander.cli.help import Command
+from expander.cli.options import BACKENDS
 from expander.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
 @click.option("--axis", default="auto", show_default="last; best if last misses by over 5 %",
               help="last, best, all, or the name of an axis.")  # fmt: skip
 @click.option("--train", is_flag=True, help="Train the options as in a step, and choose by accuracy.")
-@click.option("--backend", type=click.Choice(["ray", "processes", "inline"]),
-              help="Where to train.  [default: the run's]")
+@click.option("--backend", type=click.Choice(BACKENDS), help="Where to train.  [default: the run's]")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def contract(
     run: str, target: float | None, amount: float | None, axis: str, train: bool, backend: str | None,

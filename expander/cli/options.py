@@ -93,6 +93,7 @@ class Seconds(click.FloatRange):
         return self.fail(f"{value} is no number of seconds", param, ctx) if math.isnan(found) else found
 
 
+BACKENDS = ("ray", "processes", "inline")
 SECONDS = Seconds(min=0, min_open=True, max=86_400)
 FORMATS = ("auto", "list", "rawframes", "kinetics", "expander", "ssv2", "ucf101", "hmdb51", "folders")
 DATA_OPTIONS = ("folder", "train_ann", "val_ann", "data_root", "train_root", "val_root", "ann_format",

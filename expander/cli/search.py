@@ -10,6 +10,7 @@ import click
 from expander.api import run_folder
 from expander.cli.help import Command
 from expander.cli.options import (
+    BACKENDS,
     COST_OPTIONS,
     DATA_OPTIONS,
     data_options,
@@ -37,8 +38,7 @@ FRESH_ONLY = (*DATA_OPTIONS, "space", *COST_OPTIONS, "max_steps", "seed", "cpus_
 @click.option("--dry-run", is_flag=True, help="Only the forecast: steps, trials, hours. Trains nothing.")
 @click.option("--max-steps", type=click.IntRange(min=1), help="Stop after so many expansions.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and crops.  [default: 0]")
-@click.option("--backend", type=click.Choice(["ray", "processes", "inline"]),
-              help="Where trials run.  [default: ray]")
+@click.option("--backend", type=click.Choice(BACKENDS), help="Where trials run.  [default: ray]")
 @click.option("--ray-address", help="Running Ray cluster: auto, or HEAD:6379.  [default: a Ray of its own]")
 @click.option("--cpus-per-trial", type=click.IntRange(min=1), help="And threads.  [default: 1]")
 @click.option("--gpus-per-trial", type=click.FloatRange(min=0), help="[default: 1 where there are any]")

@@ -26,6 +26,29 @@ TABLES = ("table", "parts", "found", "weight", "bias", "mean", "a", "b", "p", "q
 compiled = triton.jit(do_not_specialize=SIZES, do_not_specialize_on_alignment=TABLES)
 
 
+@triton.jit
+def _keep(parts, first, second, lane, L):
+    """Both sums of a program, over its rows, to its place in parts (2, N, chunks, L)."""
+    chunks, clips = tl.num_programs(0), tl.num_programs(1)
+    to = parts + (tl.program_id(1) * chunks + tl.program_id(0)) * L + lane
+    tl.store(to, tl.sum(first, 0), lane < L)
+    tl.store(to + clips * chunks * L, tl.sum(second, 0), lane < L)
+
+
+@triton.jit
+def _totals(parts, rows, C, c, BLOCK_R: tl.constexpr, BLOCK_C: tl.constexpr):
+    """Both sums of parts (2, rows, C) over the rows, for channels c."""
+    first = tl.zeros((BLOCK_R, BLOCK_C), tl.float32)
+    second = first
+    for start in tl.range(0, rows, BLOCK_R):
+        r = start + tl.arange(0, BLOCK_R)
+        place = parts + (r * C)[:, None] + c[None, :]
+        mask = (r < rows)[:, None] & (c < C)[None, :]
+        first += tl.load(place, mask, 0.0)
+        second += tl.load(place + rows * C, mask, 0.0)
+    return tl.sum(first, 0), tl.sum(second, 0)
+
+
 @compiled
 def _moments(x, parts, R, share, C, units, UNIT: tl.constexpr, BLOCK_R: tl.constexpr, BLOCK_L: tl.constexpr):
     """parts (2, N, chunks, L): sums of x and of its squares, both less the first number of the channel."""
@@ -43,10 +66,7 @@ def _moments(x, parts, R, share, C, units, UNIT: tl.constexpr, BLOCK_R: tl.const
         value = tl.where(there, value - pivot, 0.0)
         total += value
         square += value * value
-    chunks, clips = tl.num_programs(0), tl.num_programs(1)
-    to = parts + (tl.program_id(1) * chunks + tl.program_id(0)) * L + lane
-    tl.store(to, tl.sum(total, 0), lane < L)
-    tl.store(to + clips * chunks * L, tl.sum(square, 0), lane < L)
+    _keep(parts, total, square, lane, L)
 
 
 @compiled
@@ -57,16 +77,9 @@ def _settle(
     """table (4, C): mean, 1 / deviation, a, b, from parts (2, rows, C). The running statistics move on."""
     c = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
     there = c < C
-    total = tl.zeros((BLOCK_R, BLOCK_C), tl.float32)
-    square = total
-    for start in tl.range(0, rows, BLOCK_R):
-        r = start + tl.arange(0, BLOCK_R)
-        place = parts + (r * C)[:, None] + c[None, :]
-        mask = (r < rows)[:, None] & there[None, :]
-        total += tl.load(place, mask, 0.0)
-        square += tl.load(place + rows * C, mask, 0.0)
-    moved = tl.sum(total, 0) / values
-    var = tl.maximum(tl.sum(square, 0) / values - moved * moved, 0.0)
+    total, square = _totals(parts, rows, C, c, BLOCK_R, BLOCK_C)
+    moved = total / values
+    var = tl.maximum(square / values - moved * moved, 0.0)
     mean = moved + tl.load(x + c, there, 0.0).to(tl.float32)
     old = tl.load(running_mean + c, there, 0.0)
     tl.store(running_mean + c, old + share_new * (mean - old), there)
@@ -146,10 +159,7 @@ def _sums(
             upstream = _through(upstream, value * scale + shift, ACT)
         total += upstream
         moment += upstream * (value - centre)
-    chunks, clips = tl.num_programs(0), tl.num_programs(1)
-    to = parts + (n * chunks + tl.program_id(0)) * L + lane
-    tl.store(to, tl.sum(total, 0), lane < L)
-    tl.store(to + clips * chunks * L, tl.sum(moment, 0), lane < L)
+    _keep(parts, total, moment, lane, L)
 
 
 @compiled
@@ -160,16 +170,8 @@ def _settle_back(
     """found (4, C): gradients of weight and bias, q, r, from parts (2, rows, C). BATCH: in training."""
     c = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
     there = c < C
-    total = tl.zeros((BLOCK_R, BLOCK_C), tl.float32)
-    moment = total
-    for start in tl.range(0, rows, BLOCK_R):
-        r = start + tl.arange(0, BLOCK_R)
-        place = parts + (r * C)[:, None] + c[None, :]
-        mask = (r < rows)[:, None] & there[None, :]
-        total += tl.load(place, mask, 0.0)
-        moment += tl.load(place + rows * C, mask, 0.0)
+    added, moved = _totals(parts, rows, C, c, BLOCK_R, BLOCK_C)
     rate, a = tl.load(table + C + c, there, 0.0), tl.load(table + 2 * C + c, there, 0.0)
-    added, moved = tl.sum(total, 0), tl.sum(moment, 0)
     tl.store(found + c, moved * rate, there)
     tl.store(found + C + c, added, there)
     whole = values if BATCH else float("inf")
