@@ -30,7 +30,8 @@ from expander.runs.events import Candidate, TrialFailure, TrialOrder, TrialResul
 from expander.search.expansion import expand
 from expander.specs.cost import cost
 from expander.specs.spec import Spec
-from expander.training.loop import optimizer, train
+from expander.training.loop import train
+from expander.training.schedule import optimizer
 from expander.training.validation import score_videos
 
 

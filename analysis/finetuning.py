@@ -22,7 +22,7 @@ from expander.config.space import dump_spec, load_space
 from expander.data.embedded.scenes import CLASSES
 from expander.data.embedded.synthetic import SetConfig, ensure
 from expander.data.sources import cache_folder
-from expander.training.training_run import TrainingFolder
+from expander.training.training_folder import TrainingFolder
 
 FIRST = SetConfig(classes=CLASSES[::2], train=50, val=10)
 SECOND = SetConfig(classes=CLASSES[1::2], train=15, val=25)

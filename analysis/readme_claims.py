@@ -15,7 +15,7 @@ from expander.report.results import baselines
 from expander.report.summary import headline
 from expander.report.tables import decisions, macs_text, steps, trajectory_text
 from expander.runs.journal import Run
-from expander.specs.costs import duration_text
+from expander.specs.cost_kinds import duration_text
 
 
 def main() -> None:

@@ -26,9 +26,9 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from expander.video import demux
+from expander.video import probe
 from expander.video.decoder import Decoder
-from expander.video.demux import Verdict, content_of, examine
+from expander.video.probe import Verdict, content_of, examine
 from expander.video.random_access import Proof
 from expander.video.worker import DecodingProcess
 
@@ -172,7 +172,7 @@ def proof(root: Path, first: Path, count: int, rounds: int) -> None:
             examine(path)
 
     def without() -> None:
-        with patch.object(demux, "Proof", NoProof):
+        with patch.object(probe, "Proof", NoProof):
             all_of_them()
 
     decoder = Decoder()

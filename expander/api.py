@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from expander.model.network import X3D
     from expander.runs.events import Candidate, Event
     from expander.runs.journal import Run
-    from expander.specs.costs import Cost
+    from expander.specs.cost_kinds import Cost
     from expander.training.throughput import Throughput
-    from expander.training.training_run import Row, Training, TrainingFolder
+    from expander.training.training_folder import Row, Training, TrainingFolder
 
 RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 Lists = Mapping[str, Any]
@@ -229,7 +229,7 @@ def run_folder(name: str | None, wanted: str) -> Path:
 
 def training_folder(name: str | None, spec: str) -> TrainingFolder:
     """The folder of a training, named after its spec by default. Raises UsageError for no plain name."""
-    from expander.training.training_run import TrainingFolder
+    from expander.training.training_folder import TrainingFolder
 
     plain = re.sub(r"[^A-Za-z0-9._-]", "-", Path(spec).stem).strip("-.")
     return TrainingFolder(run_folder(name, f"train-{plain}"))

@@ -11,7 +11,7 @@ from typing import Any
 from expander.config.settings import DataConfig, TrainRecipe
 from expander.data.sources import open_data
 from expander.specs.spec import Base, Spec
-from expander.training.training_run import Training, TrainingFolder
+from expander.training.training_folder import Training, TrainingFolder
 
 SMALL = Spec(Base(frames=2, stride=8, crop=16, stem_width=4, depths=(1,), head_width=8, width_divisor=2))
 

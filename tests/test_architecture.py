@@ -21,15 +21,15 @@ HOMES = {
     "ray": {"backends"},
     "fvcore": {"profiling/count.py"},
     "decord": {"video/readers.py"},
-    "av": {"video/demux.py", "video/readers.py", "data/embedded/synthetic.py"},
+    "av": {"video/probe.py", "video/readers.py", "data/embedded/synthetic.py"},
     "matplotlib": {"engine/answers.py", "report"},
     "safetensors": {"weights/checkpoint_file.py", "weights/safetensors_file.py"},
     "onnxruntime": {"weights/export.py"},
     "onnxscript": {"weights/export.py"},
     "click": {"cli"},
     "tqdm": {"cli"},
-    "pydantic": {"config", "engine/comparisons.py", "report/results.py", "runs", "training/training_run.py",
-                 "weights/safetensors_file.py"},
+    "pydantic": {"config", "engine/comparisons.py", "report/results.py", "runs",
+                 "training/training_folder.py", "weights/safetensors_file.py"},
     "yaml": {"config", "engine/preparation.py"},
     "tensorboardX": {"training/metrics_log.py"},
     "jinja2": {"report/page.py"},
@@ -39,9 +39,9 @@ HOMES = {
 }  # fmt: skip
 NO_TORCH = ("specs", "config", "runs", "search", "report", "engine/loop.py", "data/annotations.py",
             "data/embedded", "data/formats.py", "data/sources.py", "data/test_list.py",
-            "evaluation/metrics.py", "evaluation/scores.py", "training/training_run.py", "video/decoder.py",
-            "video/demux.py", "video/protocols.py", "video/readers.py", "video/sampling.py",
-            "video/verdicts.py", "video/worker.py")  # fmt: skip
+            "evaluation/metrics.py", "evaluation/scores.py", "training/training_folder.py",
+            "video/decoder.py", "video/probe.py", "video/protocols.py", "video/readers.py",
+            "video/sampling.py", "video/verdict_cache.py", "video/worker.py")  # fmt: skip
 PURE = ("os", "pathlib", "shutil", "tempfile", "time", "datetime", "subprocess", "socket",
         "expander.runs.journal")
 """What the search may not import: it decides from values alone, not from a clock or a disk."""

@@ -23,7 +23,7 @@ from expander.errors import KINDS, EnvironmentFault, ExpanderError
 from expander.runs.events import from_json, to_json
 from expander.training.distributed import Workers
 from expander.training.trainer import Watcher, fit
-from expander.training.training_run import Training, TrainingFolder
+from expander.training.training_folder import Training, TrainingFolder
 
 TOLD = "expander-fault:"
 """Before the exit code and the line of an error for people, in what comes back from a process."""

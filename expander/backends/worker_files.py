@@ -13,7 +13,7 @@ from dataclasses import asdict
 
 from expander.training.throughput import Throughput
 from expander.training.trainer import Watcher
-from expander.training.training_run import Row, Training, TrainingFolder
+from expander.training.training_folder import Row, Training, TrainingFolder
 
 PERIOD = 0.5
 """Seconds between two looks, and between two writings."""

@@ -58,7 +58,7 @@ def baseline(run: str, kind: str, count: int, seed: int, backend: str | None, dr
 
 def _told(found: Sequence[Candidate | Rejection], start: RunStarted) -> list[Candidate]:
     from expander.runs.events import Candidate
-    from expander.specs.costs import amount_text
+    from expander.specs.cost_kinds import amount_text
 
     kind, specs = start.problem.cost, []
     for each in found:
@@ -103,7 +103,7 @@ def _mean(results: Sequence[TrialResult]) -> float:
 
 
 def _row(name: str, spec: Candidate, start: RunStarted, accuracy: float | None) -> dict[str, Any]:
-    from expander.specs.costs import amount_text
+    from expander.specs.cost_kinds import amount_text
 
     kind = start.problem.cost
     cost = amount_text(kind, spec.cost.of(kind))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from expander.runs.events import Candidate
-    from expander.specs.costs import CostKind
+    from expander.specs.cost_kinds import CostKind
     from expander.specs.spec import Spec
 
 
@@ -111,7 +111,7 @@ def trace(space: str, axes: str, target: float | None, as_json: bool) -> None:
 
 def check_reach(path: Sequence[Candidate], target: float, what: str, kind: CostKind = "flops") -> None:
     """Raises TargetError for a target that no contraction of `path` can meet."""
-    from expander.specs.costs import amount_text
+    from expander.specs.cost_kinds import amount_text
 
     low, high = path[0].cost.of(kind), max(step.cost.of(kind) for step in path)
     if not low <= target <= high:

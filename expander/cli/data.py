@@ -77,7 +77,7 @@ def check(as_json: bool, **options: Any) -> None:
     from expander.cli.progress import Counter
     from expander.data.inspection import examined
     from expander.data.sources import open_data
-    from expander.video.demux import NO_DECORD
+    from expander.video.probe import NO_DECORD
 
     config = _config(options)
     found = open_data(config)

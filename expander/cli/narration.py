@@ -26,7 +26,7 @@ from expander.search.controller import State, trials
 from expander.search.expansion import CostOf
 from expander.search.forecast import TrainingSpeed, forecast
 from expander.specs.cost import cost
-from expander.specs.costs import amount_text
+from expander.specs.cost_kinds import amount_text
 
 
 class Narrator:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from expander.specs.costs import duration_text
+from expander.specs.cost_kinds import duration_text
 
 
 class Counter:

@@ -13,7 +13,7 @@ from expander.errors import UsageError
 if TYPE_CHECKING:
     from expander.data.annotations import VideoData
     from expander.engine.train import TrainOrder
-    from expander.training.training_run import Training, TrainingFolder
+    from expander.training.training_folder import Training, TrainingFolder
 
 FRESH_ONLY = (*DATA_OPTIONS, "recipe", "init", "epochs", "batch", "seed", "overfit_batches", "gpus",
               "workers_ddp", "log", "overrides")  # fmt: skip

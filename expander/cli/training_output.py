@@ -16,7 +16,7 @@ from expander.cli.progress import about
 from expander.runs.machine import cores
 from expander.training.metrics_log import open_log
 from expander.training.throughput import PATIENT, Throughput
-from expander.training.training_run import Row, Training, TrainingFolder
+from expander.training.training_folder import Row, Training, TrainingFolder
 
 QUIET_SECONDS = 60.0
 """Between two lines of progress where there is no terminal, validations apart."""

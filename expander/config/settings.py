@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 
-from expander.specs.costs import CostKind
+from expander.specs.cost_kinds import CostKind
 
 STRICT = ConfigDict(extra="forbid")
 LR_CLIPS = 128

@@ -10,8 +10,8 @@ from expander.config.settings import DataConfig
 from expander.data.annotations import VideoData
 from expander.data.sources import every
 from expander.video.decoder import Decoder, VideoError
-from expander.video.demux import Verdict
 from expander.video.pictures import fault_of
+from expander.video.probe import Verdict
 
 
 def examined(

@@ -22,7 +22,7 @@ from expander.data.formats import read_text
 from expander.errors import DataError, EnvironmentFault
 from expander.runs.events import SourceLimits
 from expander.runs.machine import cores
-from expander.video import verdicts
+from expander.video import verdict_cache
 from expander.video.decoder import Decoder, VideoError
 
 log = logging.getLogger(__name__)
@@ -144,9 +144,9 @@ def decoder(config: DataConfig, fingerprint: str) -> Decoder:
     """A decoder on the cache of decoded frames of a data set."""
     place = cache_folder()
     return Decoder(
-        place / "frames" / f"{fingerprint[:16]}-{verdicts.VERSION}",
+        place / "frames" / f"{fingerprint[:16]}-{verdict_cache.VERSION}",
         config.cache_gb * 1e9,
-        place / verdicts.NAME,
+        place / verdict_cache.NAME,
         config.decode_timeout,
         place / "decoder.log",
     )

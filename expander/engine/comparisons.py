@@ -26,7 +26,7 @@ from expander.runs.events import (
     to_json,
 )
 from expander.runs.journal import Run
-from expander.specs.costs import Cost
+from expander.specs.cost_kinds import Cost
 from expander.specs.spec import Spec
 
 BASELINES, CONTRACTIONS = "baselines.jsonl", "contractions.jsonl"

@@ -29,7 +29,7 @@ from expander.search.controller import candidates_of
 from expander.search.expansion import CostOf, largest, over
 from expander.search.forecast import TrainingSpeed
 from expander.specs.cost import cost
-from expander.specs.costs import MEASURED, CostKind, amount_text
+from expander.specs.cost_kinds import MEASURED, CostKind, amount_text
 from expander.specs.spec import Spec
 
 if TYPE_CHECKING:

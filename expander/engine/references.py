@@ -11,7 +11,7 @@ from expander.errors import DataError, UsageError
 from expander.runs.events import StepChosen
 from expander.runs.journal import Run
 from expander.specs.spec import Spec
-from expander.training.training_run import TrainingFolder
+from expander.training.training_folder import TrainingFolder
 
 RUNS = Path("runs")
 

@@ -17,7 +17,7 @@ from expander.errors import ExpanderError, UsageError
 from expander.runs.machine import cores
 from expander.specs.spec import Spec
 from expander.training.sampler import checked_data
-from expander.training.training_run import Training, TrainingFolder
+from expander.training.training_folder import Training, TrainingFolder
 
 if TYPE_CHECKING:
     from expander.training.trainer import Watcher

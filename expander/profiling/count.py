@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from expander.model.network import X3D
-from expander.specs.costs import Cost
+from expander.specs.cost_kinds import Cost
 from expander.specs.spec import Spec
 
 # Pointwise, pooling and dropout: outside the published count. Anything fvcore does not know and this

@@ -21,7 +21,7 @@ from expander.runs.events import Problem
 from expander.runs.journal import write_atomic
 from expander.search.expansion import CostOf
 from expander.specs.cost import cost
-from expander.specs.costs import Cost
+from expander.specs.cost_kinds import Cost
 from expander.specs.spec import Spec
 
 WARM_UP, LEAST, MOST, SECONDS = 3, 9, 101, 1.0

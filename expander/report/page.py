@@ -26,7 +26,7 @@ from expander.report.summary import headline
 from expander.report.tables import baselines, decisions, steps, tests, trainings, trials
 from expander.report.videos import quarantined, videos_of
 from expander.runs.journal import Run
-from expander.specs.costs import duration_text
+from expander.specs.cost_kinds import duration_text
 from expander.specs.spec import Spec
 
 WIDE, NARROW = 7.6, 4.3

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from expander.report.tables import macs_text
-from expander.specs.costs import duration_text
+from expander.specs.cost_kinds import duration_text
 
 PERCENT = ("accuracy", "accuracy_low", "accuracy_high", "video_top1", "best_video_top1", "data_wait")
 POINTS = ("score", "behind", "lead", "low", "high")

@@ -14,7 +14,7 @@ from expander.runs.events import TrialFailure, TrialResult
 from expander.runs.journal import Run
 from expander.runs.machine import alive
 from expander.search.controller import trials
-from expander.specs.costs import amount_text, duration_text
+from expander.specs.cost_kinds import amount_text, duration_text
 
 BAR = 20
 """Characters of a progress bar."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from expander.report.reader import History
 from expander.report.results import baselines
 from expander.report.tables import macs_text, wilson
-from expander.specs.costs import amount_text
+from expander.specs.cost_kinds import amount_text
 
 NEAR = 0.15
 """A baseline within this share of the final cost is compared with it."""

@@ -10,7 +10,7 @@ from expander.data.embedded import synthetic
 from expander.data.sources import cache_folder, open_data
 from expander.errors import ExpanderError
 from expander.report.reader import History
-from expander.video.verdicts import NAME, Verdicts, key_of
+from expander.video.verdict_cache import NAME, Verdicts, key_of
 
 
 def videos_of(past: History) -> VideoData | str:

@@ -24,7 +24,7 @@ from expander.config.settings import (
     Selection,
 )
 from expander.config.space import SearchSpace
-from expander.specs.costs import MEASURED, Cost, CostKind
+from expander.specs.cost_kinds import MEASURED, Cost, CostKind
 from expander.specs.spec import Spec
 
 SCHEMA = 2

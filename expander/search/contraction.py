@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from expander.runs.events import Candidate
 from expander.search.expansion import CostOf, largest_within, tidy
-from expander.specs.costs import CostKind
+from expander.specs.cost_kinds import CostKind
 from expander.specs.spec import AXES, Spec
 
 TOLERANCE = 0.05

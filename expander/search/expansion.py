@@ -9,7 +9,7 @@ from typing import Any
 from expander.config.settings import NO_CEILINGS, Ceilings
 from expander.config.space import AxisRule, SearchSpace
 from expander.runs.events import Candidate, Rejection, SourceLimits
-from expander.specs.costs import KINDS, Cost, CostKind, amount_text
+from expander.specs.cost_kinds import KINDS, Cost, CostKind, amount_text
 from expander.specs.spec import AXES, Spec
 
 CostOf = Callable[[Spec], Cost]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from expander.specs.costs import Cost
+from expander.specs.cost_kinds import Cost
 from expander.specs.spec import SE_RATIO, Spec, round_width
 
 

@@ -20,7 +20,7 @@ import torch
 from expander.errors import DataError, EnvironmentFault, UsageError
 from expander.runs.events import to_json
 from expander.runs.journal import write_atomic
-from expander.training.training_run import Training
+from expander.training.training_folder import Training
 
 log = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from expander.profiling.memory import peak_memory
 from expander.specs.cost import cost
 from expander.training.distributed import Workers, device_for
 from expander.training.init import he_head, new_network
-from expander.training.loop import optimizer
 from expander.training.sampler import shares
+from expander.training.schedule import optimizer
 from expander.training.step import FullStep, fault_of
-from expander.training.training_run import Training
+from expander.training.training_folder import Training
 
 TRIED = 6
 """Batches that are timed at most."""

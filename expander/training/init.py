@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from expander.model.network import X3D
-from expander.training.training_run import Training
+from expander.training.training_folder import Training
 from expander.weights.safetensors_file import Loaded, load_weights
 
 CLASSIFIER = ("head.fc2.weight", "head.fc2.bias")

@@ -6,7 +6,7 @@ import csv
 from typing import Any, Protocol
 
 from expander.errors import EnvironmentFault
-from expander.training.training_run import Row, TrainingFolder
+from expander.training.training_folder import Row, TrainingFolder
 
 COLUMNS = ("epoch", "step", "loss", "lr", "clips_per_second", "data_wait", "val_loss", "video_top1")
 

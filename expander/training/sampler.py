@@ -11,7 +11,7 @@ from expander.data.clips import training_order
 from expander.data.sources import open_data
 from expander.errors import DataError
 from expander.training.distributed import Workers
-from expander.training.training_run import Training
+from expander.training.training_folder import Training
 
 
 def checked_data(training: Training) -> VideoData:

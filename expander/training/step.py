@@ -2,7 +2,8 @@
 
 What chance decides in a part of a batch (dropout, mixup) follows from the seed, the step and the place of
 the part in the batch alone: not from what was trained before in this process, nor from how many
-processes share the batch.
+processes share the batch. Source of mixup: arXiv 1710.09412, with the batch in reverse order as the
+partner of each clip.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
@@ -23,7 +25,6 @@ from expander.profiling.memory import memory_remedy, out_of_memory
 from expander.training.averaging import WeightAverage
 from expander.training.distributed import Workers
 from expander.training.graphs import Gradients
-from expander.training.mixup import mixed, mixed_loss
 
 
 class FullStep:
@@ -84,6 +85,24 @@ class FullStep:
         if more and isinstance(self.wrapped, DistributedDataParallel):
             return self.wrapped.no_sync()
         return contextlib.nullcontext()
+
+
+def mixed(clips_NCTHW: Tensor, alpha: float, rng: np.random.Generator) -> tuple[Tensor, float]:
+    """Each clip mixed with its partner, and the share that is its own; alpha 0 mixes nothing."""
+    if alpha == 0:
+        return clips_NCTHW, 1.0
+    share = float(rng.beta(alpha, alpha))
+    return clips_NCTHW.lerp(clips_NCTHW.flip(0), 1 - share), share
+
+
+def mixed_loss(logits_NK: Tensor, labels_N: Tensor, share: float | Tensor, smoothing: float) -> Tensor:
+    """Cross-entropy of clips that are `share` of their own label and the rest of their partner's."""
+    own = cross_entropy(logits_NK, labels_N, label_smoothing=smoothing)
+    if isinstance(share, float) and share == 1:  # a tensor's value is not asked for: it may be on a GPU
+        return own
+    other = cross_entropy(logits_NK, labels_N.flip(0), label_smoothing=smoothing)
+    loss: Tensor = share * own + (1 - share) * other
+    return loss
 
 
 def _compiled(network: nn.Module) -> Callable[..., Tensor]:

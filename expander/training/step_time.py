@@ -18,7 +18,8 @@ from expander.runs.events import Candidate
 from expander.search.forecast import TrainingSpeed
 from expander.specs.spec import Spec
 from expander.training.graphs import WARM_UP
-from expander.training.loop import optimizer, step_on
+from expander.training.loop import step_on
+from expander.training.schedule import optimizer
 
 CLIPS = 32
 """Most clips of a measured step: enough to be typical, few enough to be quick."""

@@ -21,8 +21,9 @@ from expander.model.network import X3D
 from expander.profiling.memory import out_of_memory
 from expander.runs.bitmask import pack_bits
 from expander.runs.events import TrialFailure, TrialOrder, TrialResult
-from expander.training.loop import Diverged, optimizer, train
-from expander.training.trial_run import Stopped, TrialRun
+from expander.training.loop import Diverged, train
+from expander.training.schedule import optimizer
+from expander.training.trial_folder import Stopped, TrialRun
 from expander.training.validation import VideoScores, score_videos
 from expander.video.decoder import Decoder
 from expander.weights.safetensors_file import save_weights

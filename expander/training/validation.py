@@ -15,7 +15,7 @@ from expander.errors import DataError
 from expander.training.averaging import measure_statistics
 from expander.training.distributed import Workers
 from expander.training.loop import Diverged
-from expander.training.training_run import Training
+from expander.training.training_folder import Training
 from expander.video.decoder import Decoder
 
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from expander.errors import DataError
-from expander.video.demux import NO_DECORD, Verdict
+from expander.video.probe import NO_DECORD, Verdict
 from expander.video.readers import Frames, Unreadable
 from expander.video.sampling import Indices
-from expander.video.verdicts import Verdicts, key_of
+from expander.video.verdict_cache import Verdicts, key_of
 from expander.video.worker import Broken, DecodingProcess, Opened
 
 log = logging.getLogger(__name__)

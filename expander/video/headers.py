@@ -13,51 +13,52 @@ PARAMETERS = {"h264": (31, 0, (7, 8)), "hevc": (63, 1, (33, 34))}
 """Of a NAL unit's first byte: the bits that are its type, how far to the left, and the types of headers of
 sequences and of pictures (ITU-T H.264 table 7-1, H.265 table 7-1).
 """
+LENGTH_AT = {"h264": 4, "hevc": 21}
+"""Where an MP4's or Matroska's record of the headers says how long the sizes of units are (ISO 14496-15)."""
 VP8_START = b"\x9d\x01\x2a"
 VP9_SYNC = b"\x49\x83\x42"
 Sized = Callable[[bytes, bool], bytes]
 """From a packet and whether it is a key frame to what it says of the size; b"" if it says nothing."""
+Units = list[bytes]
+"""The NAL units of a packet, none of them empty; of other codecs the packet."""
 
 
-def changes(codec: str, extradata: bytes) -> Callable[[bytes, bool], bool]:
+def changes(codec: str, extradata: bytes) -> Callable[[Units, bool], bool]:
     """Asked of each packet in turn: whether other headers hold from here on."""
     if codec in PARAMETERS and extradata[:1] == b"\x01":
-        return _parameters(codec, extradata)
+        mask, shift, wanted = PARAMETERS[codec]
+        headers = frozenset(byte for byte in range(256) if byte >> shift & mask in wanted)
+        return lambda found, _: any(unit[0] in headers and unit not in extradata for unit in found)
     sized = SIZED.get(codec)
     if sized is None:
         return lambda *_: False
     first = b""
 
-    def other(data: bytes, key: bool) -> bool:
+    def other(found: Units, key: bool) -> bool:
         nonlocal first
-        found = sized(data, key)
-        first = first or found
-        return found not in (b"", first)
+        size = sized(found[0], key)
+        first = first or size
+        return size not in (b"", first)
 
     return other
 
 
-def _parameters(codec: str, extradata: bytes) -> Callable[[bytes, bool], bool]:
-    mask, shift, wanted = PARAMETERS[codec]
-    length = (extradata[4 if codec == "h264" else 21] & 3) + 1
+def splits(codec: str, extradata: bytes) -> Callable[[bytes], Units]:
+    """Cuts packets into units, each of which is preceded by its size."""
+    if codec not in PARAMETERS or extradata[:1] != b"\x01" or len(extradata) < LENGTH_AT[codec] + 1:
+        return lambda data: [data]
+    length = (extradata[LENGTH_AT[codec]] & 3) + 1
 
-    def other(data: bytes, key: bool) -> bool:  # noqa: ARG001 (they may lie before any frame)
-        return any(
-            unit and unit[0] >> shift & mask in wanted and unit not in extradata
-            for unit in units(data, length)
-        )
+    def units(data: bytes) -> Units:
+        found, place, end = [], 0, len(data)
+        while place + length < end:
+            begin = place + length
+            place = begin + int.from_bytes(data[place:begin], "big")
+            if place > begin:
+                found.append(data[begin:place])
+        return found
 
-    return other
-
-
-def units(data: bytes, length: int) -> list[bytes]:
-    """NAL units, each of which is preceded by its size in `length` bytes."""
-    found, place = [], 0
-    while place + length < len(data):
-        size = int.from_bytes(data[place : place + length], "big")
-        found.append(data[place + length : place + length + size])
-        place += length + size
-    return found
+    return units
 
 
 def _vp8(data: bytes, key: bool) -> bytes:

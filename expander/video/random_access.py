@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any
 
 from expander.video import interlaced
-from expander.video.headers import changes, units
+from expander.video.headers import LENGTH_AT, Units, changes, splits
 
 INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 """Containers whose packets carry the time at which each frame is shown."""
@@ -40,8 +40,8 @@ class Proof:
             self.doubt = f"{container.format.name}: {NOT_TRUSTED}"
         if codec.pix_fmt not in EIGHT_BITS:
             self.doubt = self.doubt or f"{codec.pix_fmt}: decord may give other colours"
-        self.begins_anew = _begins_anew(codec.name, codec.extradata or b"")
-        self.changed = changes(codec.name, codec.extradata or b"")
+        told = codec.name, codec.extradata or b""
+        self.split, self.changed, self.begins_anew = splits(*told), changes(*told), _begins_anew(*told)
         self.delays = bool(codec.has_b_frames)
         self.times: list[int] = []
         self.keys: set[int | None] = set()  # when frames are decoded and shown at which decoding can begin
@@ -57,30 +57,32 @@ class Proof:
         """One packet that is not empty."""
         if self.doubt:
             return
-        if packet.pts is None:
+        time, key = packet.pts, packet.is_keyframe
+        if time is None:
             self.doubt = "frames without a time"
             return
-        data = bytes(packet) if packet.is_keyframe else bytes(memoryview(packet)[:HEAD])
-        if self.changed(data, packet.is_keyframe):
+        found = self.split(bytes(packet) if key else bytes(memoryview(packet)[:HEAD]))
+        if self.changed(found, key):
             self.doubt = "its headers, so perhaps the size of its pictures, change midway"
             return
-        if packet.is_keyframe:
-            if self.begins_anew is not None and not self.begins_anew(data):
+        if key:
+            if self.begins_anew is not None and not self.begins_anew(found):
                 self.doubt = f"a key frame that does not begin anew: {NOT_TRUSTED}"
                 return
-            self.keys |= {packet.dts, packet.pts}
-        self.times.append(packet.pts)
+            self.keys |= {packet.dts, time}
+        self.times.append(time)
         if self.shown is None:
-            self.key = self.shown = packet.pts
-        elif packet.is_keyframe:
-            if packet.pts <= self.shown:
+            self.key = self.shown = time
+        elif key:
+            if time <= self.shown:
                 self.doubt = f"a key frame that is not shown after all before it: {NOT_TRUSTED}"
-            self.key = self.shown = packet.pts
-        elif packet.pts <= self.key:
+            self.key = self.shown = time
+        elif time <= self.key:
             self.doubt = f"an open group of pictures: {NOT_TRUSTED}"
-        elif packet.pts < self.shown:
+        elif time < self.shown:
             self.reordered = True
-        self.shown = max(self.shown, packet.pts)
+        else:
+            self.shown = time
 
     def close(self, stream: Any) -> None:
         """After the last packet.
@@ -88,10 +90,11 @@ class Proof:
         An AVI knows no times: copied into an MP4, its B-frames lie as they are stored, and seem to be shown
         so. And PyAV looks into frames of H.264 for whether they are key frames, where decord asks the index.
         """
-        named = {entry.timestamp for entry in stream.index_entries if entry.is_keyframe}
-        if not self.doubt and not named <= self.keys:
+        if self.doubt:
+            return
+        if not {entry.timestamp for entry in stream.index_entries if entry.is_keyframe} <= self.keys:
             self.doubt = f"an index that calls other frames key frames: {NOT_TRUSTED}"
-        if not self.doubt and len(self.times) > 1 and self.reordered != self.delays:
+        elif len(self.times) > 1 and self.reordered != self.delays:
             self.doubt = f"times that contradict the order of its frames: {NOT_TRUSTED}"
 
     @property
@@ -107,15 +110,12 @@ class Proof:
         return list(shown) == sorted(self.times)
 
 
-def _begins_anew(codec: str, extradata: bytes) -> Callable[[bytes], bool] | None:
+def _begins_anew(codec: str, extradata: bytes) -> Callable[[Units], bool] | None:
     """Tells whether decoding can begin at a key frame; None: nobody knows that of this codec."""
     if codec in REFRESH_ALL:
         return lambda _: True
-    if codec == "h264" and extradata[:1] == b"\x01" and len(extradata) > 4:
-        length = (extradata[4] & 3) + 1
-        return lambda data: 5 in (unit[0] & 31 for unit in units(data, length) if unit)
-    if codec == "hevc" and extradata[:1] == b"\x01" and len(extradata) > 21:
-        length = (extradata[21] & 3) + 1
-        return lambda data: any(unit[0] >> 1 & 63 in (19, 20) for unit in units(data, length) if unit)
+    if codec == "h264" and extradata[:1] == b"\x01" and len(extradata) > LENGTH_AT[codec]:
+        return lambda found: any(unit[0] & 31 == 5 for unit in found)
+    if codec == "hevc" and extradata[:1] == b"\x01" and len(extradata) > LENGTH_AT[codec]:
+        return lambda found: any(unit[0] >> 1 & 63 in (19, 20) for unit in found)
     return None
-

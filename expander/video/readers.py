@@ -19,10 +19,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from expander.video.demux import FAULTS, Progress, Verdict, open_container, reason_of, video_of
 from expander.video.frame_rate import UNKNOWN, of_header, rate
 from expander.video.orientation import orientation_of
 from expander.video.pictures import survey
+from expander.video.probe import FAULTS, Progress, Verdict, open_container, reason_of, video_of
 from expander.video.sampling import Indices
 
 Frames = npt.NDArray[np.uint8]

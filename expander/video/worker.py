@@ -24,7 +24,7 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
-from expander.video.demux import NotNow, Verdict, content_of, examine
+from expander.video.probe import NotNow, Verdict, content_of, examine
 from expander.video.readers import Frames, Reader, Unreadable, has_decord, opened
 from expander.video.sampling import Indices
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import Run
 
-from expander.training.training_run import TrainingFolder
+from expander.training.training_folder import TrainingFolder
 from expander.weights.safetensors_file import load_weights
 
 pytestmark = pytest.mark.slow

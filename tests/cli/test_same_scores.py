@@ -11,7 +11,7 @@ from conftest import Run
 from films import CONTAINERS, copied, film
 from saved_networks import SPEC, saved
 
-from expander.video.demux import examine
+from expander.video.probe import examine
 
 CLASSES, FRAMES = 3, 40
 

@@ -21,7 +21,7 @@ from fitting_cases import SMALL, timeless
 from expander.cli.main import main
 from expander.config.space import dump_spec
 from expander.training.distributed import device_for
-from expander.training.training_run import TrainingFolder
+from expander.training.training_folder import TrainingFolder
 
 FAST = ("train.epochs=4", "train.batch=8", "train.lr=0.8", "train.precise_bn=2", "train.validate_every=2",
         "train.views=1", "backend.cpus_per_trial=1", "data.cache_gb=1")  # fmt: skip

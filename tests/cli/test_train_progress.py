@@ -13,7 +13,7 @@ from expander.config.settings import BackendConfig, DataConfig, TrainRecipe
 from expander.runs.machine import cores
 from expander.specs.spec import Spec
 from expander.training.throughput import Throughput
-from expander.training.training_run import Best, Row, Training, TrainingFolder
+from expander.training.training_folder import Best, Row, Training, TrainingFolder
 
 TRAINING = Training(Spec(), TrainRecipe(epochs=10, batch=8), DataConfig(), "f", ("a", "b"), videos=80)
 Said = Callable[..., list[str]]

@@ -16,7 +16,7 @@ from terminal import LIMIT, Terminal
 
 from expander.backends.processes import Process, descendants
 from expander.config.space import dump_spec
-from expander.training.training_run import TrainingFolder
+from expander.training.training_folder import TrainingFolder
 
 LINE = re.compile(
     r"epoch (\d+) .*\| (\d+)/(\d+), loss [\d.]+, ([\d.e+]+) clips/s, \d+% waiting for clips, "

@@ -26,9 +26,9 @@ from expander.model.network import X3D
 from expander.profiling.count import count
 from expander.specs.spec import Base, Spec
 from expander.video.decoder import Decoder, VideoError
-from expander.video.demux import Verdict
+from expander.video.probe import Verdict
 from expander.video.protocols import PROTOCOLS, Protocol, Views, view_crop
-from expander.video.verdicts import Verdicts, key_of
+from expander.video.verdict_cache import Verdicts, key_of
 from expander.video.views import Look, ViewedVideo, look, look_ahead
 from expander.weights.convert import to_ours
 from expander.weights.key_map import LIBRARIES

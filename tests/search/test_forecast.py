@@ -21,7 +21,7 @@ from expander.runs.events import (
 )
 from expander.search.controller import State, ask, replay, tell, trials
 from expander.search.forecast import Forecast, TrainingSpeed, forecast
-from expander.specs.costs import Cost
+from expander.specs.cost_kinds import Cost
 from expander.specs.spec import Base, Spec
 
 # Per trial: 10 steps x 4 clips, and a third of 6 videos x 2 views: 40 + 4 clips.

@@ -14,7 +14,7 @@ from expander.config.settings import Selection
 from expander.runs.bitmask import pack_bits
 from expander.runs.events import Candidate, CandidateResult, TrialFailure, TrialResult
 from expander.search.selection import Outcome, rank
-from expander.specs.costs import Cost
+from expander.specs.cost_kinds import Cost
 from expander.specs.spec import AXES, Spec
 
 SEED = (0, 1)

@@ -15,7 +15,7 @@ from expander.config.space import load_spec
 from expander.model.network import X3D
 from expander.profiling.count import count, measured_cost
 from expander.specs.cost import cost, layers, params_without_norm
-from expander.specs.costs import Cost
+from expander.specs.cost_kinds import Cost
 from expander.specs.spec import Base, Spec
 from expander.specs.zoo import PUBLISHED
 

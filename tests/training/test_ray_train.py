@@ -18,7 +18,7 @@ from expander.errors import TrainingFault
 from expander.training.distributed import Workers
 from expander.training.throughput import Throughput
 from expander.training.trainer import fit
-from expander.training.training_run import Row, Training, TrainingFolder
+from expander.training.training_folder import Row, Training, TrainingFolder
 
 pytestmark = pytest.mark.slow
 

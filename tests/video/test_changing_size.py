@@ -11,8 +11,8 @@ import pytest
 from films import film, numbers, picture
 
 from expander.video.decoder import Decoder, VideoError
-from expander.video.demux import examine
 from expander.video.headers import changes
+from expander.video.probe import examine
 
 SMALL, LARGE = (64, 96), (128, 192)
 PART = 20
@@ -117,11 +117,11 @@ def test_transport_streams_one_after_the_other_are_refused_in_one_line(tmp_path:
 def test_a_vp9_frame_that_names_its_own_size_is_told() -> None:
     """Made by hand: encoders that change the size without a key frame do so only when a network is slow."""
     asked = changes("vp9", b"")
-    asked(bytes([0x82, 0x49, 0x83, 0x42, 0, 0x3F, 0, 0x5F, 0]), True)
+    asked([bytes([0x82, 0x49, 0x83, 0x42, 0, 0x3F, 0, 0x5F, 0])], True)
     bits = "10000110" + "00" + "00000001" + "0000" * 3  # no key frame, shown; what it refreshes; references
     for found, told in (("1", False), ("01", False), ("001", False), ("000", True)):
         head = (bits + found).ljust(80, "1")
-        assert asked(int(head, 2).to_bytes(10, "big"), False) == told
+        assert asked([int(head, 2).to_bytes(10, "big")], False) == told
 
 
 def test_pictures_of_several_sizes_are_shown_at_that_of_the_first(tmp_path: Path) -> None:

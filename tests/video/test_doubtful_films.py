@@ -11,7 +11,7 @@ import pytest
 from films import CONTAINERS, copied, film, numbers, picture
 
 from expander.video.decoder import Decoder, VideoError
-from expander.video.demux import examine
+from expander.video.probe import examine
 from expander.video.random_access import NOT_TRUSTED
 from expander.video.readers import AvReader
 from expander.video.worker import PIXELS, DecodingProcess, _Child

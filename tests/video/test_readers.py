@@ -18,9 +18,9 @@ import pytest
 from films import copied, film, numbers, trimmed
 
 from expander.video.decoder import Decoder, VideoError
-from expander.video.demux import Verdict, examine
+from expander.video.probe import Verdict, examine
 from expander.video.readers import AvReader
-from expander.video.verdicts import Verdicts, key_of
+from expander.video.verdict_cache import Verdicts, key_of
 from expander.video.worker import DecodingProcess
 
 

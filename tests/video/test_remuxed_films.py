@@ -14,7 +14,7 @@ from films import copied, film, numbers
 
 from expander.video import interlaced
 from expander.video.decoder import Decoder
-from expander.video.demux import examine
+from expander.video.probe import examine
 from expander.video.random_access import NOT_TRUSTED
 
 B_FRAMES = {"g": "12", "bf": "2"}

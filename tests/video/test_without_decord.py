@@ -12,8 +12,8 @@ from conftest import Run
 from films import copied, film, numbers
 
 from expander.video.decoder import Decoder
-from expander.video.demux import NO_DECORD, Verdict
-from expander.video.verdicts import Verdicts, key_of
+from expander.video.probe import NO_DECORD, Verdict
+from expander.video.verdict_cache import Verdicts, key_of
 
 PICKS = np.array([39, 3, 3, 17])
 FILMS = {

@@ -19,7 +19,7 @@ from expander.training.checkpoints import Checkpoints
 from expander.training.distributed import Workers
 from expander.training.init import new_network, started_from
 from expander.training.trainer import fit
-from expander.training.training_run import Best, Training
+from expander.training.training_folder import Best, Training
 from expander.weights.safetensors_file import load_weights, save_weights
 
 

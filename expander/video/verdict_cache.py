@@ -13,7 +13,7 @@ import stat
 from dataclasses import asdict
 from pathlib import Path
 
-from expander.video.demux import Verdict
+from expander.video.probe import Verdict
 
 VERSION = 5
 """Of the rules by which a file is trusted: what earlier ones said or gave is not used."""

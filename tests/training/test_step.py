@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from expander.config.settings import TrainRecipe
 from expander.model.network import X3D
 from expander.training.distributed import Workers
-from expander.training.loop import optimizer
+from expander.training.schedule import optimizer
 from expander.training.step import FullStep
 from expander.training.trainer import fit
 

@@ -20,7 +20,7 @@ from expander.runs.events import StepPlanned
 from expander.search.controller import ask, replay, tell
 from expander.search.expansion import expand, over
 from expander.specs.cost import cost
-from expander.specs.costs import Cost, CostKind, amount_text
+from expander.specs.cost_kinds import Cost, CostKind, amount_text
 from expander.specs.spec import AXES, Spec
 
 SOLVED = SearchSpace({axis: AxisRule("solve", 16) for axis in AXES}, SMALL)

@@ -17,11 +17,11 @@ from expander.errors import DataError, UsageError
 from expander.specs.spec import Spec
 from expander.training.checkpoints import check_identity, identity
 from expander.training.distributed import Workers
-from expander.training.loop import lr_at
 from expander.training.metrics_log import open_log
 from expander.training.sampler import shares
+from expander.training.schedule import lr_at
 from expander.training.throughput import Meter
-from expander.training.training_run import Training, TrainingFolder
+from expander.training.training_folder import Training, TrainingFolder
 
 TRAINING = Training(Spec(), TrainRecipe(epochs=3, batch=8), DataConfig(), "f", ("a", "b"), videos=20)
 

@@ -20,9 +20,8 @@ from expander.profiling.memory import memory_remedy, out_of_memory
 from expander.specs.spec import Base, Spec
 from expander.training.averaging import WeightAverage, measure_statistics
 from expander.training.distributed import Workers
-from expander.training.loop import optimizer
-from expander.training.mixup import mixed, mixed_loss
-from expander.training.step import FullStep
+from expander.training.schedule import optimizer
+from expander.training.step import FullStep, mixed, mixed_loss
 
 TINY = Spec(Base(crop=8, stem_width=4, depths=(1,), head_width=4, classes=3, width_divisor=4))
 

@@ -13,8 +13,8 @@ import pytest
 from films import film, numbers
 
 from expander.video.decoder import Decoder, VideoError
-from expander.video.demux import Verdict
-from expander.video.verdicts import Verdicts, key_of
+from expander.video.probe import Verdict
+from expander.video.verdict_cache import Verdicts, key_of
 
 TOLD = "as told before"
 

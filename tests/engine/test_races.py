@@ -13,7 +13,7 @@ from expander.config.settings import Selection
 from expander.runs.events import Candidate, StepPlanned, Trial, TrialResult
 from expander.search.racing import play
 from expander.search.selection import Outcome
-from expander.specs.costs import Cost
+from expander.specs.cost_kinds import Cost
 from expander.specs.spec import AXES, Spec
 
 RUNS, VIDEOS, MOST = 1000, 400, 12

@@ -23,7 +23,7 @@ from expander.runs.journal import Run
 from expander.specs.spec import Base, Spec
 from expander.video.decoder import Decoder
 from expander.video.transforms import MEAN, STD, centre_window, view
-from expander.video.verdicts import NAME, key_of
+from expander.video.verdict_cache import NAME, key_of
 
 
 @settings(max_examples=30, deadline=None)
