@@ -10,13 +10,11 @@ from pathlib import Path
 
 import click
 import pytest
+from pages import FENCE, PAGES, ROOT, blocks, fenced_commands
 
 from expander.cli.main import cli
 from expander.data.formats import FORMATS
 
-ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 PATH = re.compile(
@@ -26,11 +24,9 @@ HELP = {"--help", "-h", "--version"}
 
 
 def _command_lines(text: str) -> list[str]:
-    """Every `expander …` line, of fenced blocks (lines that end in a backslash joined) and inline code."""
-    blocks = "\n".join(FENCE.findall(text)).replace("\\\n", " ")
-    lines = [line.strip().removeprefix("$ ").removeprefix(".venv/bin/") for line in blocks.split("\n")]
-    lines += [code.strip() for code in CODE.findall(FENCE.sub("", text))]
-    return [line for line in lines if line.startswith("expander ")]
+    """Every `expander …` line, of fenced blocks and inline code."""
+    inline = [code.strip() for code in CODE.findall(FENCE.sub("", text))]
+    return fenced_commands(text) + [line for line in inline if line.startswith("expander ")]
 
 
 def _fault(line: str) -> str:
@@ -109,7 +105,7 @@ def test_every_relative_link_and_picture_points_to_something(page: Path) -> None
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_path_of_the_repository_that_is_named_exists(page: Path) -> None:
-    for code in [*CODE.findall(FENCE.sub("", page.read_text())), *FENCE.findall(page.read_text())]:
+    for code in [*CODE.findall(FENCE.sub("", page.read_text())), *blocks(page.read_text())]:
         for path in PATH.findall(code):
             assert (ROOT / path).exists(), f"{page.name}: {path}"
 
