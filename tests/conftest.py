@@ -19,6 +19,11 @@ ASSETS = Path(__file__).parent / "assets"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What a night is given to, and continuous integration is not."""
+    parser.addoption("--kills", type=int, help="so many times each command of tests/faults/ is killed")
+
+
 def pytest_configure() -> None:
     """Where tests run on all CPUs, each has one: threads that wait for each other take time from both."""
     if "PYTEST_XDIST_WORKER" in os.environ:

@@ -17,10 +17,9 @@ import torch
 
 from expander.backends.base import Report
 from expander.backends.inline import outcome_of
-from expander.backends.processes import end_with_parent
 from expander.config.settings import BackendConfig
 from expander.runs.events import TrialFailure, TrialOrder, TrialResult
-from expander.runs.machine import cores
+from expander.runs.machine import cores, end_with_parent
 from expander.training.trial import OUT_OF_MEMORY, gpus_here
 
 log = logging.getLogger(__name__)

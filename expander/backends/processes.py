@@ -10,10 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from expander.runs.machine import Process, running
-
-PERIOD = 1.0
-"""Seconds between two looks."""
+from expander.runs.machine import PERIOD, Process, running
 
 MISSES = 10
 """Looks in a row without an answer after which an address counts as gone."""
@@ -40,21 +37,6 @@ def kill(processes: Sequence[Process]) -> None:
     deadline = time.monotonic() + 5
     while any(process.alive for process in processes) and time.monotonic() < deadline:
         time.sleep(PERIOD / 20)
-
-
-def end_with_parent() -> None:
-    """Ends this process soon after its parent has died in whatever way. Called twice, it acts once."""
-    name = "end-with-parent"
-    if any(thread.name == name for thread in threading.enumerate()):
-        return
-    parent = os.getppid()
-
-    def follow() -> None:
-        while os.getppid() == parent:
-            time.sleep(PERIOD)
-        os._exit(1)
-
-    threading.Thread(target=follow, name=name, daemon=True).start()
 
 
 class Watch:

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from expander.backends.base import last_lines
-from expander.backends.processes import end_with_parent
 from expander.backends.ray_tune import RayBackend
 from expander.backends.worker_files import PERIOD, Teller, followed
 from expander.errors import KINDS, EnvironmentFault, ExpanderError
 from expander.runs.events import from_json, to_json
+from expander.runs.machine import end_with_parent
 from expander.training.distributed import Workers
 from expander.training.trainer import Watcher, fit
 from expander.training.training_folder import Training, TrainingFolder

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from expander.backends.base import Report, last_lines, require_ray
-from expander.backends.processes import Watch, end_with_parent, kill
+from expander.backends.processes import Watch, kill
 from expander.backends.trackers import callbacks, told
 from expander.config.settings import BackendConfig
 from expander.errors import EnvironmentFault, ExpanderError
 from expander.kernels.allocator import ONE_HEAP
 from expander.runs.events import TrialFailure, TrialOrder, TrialResult, from_json, to_json
-from expander.runs.machine import alive, cores
+from expander.runs.machine import alive, cores, end_with_parent
 from expander.training.trial import Stopped, run_trial
 
 QUIET = {

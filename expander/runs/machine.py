@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
+PERIOD = 1.0
+"""Seconds between two looks at another process."""
 COLUMNS = ("pid", "ppid", "stat", "lstart", "comm")
 """What `ps` is asked for; lstart is five words, comm may have blanks."""
 
@@ -46,6 +51,23 @@ def alive(pid: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     return True
+
+
+def end_with_parent() -> None:
+    """Ends this process soon after its parent has died in whatever way. Called twice, it acts once."""
+    name = "end-with-parent"
+    if any(thread.name == name for thread in threading.enumerate()):
+        return
+    started_by, parent = multiprocessing.parent_process(), os.getppid()
+
+    def follow() -> None:
+        if started_by is not None:  # knows of a death before this call too
+            started_by.join()
+        while started_by is None and os.getppid() == parent:
+            time.sleep(PERIOD)
+        os._exit(1)
+
+    threading.Thread(target=follow, name=name, daemon=True).start()
 
 
 def running(pid: int | None = None) -> dict[int, Process]:

@@ -40,26 +40,6 @@ def finished_trials(file: Path) -> Counter[str]:
     return Counter(e["result"]["trial"] for e in events if e["event"] == "trial_finished")
 
 
-def test_thirty_kills_at_random_moments_change_no_decision_and_repeat_no_trial(
-    micro: list[str], tmp_path: Path, environment: dict[str, str]
-) -> None:
-    options = [*micro, "--backend", "inline", "--max-steps", "1", "--set", "proxy.steps=10", *CAREFUL]
-    told = script("killing.py", 30, 20261124, *options, cwd=tmp_path, env=environment)
-    assert told["kills"] == 30
-    assert told["orphans"] == []
-    assert told["finished"]
-    whole = journal(tmp_path, "whole")
-    for run in told["finished"]:
-        assert decisions(journal(tmp_path, run)) == decisions(whole)
-        assert set(finished_trials(journal(tmp_path, run)).values()) == {1}
-        assert not list((tmp_path / "runs" / run).rglob("checkpoints"))
-        weights = sorted((tmp_path / "runs" / run).glob("trials/*/weights.safetensors"))
-        assert weights
-        for file in weights:
-            undisturbed = tmp_path / "runs" / "whole" / "trials" / file.parent.name / file.name
-            assert file.read_bytes() == undisturbed.read_bytes()
-
-
 def test_a_disk_that_refuses_any_write_ends_the_search_with_exit_6_and_costs_nothing_done(
     micro: list[str], tmp_path: Path, environment: dict[str, str]
 ) -> None:

@@ -12,6 +12,7 @@ import json
 import logging
 import multiprocessing
 import os
+import platform
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ import av
 import numpy as np
 
 from expander.data.embedded.scenes import CLASSES, FULL, ClassProgram, Clutter, Video, render
-from expander.runs.machine import cores
+from expander.runs.machine import alive, cores, end_with_parent
 
 VERSION = 4
 """Raised with every change of the pixels, so that an old cache is never taken for a new set."""
@@ -115,7 +116,7 @@ def _make_videos(
         return _collect(map(work, items), len(items), progress)
     # Spawned, never forked: a fork of a process with decoder or torch threads can hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
         return _collect(pool.map(work, items, chunksize=8), len(items), progress)
 
 
@@ -171,7 +172,8 @@ def make(
     if root.exists() and (root.is_file() or any(root.iterdir())):
         raise FileExistsError(f"{root} exists and is not an empty folder: name another place")
     root.parent.mkdir(parents=True, exist_ok=True)
-    building = root.parent / f".{root.name}.{uuid.uuid4().hex[:8]}"
+    _sweep(root)
+    building = _aside(root)
     building.mkdir()
     try:
         _build(building, config or SetConfig(), seed, workers, progress)
@@ -233,9 +235,22 @@ def ensure(
 
 def _discard(root: Path) -> None:
     """Delete a folder that others may be reading: first out of the way, then file by file."""
-    grave = root.parent / f".{root.name}.{uuid.uuid4().hex[:8]}"
+    grave = _aside(root)
     try:
         root.replace(grave)
     except FileNotFoundError:  # another process was faster
         return
     shutil.rmtree(grave, ignore_errors=True)
+
+
+def _aside(root: Path) -> Path:
+    """A place beside `root` of this process's own."""
+    return root.parent / f".{root.name}.{platform.node()}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
+
+
+def _sweep(root: Path) -> None:
+    """Deletes what processes of this machine that were killed have left beside `root`."""
+    for left in root.parent.glob(f".{root.name}.{platform.node()}.*.*"):
+        pid = left.name.split(".")[-2]
+        if pid.isdigit() and not alive(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
