@@ -39,7 +39,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A finished run, journaled with seals."""
     run = Run(tmp_path_factory.mktemp("runs") / "whole")
     run.create()
-    for event in search(problem(target=2.5, selection=Selection(resamples=100))):
+    for event in search(problem(target=3, selection=Selection(resamples=100))):
         run.append(event)
     return run
 
