@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import ASSETS
-from searches import formula, problem, search
+from searches import RULES, formula, problem, search
 
 from expander.config.settings import DataConfig, Selection, TrainRecipe
 from expander.engine.comparisons import ComparisonTrial, tries
@@ -36,10 +36,12 @@ FLIPS = 2_000
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A finished run, journaled with seals."""
+    """A finished run along two axes, journaled with seals."""
     run = Run(tmp_path_factory.mktemp("runs") / "whole")
     run.create()
-    for event in search(problem(target=3, selection=Selection(resamples=100))):
+    given = problem(target=3, selection=Selection(resamples=100))
+    axes = {axis: RULES[axis] for axis in ("temporal", "width")}
+    for event in search(replace(given, space=replace(given.space, axes=axes))):
         run.append(event)
     return run
 
