@@ -10,7 +10,9 @@ README.md and docs/decisions.md into docs/. `expander report runs/reference` the
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from expander.report.figures import gains, growth, save_trajectory
@@ -18,6 +20,7 @@ from expander.report.filmstrip import KEPT, films, keep
 from expander.report.reader import History, history
 from expander.report.style import save
 from expander.report.videos import videos_of
+from expander.runs.chain import Chain, SealedLines, opened_document, sealed_document
 from expander.runs.journal import Run
 
 FILES = ("config.yaml", "provenance.json", "journal.jsonl", "baselines.jsonl", "specs/*.yaml", "tests/*.json",
@@ -33,11 +36,28 @@ def export(source: Path, target: Path) -> int:
     size = 0
     for pattern in FILES:
         for file in sorted(source.glob(pattern)):
-            text = file.read_text(encoding="utf-8")
-            for place, instead in places.items():
-                text = text.replace(f"{place}/", f"{instead}/")
-            size += _write(target / file.relative_to(source), text)
+            size += _write(target / file.relative_to(source), _moved(file, places))
     return size + _write(target / KEPT, _frames(history(Run(source))))
+
+
+def _moved(file: Path, places: Mapping[str, str]) -> str:
+    """The text of a file with other places in it, sealed anew where it was sealed."""
+
+    def moved(text: str) -> str:
+        for place, instead in places.items():
+            text = text.replace(f"{place}/", f"{instead}/")
+        return text
+
+    if file.suffix == ".jsonl":
+        lines, chain = SealedLines(file, "a line"), Chain()
+        texts = [moved(line.decode()) for _, line in lines.read()]
+        sealed = lines.protected()
+        return "".join(chain.seal(text).decode() if sealed else f"{text}\n" for text in texts)
+    text = moved(file.read_text(encoding="utf-8"))
+    if file.suffix == ".json" and '\n "seal": "' in text:
+        opened_document(file.read_bytes())
+        return sealed_document({k: v for k, v in json.loads(text).items() if k != "seal"}).decode()
+    return text
 
 
 def _frames(past: History) -> str:

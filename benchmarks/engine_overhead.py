@@ -16,6 +16,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from expander.backends.base import Report
@@ -78,6 +79,7 @@ def main() -> None:
     given = parser.parse_args()
     seeds = max(1, math.ceil(given.trials / (CANDIDATES * STEPS)))
     space = load_space("x3d")
+    space = replace(space, base=space.start.with_classes(1).base)
     problem = Problem(space, 10**15, SourceLimits(10**6, 10**5), Selection(seeds=seeds), max_steps=STEPS)
     start = RunStarted(problem, DataConfig(), BackendConfig(), "f00d", ("a",))
     with tempfile.TemporaryDirectory(dir=".") as folder:

@@ -40,22 +40,23 @@ SEEDS = 5
 def write(run: Run, count: int) -> None:
     """A journal of at least `count` trials, without the decisions between them."""
     space = load_space("tiny")
+    space = replace(space, base=space.start.with_classes(2).base)
     problem = Problem(space, 10**12, SourceLimits(64, 128), Selection(seeds=SEEDS))
     run.create()
     run.append(RunStarted(problem, DataConfig(), BackendConfig(), "0" * 64, ("a", "b")))
     stamp = run.journal.read_text().split('"time": ')[1].split(",")[0]
-    with run.journal.open("a") as journal:  # without an fsync an event
-        for step in range(-(-count // (SEEDS * len(AXES)))):
-            specs = {axis: replace(space.start, **{axis: 1.5 + step / 1000}) for axis in AXES}
-            candidates = tuple(Candidate(a, s, cost(s), 2.0) for a, s in specs.items())
-            plan = StepPlanned(step, "expansion", candidates)
-            results = (_result(trial.id) for trial in trials_of(problem, plan))
-            for event in (plan, *(TrialFinished(step, result) for result in results)):
-                journal.write(f'{{"schema": {SCHEMA}, "time": {stamp},{to_json(event)[1:]}\n')
+    for step in range(-(-count // (SEEDS * len(AXES)))):
+        specs = {axis: replace(space.start, **{axis: 1.5 + step / 1000}) for axis in AXES}
+        candidates = tuple(Candidate(a, s, cost(s), 2.0) for a, s in specs.items())
+        plan = StepPlanned(step, "expansion", candidates)
+        results = (_result(trial.id) for trial in trials_of(problem, plan))
+        for event in (plan, *(TrialFinished(step, result) for result in results)):
+            # Without an fsync an event.
+            run.lines.append(f'{{"schema": {SCHEMA}, "time": {stamp},{to_json(event)[1:]}')
 
 
 def _result(trial: str) -> TrialResult:
-    return TrialResult(trial, 0.5, 1.0, 1.0, 300, "f" * 75, 100, 1.0)
+    return TrialResult(trial, 0.5, 1.0, 1.0, 300, "a" * 75, 100, 1.0)
 
 
 def main() -> None:

@@ -98,18 +98,17 @@ def search(
     from expander.engine.preparation import Goal, begin, check_backend, command_line
     from expander.engine.search import carry_out, plan
     from expander.runs.journal import Run
+    from expander.runs.ownership import claimed
 
     if not 0 < target_gflops < float("inf"):
         raise UsageError(f"target_gflops must be a positive number, not {target_gflops}")
     found = load_settings(space, settings, {"data": _lists(data), "backend": {"kind": backend}, "budget": {}})
     folder = run_folder(run, f"{Path(space).stem}-{target_gflops:g}G")
-    if folder.exists():
-        raise UsageError(f"{folder} exists; go on with resume(), or choose another run")
     check_backend(found.backend)
-    start, speed = plan(found, Goal("flops", round(target_gflops * 1e9)), seed, max_steps)
     made = Run(folder)
-    made.create(found.backend.storage)
-    with made.locked():
+    with claimed(folder, found.backend.storage):
+        start, speed = plan(found, Goal("flops", round(target_gflops * 1e9)), seed, max_steps)
+        made.create(found.backend.storage)
         begin(made, start, command_line(), speed)
         carry_out(made, start, lambda event, _: on_event(event))
     return _result(made)
@@ -122,7 +121,7 @@ def resume(run: str, on_event: Callable[[Event], None] = lambda _: None) -> Sear
     from expander.engine.search import carry_out, check_data
 
     found = find_run(run)
-    with found.locked():
+    with found.locked(started(found).backend.storage):
         found.cut_torn_line()
         start = started(found)
         check_data(found, start)
@@ -153,15 +152,13 @@ def train(
     """
     from expander.data.sources import fill_cache
     from expander.engine import train as engine
+    from expander.runs.ownership import claimed
 
     order = engine.TrainOrder(spec, _lists(data), recipe, init, seed=seed, gpus=gpus, workers=workers,
                               overrides=tuple(settings))  # fmt: skip
     folder = training_folder(run, str(spec) if isinstance(spec, str) else "spec")
-    if folder.folder.exists():
-        raise UsageError(f"{folder.folder} exists; choose another run")
-    training, videos = engine.plan(order)
-    folder.create()
-    with folder.locked():
+    with claimed(folder.folder):
+        training, videos = engine.plan(order)
         folder.write(training)
         with engine.recorded(folder):
             fill_cache(videos, training.data)

@@ -93,7 +93,8 @@ def decisions(journal: Path) -> list[str]:
     lines = []
     for line in journal.read_text().splitlines():
         event = json.loads(line)
-        del event["time"]
+        for name in ("time", "seal"):
+            event.pop(name, None)
         for name in ("seconds", "attempts"):
             event.get("result", {}).pop(name, None)
             event.get("failure", {}).pop(name, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from expander.engine.comparisons import ComparisonTrial
     from expander.runs.events import Candidate, Rejection, RunStarted, TrialResult
+    from expander.runs.journal import Run
     from expander.search.controller import State
 
 
@@ -31,16 +33,23 @@ def baseline(run: str, kind: str, count: int, seed: int, backend: str | None, dr
 
     They are kept in RUN/baselines.jsonl and not trained again.
     """
+    from expander.engine.loop import started
+    from expander.engine.references import find_run
+
+    found = find_run(run)
+    with nullcontext() if dry_run else found.locked(started(found).backend.storage):
+        _compare(found, kind, count, seed, backend, dry_run)
+
+
+def _compare(found: Run, kind: str, count: int, seed: int, backend: str | None, dry_run: bool) -> None:
     from expander.cli.running import train
     from expander.engine.loop import started, state_of
-    from expander.engine.references import find_run
     from expander.profiling.latency import cost_function
     from expander.search import baselines
 
-    found = find_run(run)
     start, state = started(found), state_of(found)
     if not state.path or state.planned is not None:
-        raise UsageError(f"run {run} is in the middle of a step; finish it with --resume")
+        raise UsageError(f"run {found.folder.name} is in the middle of a step; finish it with --resume")
     cost_of = cost_function(start.problem, found.folder, start.backend.cpus_per_trial)
     target = state.path[-1].cost.of(start.problem.cost)
     if kind == "random":

@@ -39,7 +39,6 @@ def contract(
     every one) goes to RUN/specs/contracted-<target>.yaml. With --train the options (of a named axis
     that one alone) are trained with the recipe and seeds of the run, kept in RUN/contractions.jsonl.
     """
-    from expander.cli.cost import row_of, show
     from expander.cli.options import target_of
     from expander.engine.loop import started
     from expander.engine.references import find_run
@@ -47,6 +46,16 @@ def contract(
     found = find_run(run)
     start = started(found)
     goal = float(target_of({"cost": start.problem.cost, "target": target, "amount": amount}))
+    with found.locked(start.backend.storage):
+        _contract(found, start, goal, target if target else goal, axis, train, backend, as_json)
+
+
+def _contract(
+    found: Run, start: RunStarted, goal: float, shown: float, axis: str, train: bool, backend: str | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    from expander.cli.cost import row_of, show
+
     every, chosen = _options(found, start, goal, axis)
     tried: list[ComparisonTrial] = []
     if train:
@@ -60,7 +69,7 @@ def contract(
             row["accuracy"] = _accuracy(option, tried)
         rows.append(row | {"chosen": option == chosen})
     show(rows, as_json)
-    files = _write(found, every if chosen is None else [chosen], target if target else goal, chosen is None)
+    files = _write(found, every if chosen is None else [chosen], shown, chosen is None)
     if not as_json:
         click.echo("\n".join(f"spec: {file}" for file in files))
 
@@ -128,11 +137,12 @@ def _accuracy(option: Option, tried: Sequence[ComparisonTrial]) -> float | None:
 def _write(run: Run, options: Sequence[Option], shown: float, named: bool) -> list[Any]:
     from expander.config.space import dump_spec
     from expander.runs.journal import write_atomic
+    from expander.runs.names import below
 
     files = []
     for option in options:
         suffix = f"-{option.axis}" if named else ""
-        file = run.folder / "specs" / f"contracted-{shown:g}{suffix}.yaml"
+        file = below(run.folder / "specs", f"contracted-{shown:g}{suffix}.yaml")
         text = dump_spec(option.candidate.spec, f"contracted along {option.axis} to {shown:g}")
         write_atomic(file, text.encode())
         files.append(file)

@@ -58,11 +58,11 @@ def index(out: Path, **options: Any) -> None:
     """Write the annotations of DATA as one CSV (path,label,class,split) that --data takes."""
     from expander.data.annotations import to_csv
     from expander.data.sources import open_data
-    from expander.runs.journal import write_atomic
+    from expander.runs.targets import write_out
 
     found = open_data(_config(options))
     click.echo(describe_data(found))
-    write_atomic(out, to_csv(found, out.parent.resolve()).encode())
+    write_out(out, to_csv(found, out.parent.resolve()).encode())
     click.echo(f"index: {out}")
 
 

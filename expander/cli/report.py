@@ -87,9 +87,9 @@ def _say(text: str, out: Path | None) -> None:
     if out is None:
         click.echo(text.rstrip("\n"))
     else:
-        from expander.runs.journal import write_atomic
+        from expander.runs.targets import write_out
 
-        write_atomic(out, (text.rstrip("\n") + "\n").encode())
+        write_out(out, (text.rstrip("\n") + "\n").encode())
 
 
 def _trajectories(names: tuple[str, ...]) -> str:
@@ -97,6 +97,7 @@ def _trajectories(names: tuple[str, ...]) -> str:
     from expander.report import results
     from expander.report.reader import history
     from expander.report.tables import trajectory_text
+    from expander.runs.journal import UNPROTECTED
 
     parts = []
     for name in names:
@@ -105,6 +106,8 @@ def _trajectories(names: tuple[str, ...]) -> str:
             continue
         past = history(find_run(name))
         parts.append(f"run {name}\n{trajectory_text(past)}")
+        if not past.run.protected():
+            parts.append(UNPROTECTED)
         if past.path:
             parts.append(f"figure: {draw(past.run)}")
     return "\n".join(parts)
@@ -155,21 +158,23 @@ def find_folder(name: str) -> Path:
 
 def _page(names: tuple[str, ...], out: Path | None) -> None:
     from expander.report.page import page
-    from expander.runs.journal import write_atomic
+    from expander.runs.names import inside
+    from expander.runs.targets import write_out
 
     folders = [find_folder(name) for name in names]
     file = out or folders[0] / "report" / "report.html"
-    write_atomic(file, page(folders).encode())
+    text = page(folders).encode()
+    if out is None:
+        inside(folders[0], file)
+    write_out(file, text)
     click.echo(f"page: {file}")
 
 
 def draw(run: Run) -> Path:
     """The trajectory figure of a run, written to its report folder. Raises EnvironmentFault."""
-    from expander.errors import EnvironmentFault
     from expander.report.figures import save_trajectory
+    from expander.runs.names import inside
 
     path = run.folder / "report" / "trajectory.png"
-    try:
-        return save_trajectory(run, path)
-    except OSError as error:
-        raise EnvironmentFault(f"{path}: cannot be written: {error.strerror}") from None
+    inside(run.folder, path)
+    return save_trajectory(run, path)

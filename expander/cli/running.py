@@ -32,11 +32,14 @@ def resume(options: dict[str, Any]) -> None:
     from expander.engine.references import find_run
     from expander.engine.search import check_data, known_results
     from expander.profiling.latency import cost_function
+    from expander.runs.journal import UNPROTECTED
 
     run = find_run(options["name"])
     known = known_results(options["reuse"])
-    with run.locked():
+    with run.locked(started(run).backend.storage):
         run.cut_torn_line()
+        if not run.protected():
+            click.echo(f"{run.journal}: {UNPROTECTED}; what comes now covers it", err=True)
         start = _moved(started(run), options)
         if (state := state_of(run)).finished:
             show(run, state)
@@ -157,7 +160,7 @@ def train(
 ) -> list[ComparisonTrial]:
     """Trains what is new of `specs`, a line each, and keeps it in the file `name` of the run folder.
 
-    Raises DataError when the data have changed since the run began.
+    The caller holds the run's lock. Raises DataError when the data have changed since the run began.
     """
     from expander.engine.comparisons import try_out
     from expander.engine.search import backend_of, check_data
@@ -171,7 +174,6 @@ def train(
         elif tried.failure is not None:
             click.echo(f"{tried.name} seed {tried.seed} failed: {tried.failure.reason}", err=True)
 
-    with run.locked():
-        check_data(run, start)
-        file = run.folder / name
-        return try_out(run, start, file, kind, target, specs, step, lambda: backend_of(config), on_result)
+    check_data(run, start)
+    file = run.folder / name
+    return try_out(run, start, file, kind, target, specs, step, lambda: backend_of(config), on_result)

@@ -24,6 +24,9 @@ from expander.errors import UsageError
 
 if TYPE_CHECKING:
     from expander.config.load import Settings
+    from expander.engine.preparation import Goal
+    from expander.runs.events import RunStarted
+    from expander.search.forecast import TrainingSpeed
 
 FRESH_ONLY = (*DATA_OPTIONS, "space", *COST_OPTIONS, "max_steps", "seed", "cpus_per_trial",
               "storage_path", "overrides")  # fmt: skip
@@ -68,38 +71,42 @@ def search(**options: Any) -> None:
 
 
 def _fresh(options: dict[str, Any]) -> None:
-    from expander.cli.narration import announce
-    from expander.cli.progress import Counter
-    from expander.engine.preparation import check_backend
-    from expander.engine.search import known_results, plan
-    from expander.profiling.latency import cost_function
+    from expander.engine.preparation import begin, check_backend, command_line
+    from expander.engine.search import known_results
     from expander.runs.journal import Run
+    from expander.runs.ownership import claimed
 
     space = options["space"] or "x3d"
     goal = goal_of(options)
     settings = _settings(space, options)
     run = Run(run_folder(options["name"], _wanted(options, space)))
-    if run.exists() and not options["dry_run"]:
-        raise UsageError(f"{run.folder} exists; go on with --resume, or choose another --run")
-    if run.folder.exists() and not options["dry_run"]:
-        raise UsageError(f"{run.folder} exists and holds no run; delete it, or choose another --run")
     check_backend(settings.backend)
+    if options["dry_run"]:
+        _planned(settings, goal, options)
+        click.echo("dry run: nothing was trained")
+        return
+    with claimed(run.folder, settings.backend.storage):
+        start, pace = _planned(settings, goal, options)
+        known = known_results(options["reuse"])
+        run.create(settings.backend.storage)
+        begin(run, start, command_line(), pace)
+        run_search(run, start, pace, known)
+
+
+def _planned(settings: Settings, goal: Goal, options: dict[str, Any]) -> tuple[RunStarted, TrainingSpeed]:
+    """What the options ask for, said before it is begun."""
+    from expander.cli.narration import announce
+    from expander.cli.progress import Counter
+    from expander.engine.search import plan
+    from expander.profiling.latency import cost_function
+
     with Counter("making the embedded videos (once)", "video") as counter:
         start, pace = plan(
             settings, goal, options["seed"] or 0, options["max_steps"], options["dry_run"],
             counter, lambda data: click.echo(describe_data(data)),
         )  # fmt: skip
     announce(start.problem, pace, cost_function(start.problem, None, start.backend.cpus_per_trial))
-    if options["dry_run"]:
-        click.echo("dry run: nothing was trained")
-        return
-    from expander.engine.preparation import begin, command_line
-
-    known = known_results(options["reuse"])
-    run.create(settings.backend.storage)
-    with run.locked():
-        begin(run, start, command_line(), pace)
-        run_search(run, start, pace, known)
+    return start, pace
 
 
 def _settings(space: str, options: dict[str, Any]) -> Settings:

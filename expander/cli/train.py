@@ -50,16 +50,14 @@ def train(**options: Any) -> None:
 
 
 def _fresh(options: dict[str, Any]) -> None:
+    from expander.runs.ownership import claimed
+
     folder = _folder(options)
-    if folder.folder.exists() and not options["dry_run"]:
-        again = "go on with --resume, or choose another --run" if folder.exists() else "choose another --run"
-        raise UsageError(f"{folder.folder} exists; {again}")
-    training, data = _plan(options)
     if options["dry_run"]:
-        _dry(training, data)
+        _dry(*_plan(options))
         return
-    folder.create()
-    with folder.locked():
+    with claimed(folder.folder):
+        training, data = _plan(options)
         folder.write(training)
         _go(training, data, folder)
 
@@ -94,12 +92,12 @@ def _resume(options: dict[str, Any]) -> None:
     folder = find_training(options["name"])
     if folder is None:
         raise UsageError(f"no training {options['name']!r} in runs/ and no training folder of that name")
-    training = folder.read()
-    if options["spec"] is not None:
-        asked = find_spec(options["spec"]).with_classes(len(training.classes))
-        if asked != training.spec:
-            raise UsageError(f"{folder.folder} trains another spec, {training.spec}, not {asked}")
     with folder.locked():
+        training = folder.read()
+        if options["spec"] is not None:
+            asked = find_spec(options["spec"]).with_classes(len(training.classes))
+            if asked != training.spec:
+                raise UsageError(f"{folder.folder} trains another spec, {training.spec}, not {asked}")
         if training.state == "finished":
             _conclude(training, folder)
         else:
@@ -178,17 +176,13 @@ def _describe(training: Training, validation: int) -> str:
 
 def _conclude(training: Training, folder: TrainingFolder) -> None:
     """The best validation, and where everything is."""
-    from expander.errors import EnvironmentFault
     from expander.report.charts import training_curves
     from expander.report.style import save
 
     path = folder.folder / "report" / "curves.png"
     figure = training_curves(folder.folder, 7.0)
-    try:
-        if figure is not None:
-            save(figure, path)
-    except OSError as error:
-        raise EnvironmentFault(f"{path}: cannot be written: {error.strerror}") from None
+    if figure is not None:
+        save(figure, path)
     if training.best is not None:
         best = training.best
         click.echo(f"best: video_top1 {best.video_top1:.1%} after epoch {best.epoch}: {folder.best}")

@@ -44,12 +44,14 @@ def import_(
     """
     from expander.engine.references import find_spec
     from expander.model.network import X3D
+    from expander.runs.targets import regular
     from expander.weights.checkpoint_file import open_network, sha256_of
     from expander.weights.convert import to_ours
     from expander.weights.detect import library_of
     from expander.weights.key_map import LIBRARIES
     from expander.weights.safetensors_file import save_weights
 
+    target = regular(out, "--out")
     found = open_network(checkpoint, key)
     for note in found.notes:
         click.echo(f"{checkpoint}: {note}", err=True)
@@ -64,7 +66,7 @@ def import_(
     if len(names) != classes:
         raise UsageError(f"{labels}: {len(names)} names for {classes} classes")
     source = {"library": library.name, "file": checkpoint.name, "sha256": sha256_of(checkpoint)}
-    save_weights(out, network, chosen, names, {**source, "key": key} if key else source)
+    save_weights(target, network, chosen, names, {**source, "key": key} if key else source)
     inner = "/".join(map(str, chosen.inner_widths))
     click.echo(f"{library.name} weights of {chosen}, bottleneck {inner}, {classes} classes: {out}")
 
@@ -97,11 +99,13 @@ def export(source: str, form: str, out: Path) -> None:
     ONNX needs the extra expander[onnx].
     """
     from expander.engine.references import find_weights
+    from expander.runs.targets import regular
     from expander.weights.export import export as write
     from expander.weights.safetensors_file import load_weights
 
+    target = regular(out, "--out")
     loaded = load_weights(find_weights(source))
-    worst = write(loaded.network, loaded.spec, form, out)
+    worst = write(loaded.network, loaded.spec, form, target)
     click.echo(f"{form}: {out}, logits within {worst:.1e} (relative) of ours at batch sizes 1 and 3")
 
 

@@ -5,7 +5,6 @@ What came of them is kept in the run folder, a JSON object a line (`ComparisonTr
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from expander.backends.base import Backend
-from expander.errors import DataError, EnvironmentFault
+from expander.errors import DataError
+from expander.runs.chain import RESTORE, SEALED_SINCE, SealedLines
+from expander.runs.checks import check_cost, check_result, require
 from expander.runs.events import (
     Candidate,
     RunStarted,
@@ -26,10 +27,12 @@ from expander.runs.events import (
     to_json,
 )
 from expander.runs.journal import Run
+from expander.runs.names import is_plain
 from expander.specs.cost_kinds import Cost
 from expander.specs.spec import Spec
 
 BASELINES, CONTRACTIONS = "baselines.jsonl", "contractions.jsonl"
+WHAT = "a trial"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +57,24 @@ def tries(file: Path) -> list[ComparisonTrial]:
     if not file.exists():
         return []
     found = []
-    for number, line in enumerate(file.read_text().split("\n")[:-1], 1):
+    for number, line in SealedLines(file, WHAT).read():
         try:
-            found.append(from_json(ComparisonTrial, line))
-        except ValidationError:
-            raise DataError(f"{file}:{number}: not a trial; delete that line") from None
+            found.append(_tried(line))
+        except ValueError as error:
+            why = "not a trial" if isinstance(error, ValidationError) else str(error)
+            raise DataError(f"{file}:{number}: {why}; {RESTORE}") from None
     return found
+
+
+def _tried(line: bytes) -> ComparisonTrial:
+    """Raises ValueError for what is no trial, or one of values that cannot be."""
+    tried: ComparisonTrial = from_json(ComparisonTrial, line)
+    require(is_plain(tried.name), f"{tried.name[:60]!r} is no name of a spec")
+    require((tried.result is None) != (tried.failure is None), "neither result nor failure, or both")
+    check_cost(tried.spec, tried.cost)
+    if tried.result is not None:
+        check_result(tried.result)
+    return tried
 
 
 def try_out(
@@ -81,6 +96,7 @@ def try_out(
     trials = {make_trial(step, c.axis, c.spec, seed): c for c in wanted for seed in seeds}
     known = {(t.name, t.spec, t.seed): t for t in tries(file)}
     missing = {trial.id: trial for trial in trials if _key(trial) not in known}
+    lines = SealedLines(file, WHAT)
 
     def report(outcome: TrialResult | TrialFailure) -> None:
         trial = missing[outcome.trial]
@@ -89,7 +105,8 @@ def try_out(
         tried = ComparisonTrial(
             kind, trial.axis, target, trial.spec, candidate.cost, trial.seed, result, failure
         )
-        _append(file, tried)
+        text = f'{{"schema": {SEALED_SINCE},{to_json(tried)[1:]}'
+        lines.append(text, sync=True)
         known[_key(trial)] = tried
         on_result(tried)
 
@@ -113,15 +130,3 @@ def _order(run: Run, start: RunStarted, trial: Trial) -> TrialOrder:
         folder=str(run.folder.resolve()),
         threads=start.backend.cpus_per_trial,
     )
-
-
-def _append(file: Path, tried: ComparisonTrial) -> None:
-    try:
-        if file.exists() and not (text := file.read_bytes()).endswith(b"\n") and text:
-            os.truncate(file, text.rfind(b"\n") + 1)
-        with file.open("a") as out:
-            out.write(to_json(tried) + "\n")
-            out.flush()
-            os.fsync(out.fileno())
-    except OSError as error:
-        raise EnvironmentFault(f"{file}: cannot be written: {error.strerror}") from None

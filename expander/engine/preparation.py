@@ -21,6 +21,7 @@ from expander.config.settings import NO_CEILINGS, BackendConfig, Ceilings, DataC
 from expander.data.embedded.synthetic import SetConfig
 from expander.errors import TargetError, UsageError
 from expander.profiling.latency import cost_function
+from expander.runs.chain import sealed_document
 from expander.runs.events import Problem, RunStarted, SourceLimits
 from expander.runs.journal import Run, write_atomic
 from expander.runs.machine import cores
@@ -148,8 +149,8 @@ def begin(run: Run, start: RunStarted, command: list[str], pace: TrainingSpeed) 
         "budget": asdict(start.budget),
     }
     write_atomic(run.folder / "config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
-    facts = json.dumps({**_provenance(start, command), "pace": asdict(pace)}, indent=1) + "\n"
-    write_atomic(run.folder / "provenance.json", facts.encode())
+    facts = sealed_document({**_provenance(start, command), "pace": asdict(pace)})
+    write_atomic(run.folder / "provenance.json", facts)
     run.append(start)
 
 

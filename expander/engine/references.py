@@ -8,8 +8,9 @@ from expander.config.settings import DataConfig
 from expander.config.space import load_spec
 from expander.engine.loop import started
 from expander.errors import DataError, UsageError
-from expander.runs.events import StepChosen
+from expander.runs.events import StepChosen, trial_prefix
 from expander.runs.journal import Run
+from expander.runs.names import below
 from expander.specs.spec import Spec
 from expander.training.training_folder import TrainingFolder
 
@@ -38,12 +39,21 @@ def find_spec(text: str) -> Spec:
         return training.read().spec
     if text.endswith((".yaml", ".yml")) or not (colon or _is_run(name)):
         return load_spec(text)
-    run = find_run(name)
-    file = run.folder / "specs" / f"{step or 'final'}.yaml"
-    if not file.exists():
+    run, which = find_run(name), step or "final"
+    file, chosen = below(run.folder / "specs", f"{which}.yaml"), _chosen(run)
+    if not file.exists() and which not in chosen:
         known = ", ".join(sorted(path.stem for path in file.parent.glob("*.yaml"))) or "none yet"
-        raise UsageError(f"run {name} has no spec {step or 'final'!r}; it has: {known}")
-    return load_spec(str(file))
+        raise UsageError(f"run {name} has no spec {which!r}; it has: {known}")
+    spec = load_spec(str(file)) if file.exists() else chosen[which].winner.spec
+    if which in chosen and spec != chosen[which].winner.spec:
+        raise DataError(f"{file}: is not the spec that {run.journal} says was chosen; delete the file")
+    return spec
+
+
+def _chosen(run: Run) -> dict[str, StepChosen]:
+    """The decisions of a run by `step3` and the like; the last one is `final` too."""
+    found = {f"step{event.step}": event for event in run.events() if isinstance(event, StepChosen)}
+    return {**found, "final": list(found.values())[-1]} if found else {}
 
 
 def find_weights(text: str) -> Path:
@@ -58,12 +68,12 @@ def find_weights(text: str) -> Path:
     if text.endswith(".safetensors") or not _is_run(name):
         return Path(text)
     run = find_run(name)
-    chosen = {f"step{event.step}": event for event in run.events() if isinstance(event, StepChosen)}
-    if not chosen or step not in ("", "final", *chosen):
-        known = ", ".join(chosen) or "none yet"
-        raise UsageError(f"run {name} has no decided step {step or 'final'!r}; it has: {known}")
-    event = chosen[step] if step in chosen else list(chosen.values())[-1]
-    trial = f"s{event.step:02d}-{event.winner.axis}-seed*-{event.winner.spec.id}"
+    chosen = _chosen(run)
+    if (which := step or "final") not in chosen:
+        known = ", ".join(key for key in chosen if key != "final") or "none yet"
+        raise UsageError(f"run {name} has no decided step {which!r}; it has: {known}")
+    event = chosen[which]
+    trial = f"{trial_prefix(event.step, event.winner.axis)}seed*-{event.winner.spec.id}"
     found = sorted(run.folder.glob(f"trials/{trial}/weights.safetensors"))
     if not found:
         raise DataError(f"{run.folder}/trials/{trial}: no weights; they were deleted or not copied")

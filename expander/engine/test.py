@@ -17,6 +17,8 @@ from expander.errors import DataError, UsageError
 from expander.evaluation.multiview import Outcome, Scorer, for_inference
 from expander.evaluation.result import METRICS, summary
 from expander.evaluation.scores import ScoreFile
+from expander.runs.names import below, inside
+from expander.runs.targets import regular
 from expander.video.protocols import Protocol, parse_views, short_side
 from expander.video.views import Look
 from expander.weights.foreign import load_foreign
@@ -134,11 +136,15 @@ def _data(order: Evaluation, loaded: Loaded, progress: Progress | None) -> tuple
 def _result_path(order: Evaluation, views: str) -> Path | None:
     """The one that is asked for, or in the run folder."""
     home = home_of(order.spec)
-    if order.out is not None or home is None:
-        return order.out
+    if order.out is not None:
+        return regular(order.out, "--out")
+    if home is None:
+        return None
     name, _, which = order.spec.partition(":")
     which = which or ("best" if find_training(name) else "final")
-    return home / "tests" / f"{which}-{order.protocol}-{views}.json"
+    file = below(home / "tests", f"{which}-{order.protocol}-{views}.json")
+    inside(home, file)
+    return file
 
 
 def _scorer(order: Evaluation, loaded: Loaded, views: Any, config: DataConfig) -> Scorer:
@@ -157,14 +163,14 @@ def _score_file(
     order: Evaluation, out: Path | None, scorer: Scorer, data: HeldOut, identity: str
 ) -> ScoreFile | None:
     """Where scores go as they come."""
-    path = order.dump or (out and out.with_suffix(".scores.jsonl"))
+    path = regular(order.dump, "--dump-scores") if order.dump else out and out.with_suffix(".scores.jsonl")
     if path is None:
         if order.resume:
             raise UsageError("--resume needs the --out or --dump-scores of the test that was stopped")
         return None
     look = scorer.how
-    head = {
-        "schema": 1, "checkpoint": identity, "spec": str(look.spec), "protocol": look.protocol,
+    head: dict[str, Any] = {
+        "checkpoint": identity, "spec": str(look.spec), "protocol": look.protocol,
         "views": str(look.views), "average_clips": scorer.average, "data": data.fingerprint,
     }  # fmt: skip
     if look.protocol == "mmaction2":  # tells these scores from those of versions that took 192 for X3D-S

@@ -23,7 +23,7 @@ from expander.specs.spec import Spec
 from expander.specs.zoo import PUBLISHED
 from expander.video.protocols import MMACTION2, Protocol, Views
 
-SCHEMA = 1
+SCHEMA = 2
 METRICS = ("top_k_accuracy", "mean_class_accuracy")
 SOURCES: dict[Protocol, tuple[str, ...]] = {
     # Strides in source frames and pooling are those of MMAction2 0.x, which has published S and M only.

@@ -9,7 +9,7 @@ its owner. One with a line for every video is of a test that ended; to repeat th
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from expander.errors import DataError, EnvironmentFault, UsageError
+from expander.errors import DataError, UsageError
+from expander.runs.chain import SealedLines, rows_of, sealed_lines, sealed_row
 from expander.runs.journal import write_atomic
 
 Scores = npt.NDArray[np.float32]
@@ -34,8 +35,9 @@ class ScoreFile:
 
     def __init__(self, path: Path, head: Mapping[str, Any], videos: int, resume: bool) -> None:
         self.path = path
+        self.lines = SealedLines(path, "scores of a video")
         self.known: dict[str, Scores] = {}
-        kept: list[str] = []
+        kept: list[Mapping[str, Any]] = []
         if path.exists() and path.stat().st_size:
             found, rows = self._read()
             other = [key for key in head if found.get(key) != head[key]]
@@ -44,31 +46,29 @@ class ScoreFile:
             else:
                 self._check_ended(rows, found.get("videos"), other)
         # Written anew: without a line that a kill cut short, and without failures, which are tried again.
-        first = json.dumps({**head, "videos": videos}, sort_keys=True)
-        write_atomic(path, ("\n".join([first, *kept]) + "\n").encode())
+        write_atomic(path, sealed_lines([{**head, "videos": videos}, *kept]))
 
     def _read(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """The first line, and the whole ones after it."""
-        try:
-            first, *lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]
-            found, rows = json.loads(first), [json.loads(line) for line in lines]
-        except (OSError, ValueError) as error:
-            raise DataError(f"{self.path}: no scores of a test: {error}; {ELSEWHERE}") from None
-        if not isinstance(found, dict):
+        found, *rows = rows_of(self.lines) or [{}]
+        if "videos" not in found and "checkpoint" not in found:
             raise DataError(f"{self.path}: no scores of a test; {ELSEWHERE}")
+        length = 0
         for number, row in enumerate(rows, 2):
-            if not isinstance(row, dict) or "video" not in row or not {"scores", "failed"} & set(row):
+            scores = row.get("scores")
+            length = length or (len(scores) if isinstance(scores, list) else 0)
+            if not isinstance(row.get("video"), str) or not ("failed" in row or _are(scores, length)):
                 raise DataError(f"{self.path}:{number}: no scores of a video; {ELSEWHERE}")
         return found, rows
 
-    def _kept(self, rows: list[dict[str, Any]], other: list[str]) -> list[str]:
+    def _kept(self, rows: list[dict[str, Any]], other: list[str]) -> list[Mapping[str, Any]]:
         """The lines to go on from."""
         if other:
             raise UsageError(f"{self.path}: scores of another test, it differs in {', '.join(other)}; "
                              f"{ELSEWHERE}")  # fmt: skip
         scored = [row for row in rows if "scores" in row]
         self.known = {row["video"]: np.array(row["scores"], np.float32) for row in scored}
-        return [json.dumps(row) for row in scored]
+        return [*scored]
 
     def _check_ended(self, rows: list[dict[str, Any]], videos: Any, other: list[str]) -> None:
         """Raises UsageError for scores of a test that was stopped. videos: those of that test."""
@@ -89,8 +89,11 @@ class ScoreFile:
             row["failed"] = outcome
         else:  # nine digits bring a float32 back exactly
             row["scores"] = [float(f"{value:.9g}") for value in outcome.tolist()]
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-        except OSError as error:
-            raise EnvironmentFault(f"{self.path}: cannot be written: {error.strerror}") from None
+        self.lines.append(sealed_row(row))
+
+
+def _are(scores: Any, length: int) -> bool:
+    """Whether these are as many finite numbers as the other videos have."""
+    return isinstance(scores, list) and len(scores) == length and all(
+        isinstance(x, int | float) and math.isfinite(x) for x in scores
+    )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +12,16 @@ from typing import Any
 
 import numba
 
+from expander.kernels.kept_code import KeptCode, warn_once
+
 HERE = Path(__file__).parent
 OPTIONS = {"nogil": True, "fastmath": {"contract", "nsz"}, "error_model": "numpy"}
-SOURCES = ("compilation.py", "vectors.py", *sorted(path.name for path in HERE.glob("*_numba.py")))
+SOURCES = ("compilation.py", "kept_code.py", "vectors.py",
+           *sorted(path.name for path in HERE.glob("*_numba.py")))  # fmt: skip
 
 
-def cache_folder() -> Path:
-    """Where compiled kernels are kept: in the user's cache, or where that cannot be, in /tmp.
+def cache_folder() -> Path | None:
+    """Where compiled kernels are kept: in the user's cache, or where that cannot be, in /tmp; else nowhere.
 
     Named by the kernels' sources, so that a change of any of them compiles all of them anew.
     """
@@ -32,16 +35,33 @@ def cache_folder() -> Path:
             return folder
     except (OSError, RuntimeError):  # a home that is read-only, or none at all
         pass
-    return Path(tempfile.gettempdir()) / f"expander-kernels-{getpass.getuser()}-{digest[:12]}"
+    shared = Path(tempfile.gettempdir()) / f"expander-kernels-{os.getuid()}-{digest[:12]}"
+    return shared if _is_ours(shared) else None
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether nobody else can have put code into a folder of /tmp; it is made where it is missing."""
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
 
 
 def compiled(function: Callable[..., Any]) -> Any:
     """A kernel: `function` as machine code without the GIL, kept on disk; multiply-adds may be fused."""
-    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(cache_folder())
+    kernel = numba.njit(**OPTIONS)(function)
+    folder = cache_folder()
+    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder or "")
     try:
-        return numba.njit(cache=True, **OPTIONS)(function)
+        if folder is not None:
+            kernel._cache = KeptCode(function)
+    except (OSError, RuntimeError) as error:  # a full disk, a folder that cannot be written
+        warn_once(folder, error)
     finally:
         numba.config.CACHE_DIR = before
+    return kernel
 
 
 def inlined(function: Callable[..., Any]) -> Any:

@@ -7,6 +7,8 @@ that was stopped decides as it would have, however much the clock wavers.
 from __future__ import annotations
 
 import json
+import logging
+import math
 import platform
 import statistics
 import time
@@ -16,7 +18,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from expander.errors import DataError
+from expander.errors import DataError, EnvironmentFault
+from expander.runs.chain import SealedLines, rows_of, sealed_lines
 from expander.runs.events import Problem
 from expander.runs.journal import write_atomic
 from expander.search.expansion import CostOf
@@ -24,6 +27,7 @@ from expander.specs.cost import cost
 from expander.specs.cost_kinds import Cost
 from expander.specs.spec import Spec
 
+log = logging.getLogger(__name__)
 WARM_UP, LEAST, MOST, SECONDS = 3, 9, 101, 1.0
 """Passes before measuring; passes measured: for about SECONDS, but no fewer and no more than these."""
 
@@ -122,7 +126,10 @@ def _most_alive(run: Callable[[], float]) -> int:
 
 
 class MeasuredCosts:
-    """A CostOf with latency and memory, measured at first need and kept in `file` (none: in memory)."""
+    """A CostOf with latency and memory, measured at first need and kept in `file` (none: in memory).
+
+    What is damaged of the file is measured again, with a warning; on a full disk nothing more is kept.
+    """
 
     def __init__(
         self, file: Path | None, threads: int, measurer: Callable[[Spec, int], Measurement] = measure
@@ -132,11 +139,11 @@ class MeasuredCosts:
         self.known = self._read()
 
     def __call__(self, spec: Spec) -> Cost:
-        """The cost of a spec; raises EnvironmentFault when the measurement cannot be kept."""
+        """The cost of a spec."""
         key = self._key(spec)
         if key not in self.known:
             self.known[key] = self.measurer(spec, self.threads)
-            self._keep(key)
+            self._keep()
         found = self.known[key]
         return replace(cost(spec), latency_ms=found.latency_ms, memory_mb=found.memory_mb)
 
@@ -145,24 +152,32 @@ class MeasuredCosts:
 
     def _read(self) -> dict[str, Measurement]:
         known: dict[str, Measurement] = {}
-        if self.file is None or not self.file.exists():
+        if self.file is None:
             return known
-        # A last line that a kill cut short was never used in a decision.
-        for line in self.file.read_text().split("\n")[:-1]:
-            try:
-                row = json.loads(line)
-                key = row.pop("key")
-                known[key] = Measurement(**row)
-            except (ValueError, KeyError, TypeError):
-                raise DataError(f"{self.file}: not a measurement: {line[:60]!r}; delete that line") from None
+        try:
+            for row in rows_of(SealedLines(self.file, "a measurement")):
+                known[str(row.pop("key"))] = _checked(Measurement(**row))
+        except (DataError, KeyError, TypeError, ValueError) as error:
+            said = error if isinstance(error, DataError) else f"{self.file}: not a measurement"
+            log.warning("%s; measured again", said)
         return known
 
-    def _keep(self, key: str) -> None:
+    def _keep(self) -> None:
         if self.file is None:
             return
-        row = json.dumps({"key": key, **asdict(self.known[key])})
-        whole = self.file.read_text().rpartition("\n") if self.file.exists() else ("", "", "")
-        write_atomic(self.file, f"{whole[0]}{whole[1]}{row}\n".encode())
+        rows = [{"key": key, **asdict(found)} for key, found in self.known.items()]
+        try:
+            write_atomic(self.file, sealed_lines(rows))
+        except EnvironmentFault as error:
+            log.warning("%s; measurements are not kept", error)
+            self.file = None
+
+
+def _checked(found: Measurement) -> Measurement:
+    """Raises ValueError for a measurement that cannot be."""
+    if not all(0 <= value < math.inf for value in asdict(found).values()) or found.latency_ms == 0:
+        raise ValueError
+    return found
 
 
 def cost_function(problem: Problem, folder: Path | None, threads: int) -> CostOf:

@@ -5,7 +5,6 @@ A test says them as [true, predicted, count] entries, the class of each by its n
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -20,6 +19,7 @@ from matplotlib.patches import Rectangle
 
 from expander.report.formats import csv_text
 from expander.report.style import INK, PAGE, drawing, sheet, style
+from expander.runs.chain import sealed_document
 from expander.runs.journal import write_atomic
 
 WRITTEN, READABLE, NAMED = 16, 30, 40
@@ -130,4 +130,4 @@ def write(out: Path, found: Mapping[str, Any], title: str) -> None:
         png = BytesIO()
         drawn.savefig(png, format="png", dpi=120)
         write_atomic(out.with_suffix(".confusion.png"), png.getvalue())
-    write_atomic(out, (json.dumps(found, indent=1) + "\n").encode())
+    write_atomic(out, sealed_document(found))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from expander.errors import EnvironmentFault
+from expander.runs.targets import write_out
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
 """What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection)."""
@@ -40,11 +41,9 @@ def markdown_text(table: pd.DataFrame) -> str:
 
 def write_parquet(table: pd.DataFrame, path: Path) -> None:
     """A Parquet file with the table's own types. Raises EnvironmentFault when it cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        table.to_parquet(path, index=False)
-    except OSError as error:
-        raise EnvironmentFault(f"{path}: cannot be written: {error.strerror or error}") from None
+    out = BytesIO()
+    table.to_parquet(out, index=False)
+    write_out(path, out.getvalue())
 
 
 def _texts(table: pd.DataFrame) -> list[str]:

@@ -25,7 +25,7 @@ from expander.report.style import svg
 from expander.report.summary import headline
 from expander.report.tables import baselines, decisions, steps, tests, trainings, trials
 from expander.report.videos import quarantined, videos_of
-from expander.runs.journal import Run
+from expander.runs.journal import UNPROTECTED, Run
 from expander.specs.cost_kinds import duration_text
 from expander.specs.spec import Spec
 
@@ -155,12 +155,13 @@ def _commands(past: History) -> list[str]:
 def _provenance(past: History) -> list[tuple[str, str]]:
     """Versions, machine, commit, data: as flat rows."""
     about = past.provenance
+    sealed = "every line with a checksum" if past.run.protected() else UNPROTECTED.partition(": ")[2]
     versions = about.get("versions")
     rows = [(str(k), str(v)) for k, v in versions.items()] if isinstance(versions, dict) else []
     for key in ("platform", "cores", "commit", "data_fingerprint"):
         if about.get(key) not in (None, ""):
             rows.append((key.replace("_", " "), str(about[key])))
-    return rows
+    return [*rows, ("journal", sealed)]
 
 
 def _training(folder: Path, id: str) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+from expander.runs.chain import opened_document
 from expander.runs.events import (
     Candidate,
     Contracted,
@@ -29,6 +30,7 @@ from expander.runs.journal import Run
 from expander.search.controller import trials
 
 Outcome = TrialResult | TrialFailure
+log = logging.getLogger(__name__)
 TRIAL_ID = re.compile(r"s\d+-(?P<axis>.+)-seed(?P<seed>\d+)-(?P<spec>[0-9a-f]+)(-to(?P<until>\d+))?")
 
 
@@ -176,9 +178,12 @@ def _steps(entries: list[tuple[Any, datetime]], problem: Problem | None) -> Iter
 
 
 def _provenance(run: Run) -> dict[str, Any]:
-    """provenance.json; nothing where it is missing or damaged: it decides nothing."""
+    """provenance.json; nothing where it is missing or, with a warning, damaged: it decides nothing."""
+    path = run.folder / "provenance.json"
     try:
-        found = json.loads((run.folder / "provenance.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return opened_document(path.read_bytes())
+    except FileNotFoundError:
         return {}
-    return found if isinstance(found, dict) else {}
+    except (OSError, ValueError) as error:
+        log.warning("%s: is left out: %s", path, error)
+        return {}

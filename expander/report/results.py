@@ -1,29 +1,32 @@
 """What other commands left in a folder: baselines, full trainings, multi-view tests.
 
-Unknown keys are ignored and missing ones shown as missing; a file that is no JSON is left out with
-a warning: a report is made of what is there.
+Unknown keys are ignored and missing ones shown as missing: a report is made of what is there. What is
+damaged, or contradicts itself, is an error that names the file and its line.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import statistics
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
+from expander.errors import DataError
 from expander.report import schema
 from expander.report.reader import History
 from expander.report.schema import Row, spec_row
+from expander.runs.chain import RESTORE, SealedLines, opened_document
+from expander.runs.checks import check_result
+from expander.runs.events import TrialResult, from_json
 from expander.runs.journal import Run
+from expander.runs.result_checks import check_metrics, check_test
 from expander.specs.cost import cost
 from expander.specs.spec import Spec
 
-log = logging.getLogger(__name__)
 Place = Path | Run | History
 SPEC = TypeAdapter(Spec)
 
@@ -43,8 +46,18 @@ def name_of(place: Place) -> str:
 def baselines(*runs: Place) -> pd.DataFrame:
     """One row a baseline of RUN/baselines.jsonl. Columns: `columns.BASELINES`."""
     rows = ({"run": name_of(run), **_baseline(found)} for run in runs
-            for found in json_lines(folder_of(run) / "baselines.jsonl"))  # fmt: skip
+            for found in json_lines(folder_of(run) / "baselines.jsonl", _check_baseline))  # fmt: skip
     return schema.frame(rows, schema.BASELINES)
+
+
+def _check_baseline(found: Mapping[str, Any]) -> None:
+    """Raises ValueError for a result whose values cannot be."""
+    if isinstance(found.get("result"), dict):
+        try:
+            result = from_json(TrialResult, json.dumps(found["result"]))
+        except ValidationError:  # of another version: shown as far as it goes
+            return
+        check_result(result)
 
 
 def _baseline(found: Mapping[str, Any]) -> Row:
@@ -73,7 +86,8 @@ def trainings(*folders: Place) -> pd.DataFrame:
     for folder in map(folder_of, folders):
         about = json_file(folder / "training.json")
         if about:
-            rows.append({"run": name_of(folder), **_training(about, json_lines(folder / "metrics.jsonl"))})
+            metrics = json_lines(folder / "metrics.jsonl", check_metrics)
+            rows.append({"run": name_of(folder), **_training(about, metrics)})
     return schema.frame(rows, schema.TRAININGS)
 
 
@@ -99,7 +113,8 @@ def _training(about: Mapping[str, Any], metrics: Iterable[Mapping[str, Any]]) ->
 
 def test_files(place: Place) -> list[tuple[str, dict[str, Any]]]:
     """Name and content of every result in a folder's tests/, in the order of their names."""
-    found = ((path.stem, json_file(path)) for path in sorted((folder_of(place) / "tests").glob("*.json")))
+    files = sorted((folder_of(place) / "tests").glob("*.json"))
+    found = ((path.stem, json_file(path, check_test)) for path in files)
     return [(name, content) for name, content in found if content]
 
 
@@ -138,32 +153,47 @@ def specified(value: object) -> Row:
     return {**spec_row(spec), "cost": price.macs, "params": price.params, "activations": price.activations}
 
 
-def json_file(path: Path) -> dict[str, Any]:
-    """An object from a JSON file; empty, with a warning, for one that is damaged, empty for none."""
+Check = Callable[[Mapping[str, Any]], None]
+"""Raises ValueError for content that cannot be."""
+
+
+def json_file(path: Path, check: Check = lambda _: None) -> dict[str, Any]:
+    """An object from a JSON file; empty for none. Raises DataError for one that is damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = opened_document(path.read_bytes())
+        check(found)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
-        log.warning("%s is left out: %s", path, error)
-        return {}
-    return found if isinstance(found, dict) else {}
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}:{error.lineno}: no JSON: {error.msg}; {RESTORE}") from None
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; {RESTORE}") from None
+    return found
 
 
-def json_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file; a line that is still being written, or damaged, is left out."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-    rows = []
-    for line in lines:
+def json_lines(path: Path, check: Check = lambda _: None) -> list[dict[str, Any]]:
+    """The objects of a JSON-lines file; a line that is still being written is left out.
+
+    So is, in files of earlier versions, what is no object. Raises DataError naming a line that is damaged.
+    """
+    rows: list[dict[str, Any]] = []
+    if not path.is_file():
+        return rows
+    for number, line in SealedLines(path, "a row").read():
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(row, dict):
-            rows.append(row)
+        if not isinstance(row, dict):
+            continue
+        row.pop("schema", None)
+        try:
+            check(row)
+        except ValueError as error:
+            raise DataError(f"{path}:{number}: {error}; {RESTORE}") from None
+        rows.append(row)
     return rows
 
 

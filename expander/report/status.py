@@ -11,7 +11,7 @@ from expander.report.forecast_check import foretold, remaining
 from expander.report.reader import Ended, History, Step, history, trial_name
 from expander.report.results import json_lines, number
 from expander.runs.events import TrialFailure, TrialResult
-from expander.runs.journal import Run
+from expander.runs.journal import UNPROTECTED, Run
 from expander.runs.machine import alive
 from expander.search.controller import trials
 from expander.specs.cost_kinds import amount_text, duration_text
@@ -26,6 +26,7 @@ def status_of(run: Run) -> dict[str, Any]:
     candidates: of the undecided step, one a trial: axis, seed, state (waiting, running, finished, rung,
     failed), progress (0 to 1), accuracy, reason. forecast: steps, trials and seconds ahead; seconds is
     null where the run did not record its pace. foretold: the same before the first trial. process: its id.
+    protected: whether checksums cover the journal.
     """
     problem, state = started(run).problem, state_of(run)
     wanted = trials(problem, state.planned) if state.planned else ()
@@ -51,6 +52,7 @@ def status_of(run: Run) -> dict[str, Any]:
         "forecast": remaining(past, state),
         "foretold": foretold(past),
         "process": worker(run),
+        "protected": run.protected(),
         "last_event": past.last.isoformat(timespec="seconds") if past.last else None,
     }
 
@@ -117,6 +119,8 @@ def status_text(now: dict[str, Any]) -> str:
     if now["outcome"] == "running":
         lines += [_ahead(now), _worked_on(now)]
     lines += [f"failed: {row['trial']}: {row['reason']}" for row in now["failed"]]
+    if not now["protected"]:
+        lines.append(UNPROTECTED)
     return "\n".join(lines)
 
 

@@ -23,6 +23,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from expander.runs.journal import write_atomic
+
 INK, MUTED, GRID, PAGE = "#16181a", "#5b6064", "#d5d8da", "#fdfdfc"
 AXIS_STYLE = {
     "base": (INK, "o"),
@@ -127,10 +129,11 @@ def svg(figure: Figure, name: str, meaning: str) -> str:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Writes the figure as PNG, SVG or PDF, as the name of the file says. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes the figure as PNG, SVG or PDF, as the name of the file says. Raises EnvironmentFault."""
+    out = io.BytesIO()
     with drawing():
-        figure.savefig(path, dpi=150)
+        figure.savefig(out, format=path.suffix.removeprefix("."), dpi=150)
+    write_atomic(path, out.getvalue())
     return path
 
 

@@ -27,10 +27,10 @@ from expander.config.space import SearchSpace
 from expander.specs.cost_kinds import MEASURED, Cost, CostKind
 from expander.specs.spec import Spec
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the journal's events; one that is newer than this is refused.
 
-1: multiply-adds were the only cost, `target` was called target_macs. 2: costs, rungs, races.
+1: multiply-adds were the only cost, `target` was called target_macs. 2: costs, rungs, races. 3: seals.
 """
 
 Target = Annotated[float, Field(validation_alias=AliasChoices("target", "target_macs"))]

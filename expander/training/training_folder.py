@@ -8,7 +8,6 @@ val_loss, video_top1). No torch: reports read these files too.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -16,9 +15,12 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict, ValidationError
 
 from expander.config.settings import STRICT, BackendConfig, DataConfig, TrainRecipe
-from expander.errors import DataError, EnvironmentFault
+from expander.errors import DataError
+from expander.runs.chain import RESTORE, SealedLines, opened_document, rows_of, sealed_document, sealed_row
 from expander.runs.events import from_json, to_json
-from expander.runs.journal import STOP, Lock, write_atomic
+from expander.runs.journal import STOP, write_atomic
+from expander.runs.ownership import Lock, owned
+from expander.runs.result_checks import check_best, check_metrics
 from expander.specs.spec import Spec
 
 Row = dict[str, Any]
@@ -69,7 +71,7 @@ class Training:
     state: Literal["running", "finished", "stopped"] = "running"
     reason: str = ""
     best: Best | None = None
-    schema: int = 1
+    schema: int = 2
 
     @property
     def on_gpu(self) -> bool | None:
@@ -97,6 +99,7 @@ class TrainingFolder:
         self.folder = folder
         self.record = folder / "training.json"
         self.metrics = folder / "metrics.jsonl"
+        self.lines = SealedLines(self.metrics, "a row of metrics")
         self.checkpoints = folder / "checkpoints"
         self.best = folder / "best.safetensors"
         self.last = folder / "last.safetensors"
@@ -108,65 +111,52 @@ class TrainingFolder:
         """Whether a training was started here."""
         return self.record.exists()
 
-    def create(self) -> None:
-        """Makes the folder. Raises EnvironmentFault when it cannot be written."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise EnvironmentFault(f"{self.folder}: cannot be made: {error.strerror}") from None
-        if not os.access(self.folder, os.W_OK):
-            raise EnvironmentFault(f"{self.folder}: is not writable")
-
     def locked(self) -> Lock:
-        """A context in which no other process trains here. Raises EnvironmentFault naming the holder."""
-        return Lock(self.folder / "lock")
+        """A context in which no other process trains here.
+
+        Raises EnvironmentFault naming the holder, and for a link that leaves the folder.
+        """
+        return owned(self.folder)
 
     def write(self, training: Training) -> None:
         """training.json, whole or not at all. Raises EnvironmentFault."""
-        text = json.dumps(json.loads(to_json(training)), indent=1) + "\n"
-        write_atomic(self.record, text.encode())
+        write_atomic(self.record, sealed_document(json.loads(to_json(training))))
 
     def read(self) -> Training:
         """What training.json says. Raises DataError when it is damaged."""
         try:
-            training: Training = from_json(Training, self.record.read_bytes())
+            content = opened_document(self.record.read_bytes())
+            training: Training = from_json(Training, json.dumps(content))
+            if training.best is not None:
+                check_best(training.best.epoch, training.best.step, training.best.video_top1)
         except OSError as error:
             raise DataError(f"{self.record}: cannot be read: {error.strerror}") from None
         except ValidationError as error:
             fault = error.errors()[0]
             place = ".".join(map(str, fault["loc"]))
             raise DataError(f"{self.record}: not a training: {place}: {fault['msg']}") from None
+        except ValueError as error:
+            raise DataError(f"{self.record}: not a training: {error}; {RESTORE}") from None
         return training
 
     def rows(self) -> list[Row]:
         """All whole rows of metrics.jsonl. Raises DataError naming a bad line."""
-        rows = []
-        for number, line in enumerate(self._lines(), 1):
+        rows = rows_of(self.lines)
+        for number, row in enumerate(rows, 1):
             try:
-                row = json.loads(line)
-            except ValueError:
-                raise DataError(f"{self.metrics}:{number}: not a row of metrics") from None
-            rows.append(row)
+                check_metrics(row)
+            except ValueError as error:
+                raise DataError(f"{self.metrics}:{number}: {error}; {RESTORE}") from None
         return rows
 
     def append(self, row: Row) -> None:
         """One more row of metrics. Raises EnvironmentFault when the disk refuses."""
-        try:
-            with self.metrics.open("ab") as file:
-                file.write(json.dumps(row).encode() + b"\n")
-        except OSError as error:
-            raise EnvironmentFault(f"{self.metrics}: cannot be written: {error.strerror}") from None
+        self.lines.append(sealed_row(row))
 
     def cut(self, rows: int) -> None:
         """Keeps the first `rows` rows: what came after the checkpoint is trained again."""
-        if len(self._lines()) != rows or not self.metrics.exists():
-            write_atomic(self.metrics, b"".join(line + b"\n" for line in self._lines()[:rows]))
-
-    def _lines(self) -> list[bytes]:
-        """Whole lines; one that was being written when the process died is none."""
-        try:
-            return self.metrics.read_bytes().split(b"\n")[:-1]
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise DataError(f"{self.metrics}: cannot be read: {error.strerror}") from None
+        if not self.metrics.exists():
+            return
+        lines = self.metrics.read_bytes().split(b"\n")
+        if len(lines) - 1 != rows or lines[-1]:
+            write_atomic(self.metrics, b"".join(line + b"\n" for line in lines[:-1][:rows]))

@@ -17,8 +17,10 @@ from torch import nn
 
 from expander.data.clips import Batch
 from expander.runs.cache import key_of
+from expander.runs.chain import SealedLines, rows_of, sealed_lines, sealed_row
 from expander.runs.events import TrialOrder
 from expander.runs.journal import STOP, write_atomic
+from expander.runs.names import below
 from expander.training.checkpoints import Checkpoints
 from expander.training.loop import restore, snapshot
 from expander.training.validation import VideoScores
@@ -40,7 +42,7 @@ class TrialRun:
     def __init__(self, order: TrialOrder) -> None:
         self.order, self.started = order, time.monotonic()
         trials = Path(order.folder) / "trials"
-        self.folder, self.stop = trials / order.trial.folder, trials / STOP
+        self.folder, self.stop = below(trials, order.trial.folder), trials / STOP
         self.folder.mkdir(parents=True, exist_ok=True)
         self.checkpoints = Checkpoints(self.folder / "checkpoints")
         steps = order.recipe.steps
@@ -52,7 +54,7 @@ class TrialRun:
         self.bad: set[str] = set()
         self.found = self._find()
         self.saved, self.saved_step = self.started, self.step
-        self.metrics = self.folder / "metrics.jsonl"
+        self.metrics = SealedLines(self.folder / "metrics.jsonl", "a row of metrics")
         self.attempts: int = self._attempt()
 
     def _find(self) -> Mapping[str, Any] | None:
@@ -94,8 +96,8 @@ class TrialRun:
         if self.found is not None:
             restore(network, sgd, self.found)
             self.found = None
-        kept = [row for row in _rows(self.metrics) if self._stands(row)]
-        write_atomic(self.metrics, "".join(json.dumps(row) + "\n" for row in kept).encode())
+        kept = [row for row in rows_of(self.metrics) if self._stands(row)]
+        write_atomic(self.metrics.path, sealed_lines(kept))
 
     def _stands(self, row: Mapping[str, Any]) -> bool:
         """Whether a row of the metrics is from before the step that the trial goes on from."""
@@ -107,7 +109,8 @@ class TrialRun:
     ) -> None:
         """A row of metrics, a checkpoint if one is due. Raises Stopped."""
         self.step, self.train_loss = step, loss
-        _append(self.metrics, {"step": step, "loss": loss, "lr": lr, "bad_videos": len(self.bad)})
+        row = {"step": step, "loss": loss, "lr": lr, "bad_videos": len(self.bad)}
+        self.metrics.append(sealed_row(row))
         asked = self.asked_to_stop
         rung = step == self.end < self.order.recipe.steps
         if asked or rung or time.monotonic() - self.saved >= self.order.checkpoint_seconds:
@@ -138,7 +141,7 @@ class TrialRun:
     def validated(self, scores: VideoScores) -> None:
         """The last row of the metrics."""
         row = {"step": self.step, "val_loss": scores.loss, "video_top1": scores.video_top1}
-        _append(self.metrics, row)
+        self.metrics.append(sealed_row(row))
 
 
 def _append(file: Path, row: Mapping[str, Any]) -> None:

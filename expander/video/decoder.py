@@ -40,6 +40,8 @@ class VideoError(DataError):
 def _size(folder: Path) -> int:
     """Bytes of the files in a folder that others may be writing to."""
     total = 0
+    if not folder.is_dir():  # not ours
+        return 0
     for entry in os.scandir(folder):
         with contextlib.suppress(FileNotFoundError):
             total += entry.stat().st_size
@@ -194,12 +196,15 @@ class Decoder:
         """Whether `needed` more bytes fit, after deleting other data sets' frames, oldest first."""
         if self.cache is None or needed > self.budget:
             return False
-        others = [folder for folder in self.cache.parent.iterdir() if folder != self.cache]
-        for folder in sorted(others, key=lambda folder: folder.stat().st_mtime):
-            if needed <= self.room:
-                break
-            self.room += _size(folder)
-            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            others = [folder for folder in self.cache.parent.iterdir() if folder != self.cache]
+            for folder in sorted(others, key=lambda folder: folder.stat().st_mtime):
+                if needed <= self.room:
+                    break
+                self.room += _size(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+        except OSError as error:  # another process makes room at the same time, or foreign files
+            log.warning("%s: cannot make room for decoded frames: %s", self.cache.parent, error)
         return needed <= self.room
 
     def _survey(self) -> int:
@@ -236,12 +241,15 @@ class Decoder:
         size = frames[0].nbytes
         try:
             with file.open("rb", buffering=0) as raw:
+                if os.fstat(raw.fileno()).st_size != shape[0] * size:
+                    raise OSError("cut short, or of something else")
                 for row, index in enumerate(indices):
                     raw.seek(int(index) * size)
                     if raw.readinto(memoryview(frames[row]).cast("B")) != size:
                         raise OSError("cut short")
         except OSError:
             # Deleted by another run, or cut short by a full disk or a crash: decode again.
-            file.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                file.unlink()
             return None
         return frames

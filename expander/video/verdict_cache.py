@@ -12,13 +12,15 @@ import logging
 import stat
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
-from expander.video.probe import Verdict
+from expander.video.probe import Route, Verdict
 
 VERSION = 5
 """Of the rules by which a file is trusted: what earlier ones said or gave is not used."""
 NAME = f"verdicts-{VERSION}.jsonl"
 """Of the file; its number grows when files are judged otherwise, so that no older judgement is believed."""
+ROUTES = get_args(Route)
 log = logging.getLogger(__name__)
 
 
@@ -44,14 +46,19 @@ class Verdicts:
         self.contents: dict[str, str] = {}
         self.judged: dict[str, Verdict] = {}
         lines: list[str] = []
-        if file is not None and file.is_file():
-            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        try:
+            if file is not None and file.is_file():
+                lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError as error:
+            log.warning("%s: verdicts cannot be read and are not kept: %s", file, error.strerror)
+            self.file = None
         for line in lines:
             try:
                 row = json.loads(line)
-                self._take(row["key"], Verdict(row["route"], row["reason"]), row.get("content", ""))
-            except (ValueError, KeyError, TypeError, AttributeError):
-                continue  # a line cut by a kill: that file is looked at again
+                if row["route"] in ROUTES and isinstance(row["reason"], str):
+                    self._take(row["key"], Verdict(row["route"], row["reason"]), row.get("content", ""))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                continue  # a line cut by a kill, or foreign: that file is looked at again
 
     def _take(self, key: str, verdict: Verdict, content: str) -> None:
         if content:

@@ -108,6 +108,10 @@ def test_without_a_home_kernels_are_kept_in_a_temporary_folder(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert "file" not in compilation.cache_folder().parts
+    found = compilation.cache_folder()
+    assert found is not None
+    assert "file" not in found.parts
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert compilation.cache_folder().is_relative_to(tmp_path)
+    found = compilation.cache_folder()
+    assert found is not None
+    assert found.is_relative_to(tmp_path)

@@ -45,12 +45,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     price = {"macs": 433_000, "params": 6, "activations": 7}
     write_lines(folder / "baselines.jsonl", [
         {"kind": kind, "name": f"{BAD}{WORSE}", "spec": asdict(SPEC), "cost": price,
-         "result": {**RESULT, "accuracy": accuracy}}
-        for kind, accuracy in (("random", 0.3), ("random", 0.35), ("compound", 0.38), ("single-axis", 0.4))
+         "result": {**RESULT, "accuracy": right / 4, "correct": bits}}
+        for kind, right, bits in (("random", 1, "8"), ("random", 1, "1"), ("compound", 2, "5"),
+                                  ("single-axis", 3, "e"))
     ])  # fmt: skip
     names = [f"{BAD}{number} {WORSE}" for number in range(3)]
     test = {**TEST, "classes": names, "failed": [{"path": f"{BAD}.mp4", "reason": WORSE}],
-            "per_class": [{"class": n, "accuracy": 0.5, "n": 4} for n in names]}  # fmt: skip
+            "per_class": [{**row, "class": name} for row, name in zip(TEST["per_class"], names, strict=True)]}
     (folder / "tests" / f"x {'<i>'}.json").write_text(json.dumps(test))
     (folder / "training.json").write_text(json.dumps({"spec": asdict(SPEC), "state": WORSE, "best": {}}))
     write_lines(folder / "metrics.jsonl", [{"epoch": n, "loss": 1 / (n + 1)} for n in range(4)])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from expander.errors import DataError
 from expander.report import results, schema, tables
 from expander.report.charts import class_accuracy, training_curves
 from expander.report.confusion import figure, matrix, pairs
@@ -49,14 +50,14 @@ def test_a_baseline_is_a_row_whatever_is_missing(tmp_path: Path) -> None:
     price = {"macs": 5, "params": 6, "activations": 7}
     write_lines(tmp_path / "baselines.jsonl", [
         {"kind": "random", "name": "random 1", "spec": asdict(SPEC), "cost": price, "result": RESULT},
-        {"kind": "compound", "results": [RESULT, {**RESULT, "accuracy": 0.7}], "cost": price},
+        {"kind": "compound", "results": [RESULT, {**RESULT, "accuracy": 0.75}], "cost": price},
         {"kind": "single-axis", "name": "width", "spec": {"nonsense": 1}},
         "not an object",
     ])  # fmt: skip
     table = baselines(tmp_path)
     assert table["kind"].tolist() == ["random", "compound", "single-axis"]
     assert table["name"].tolist() == ["random 1", "compound", "width"]
-    assert table["accuracy"].tolist()[:2] == pytest.approx([0.5, 0.6])
+    assert table["accuracy"].tolist()[:2] == pytest.approx([0.5, 0.625])
     assert table["cost"].tolist()[:2] == [5, 5]
     assert table["seeds"].tolist()[:2] == [1, 2]
     assert table.loc[2, ["cost", "accuracy"]].isna().all()
@@ -86,13 +87,13 @@ def test_a_training_is_a_row_with_its_best_and_its_last_validation(tmp_path: Pat
     assert row["cost"] == cost(SPEC).macs
     assert training_curves(tmp_path) is not None
     (tmp_path / "training.json").write_text("{")
-    assert trainings(tmp_path).empty
+    with pytest.raises(DataError, match=r"training\.json:1: no JSON"):
+        trainings(tmp_path)
 
 
 def test_a_test_is_a_row_a_metric(tmp_path: Path) -> None:
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests" / "val.json").write_text(json.dumps(TEST))
-    (tmp_path / "tests" / "bad.json").write_text("[1")
     table = tables.tests(tmp_path)
     assert table["metric"].tolist() == ["top1", "top5"]
     assert table["value"].tolist() == [0.75, 0.9]
@@ -100,6 +101,10 @@ def test_a_test_is_a_row_a_metric(tmp_path: Path) -> None:
     assert table["views"].tolist() == [30, 30]
     assert table["macs_per_video"].tolist() == [300, 300]
     assert [name for name, _ in results.test_files(tmp_path)] == ["val"]
+    for bad, said in (("[1", r"bad\.json:1: no JSON"), ("[1]", r"bad\.json: not a JSON object")):
+        (tmp_path / "tests" / "bad.json").write_text(bad)
+        with pytest.raises(DataError, match=said):
+            tables.tests(tmp_path)
 
 
 def test_the_pairs_taken_for_each_other_most_come_first() -> None:

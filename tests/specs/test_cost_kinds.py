@@ -14,7 +14,6 @@ from searches import SMALL, chosen, ending, formula, problem, search
 
 from expander.config.settings import Ceilings, Recipe
 from expander.config.space import AxisRule, SearchSpace
-from expander.errors import DataError
 from expander.profiling.latency import MeasuredCosts, Measurement, _most_alive, cost_function, measure
 from expander.runs.events import StepPlanned
 from expander.search.controller import ask, replay, tell
@@ -116,11 +115,45 @@ def test_what_was_measured_is_read_by_the_next_process_but_not_for_another_devic
     assert clock.calls == 2
 
 
-def test_a_line_that_is_no_measurement_is_told(tmp_path: Path) -> None:
-    file = tmp_path / "measured.jsonl"
-    file.write_text("nonsense\n")
-    with pytest.raises(DataError, match=r"measured\.jsonl: not a measurement: 'nonsense'"):
-        MeasuredCosts(file, 1, Clock())
+@pytest.mark.parametrize("damage", [b"", b"nonsense\n", b"\xff\xfe\n", b'{"key": "x"}\n', b'[{"key":1}]\n',
+                                    b'{"key": "x", "latency_ms": -1, "spread_ms": 0, "memory_mb": 1}\n'])
+def test_what_is_no_measurement_is_told_and_measured_again(
+    tmp_path: Path, damage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, clock = tmp_path / "measured.jsonl", Clock()
+    file.write_bytes(damage)
+    first = MeasuredCosts(file, 1, clock)(SOLVED.start)
+    assert len(caplog.records) == bool(damage)
+    assert all(f"{file}" in record.getMessage() for record in caplog.records)
+    assert MeasuredCosts(file, 1, clock)(SOLVED.start) == first
+    assert clock.calls == 1
+    assert len(caplog.records) == bool(damage)
+
+
+def test_measurements_before_a_flipped_bit_stand_and_those_after_are_measured_again(tmp_path: Path) -> None:
+    file, clock = tmp_path / "measured.jsonl", Clock()
+    specs = [Spec(SMALL, temporal=frames) for frames in (1.0, 2.0, 3.0)]
+    before = [MeasuredCosts(file, 1, clock)(spec) for spec in specs]
+    content = bytearray(file.read_bytes())
+    content[content.index(b"\n") + 40] ^= 1
+    file.write_bytes(content)
+    again = MeasuredCosts(file, 1, clock)
+    assert again(specs[0]) == before[0]
+    assert clock.calls == 3
+    assert again(specs[1]) != before[1]
+    assert clock.calls == 4
+
+
+def test_on_a_full_disk_measurements_are_used_and_not_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    clock = Clock()
+    price = MeasuredCosts(tmp_path / "file" / "measured.jsonl", 1, clock)
+    assert price(SOLVED.start) == price(SOLVED.start)
+    price(Spec(SMALL, temporal=2.0))
+    assert clock.calls == 2
+    assert [record.getMessage().endswith("not kept") for record in caplog.records] == [True]
 
 
 def test_a_resumed_search_by_latency_decides_as_the_one_that_was_not_stopped(tmp_path: Path) -> None:

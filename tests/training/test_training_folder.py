@@ -129,7 +129,9 @@ def test_rows_after_a_checkpoint_and_torn_lines_are_cut(tmp_path: Path) -> None:
         file.write(b'{"step": 5, "lo')
     assert len(folder.rows()) == 5
     folder.cut(3)
-    assert folder.metrics.read_text() == '{"step": 0}\n{"step": 1}\n{"step": 2}\n'
+    assert folder.rows() == [{"step": 0}, {"step": 1}, {"step": 2}]
+    folder.append({"step": 7})
+    assert TrainingFolder(tmp_path).rows() == [{"step": 0}, {"step": 1}, {"step": 2}, {"step": 7}]
     folder.metrics.write_text("{}\nno json\n{}\n")
     with pytest.raises(DataError, match=r"metrics\.jsonl:2: not a row of metrics"):
         folder.rows()

@@ -1,0 +1,248 @@
+"""What a journal says, weighed: every value within its range, and what follows from others computed again.
+
+Whole numbers are compared as such. A value that cannot be is a ValueError in one line.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+
+from expander.runs.events import (
+    Candidate,
+    CandidateResult,
+    Contracted,
+    Event,
+    Problem,
+    RunFinished,
+    RunStarted,
+    StepChosen,
+    StepPlanned,
+    TrialFailed,
+    TrialFailure,
+    TrialFinished,
+    TrialResult,
+    rung_of,
+    trial_prefix,
+)
+from expander.specs.cost import cost
+from expander.specs.cost_kinds import MEASURED, Cost
+from expander.specs.spec import AXES, Spec
+
+AXIS_NAMES = ("base", *AXES)
+TRIAL = re.compile(r"s(\d{2,9})-([a-z_]{1,20})-seed(\d{3,18})-([0-9a-f]{8})(-to\d{4,18})?")
+NEAR = 1e-9
+"""How far a mean may lie from what is computed again, in another order."""
+
+
+def require(ok: bool, message: str) -> None:
+    """Raises ValueError with the message unless `ok`."""
+    if not ok:
+        raise ValueError(message)
+
+
+def share(value: float, name: str) -> None:
+    """Raises ValueError for what is no share of a whole."""
+    require(0 <= value <= 1, f"{name} {value} does not lie between 0 and 1")
+
+
+def amount(value: float, name: str) -> None:
+    """Raises ValueError for a negative or infinite amount."""
+    require(0 <= value < math.inf, f"{name} {value} is no finite number of at least 0")
+
+
+def check_cost(spec: Spec, found: Cost) -> None:
+    """Raises ValueError for a cost that is not that of the spec."""
+    try:
+        real = cost(spec)
+    except ArithmeticError as error:
+        raise ValueError(f"a spec whose cost cannot be computed: {error}") from None
+    for name in ("macs", "params", "activations"):
+        said, is_ = getattr(found, name), getattr(real, name)
+        require(said == is_, f"cost: {name} {said}, the spec has {is_}")
+    for name in ("latency_ms", "memory_mb"):
+        if (value := getattr(found, name)) is not None:
+            require(0 < value < math.inf, f"cost: {name} {value} is no positive number")
+
+
+def check_result(result: TrialResult) -> None:
+    """Raises ValueError for values out of range, and an accuracy that is not that of the bits."""
+    videos, digits = result.videos, -(-result.videos // 4)
+    require(videos >= 1, f"videos {videos} must be at least 1")
+    require(re.fullmatch(r"[0-9a-f]+", result.correct) is not None and len(result.correct) == digits,
+            f"correct: not the bits of {videos} videos")  # fmt: skip
+    bits = int(result.correct, 16)
+    require(bits & ((1 << (4 * digits - videos)) - 1) == 0, f"correct: more bits than {videos} videos")
+    right = bits.bit_count()
+    require(result.accuracy == right / videos,
+            f"accuracy {result.accuracy}, its bits say {right} of {videos} videos")  # fmt: skip
+    require(-NEAR <= result.loss < math.inf, f"loss {result.loss} is no finite number of at least 0")
+    amount(result.train_loss, "train_loss")
+    for name in ("clips", "seconds", "bad_videos", "gpus"):
+        amount(getattr(result, name), name)
+    require(result.attempts >= 1, f"attempts {result.attempts} must be at least 1")
+
+
+class Checks:
+    """Of the events of one journal, taken in order."""
+
+    def __init__(self) -> None:
+        self.problem: Problem | None = None
+        self.planned: StepPlanned | None = None
+        self.contracted: Contracted | None = None
+        self.path: list[Candidate] = []
+        self.results: dict[str, TrialResult] = {}
+        self.current: dict[str, TrialResult] = {}
+
+    def take(self, event: Event) -> None:
+        """One more event. Raises ValueError for a value that cannot be."""
+        amount(event.step, "step")
+        match event:
+            case RunStarted():
+                self._begin(event)
+            case StepPlanned():
+                self._plan(event)
+            case TrialFinished(result=result):
+                self._belongs(event.step, result.trial)
+                check_result(result)
+                self.results[result.trial] = result
+            case TrialFailed(failure=failure):
+                self._fail(event.step, failure)
+            case StepChosen():
+                self._choose(event)
+            case Contracted():
+                self._contract(event)
+            case RunFinished():
+                pass
+
+    def _begin(self, event: RunStarted) -> None:
+        problem = event.problem
+        require(0 < problem.target < math.inf, f"target {problem.target} is no positive number")
+        require(problem.limits.frames >= 1, "limits: frames must be at least 1")
+        require(problem.limits.short_side >= 1, "limits: short_side must be at least 1")
+        amount(problem.seed, "seed")
+        require(problem.max_steps is None or problem.max_steps >= 1, "max_steps must be at least 1")
+        count = problem.space.base.classes
+        require(len(event.classes) == count, f"{len(event.classes)} classes, the base has {count}")
+        self.problem = problem
+
+    def _plan(self, event: StepPlanned) -> None:
+        self.planned, self.results = event, {}
+        _known([*(c.axis for c in event.candidates), *(r.axis for r in event.rejected)])
+        for candidate in event.candidates:
+            check_cost(candidate.spec, candidate.cost)
+            before = self.path[-1] if self.path else None
+            if event.kind == "contraction":
+                require(self.contracted is None or candidate == self.contracted.candidate,
+                        "a contraction to another spec than was decided")  # fmt: skip
+            else:
+                self._check_ratio(candidate, before if event.kind == "expansion" else candidate)
+
+    def _check_ratio(self, candidate: Candidate, over: Candidate | None) -> None:
+        """The cost over that of the spec it grew from; of measured costs only that it is a number."""
+        require(0 < candidate.ratio < math.inf, f"ratio {candidate.ratio} is no positive number")
+        if self.problem is not None and over is not None and self.problem.cost not in MEASURED:
+            kind = self.problem.cost
+            ratio = candidate.cost.of(kind) / over.cost.of(kind)
+            require(candidate.ratio == ratio, f"ratio {candidate.ratio}, the costs give {ratio}")
+
+    def _belongs(self, step: int, trial: str) -> None:
+        """Raises ValueError for the id of a trial that its step has not planned."""
+        name = TRIAL.fullmatch(trial)
+        require(name is not None, f"{trial[:60]!r} is no trial")
+        assert name is not None
+        _known([name[2]])
+        if self.planned is not None:
+            ids = {c.axis: c.spec.id for c in self.planned.candidates}
+            fits = (int(name[1]), step, ids.get(name[2])) == (self.planned.step, self.planned.step, name[4])
+            require(fits, f"trial {trial}, which was not planned")
+
+    def _fail(self, step: int, failure: TrialFailure) -> None:
+        self._belongs(step, failure.trial)
+        amount(failure.seconds, "seconds")
+        amount(failure.gpus, "gpus")
+
+    def _contract(self, event: Contracted) -> None:
+        _known([event.axis, event.candidate.axis])
+        check_cost(event.candidate.spec, event.candidate.cost)
+        share(event.miss, "miss")
+        self.contracted = event
+        if self.problem is None or self.problem.cost in MEASURED:
+            return
+        kind, target = self.problem.cost, self.problem.target
+        require(event.target == target, f"target {event.target}, the run's is {target}")
+        miss = 1 - event.candidate.cost.of(kind) / target
+        require(abs(event.miss - miss) < NEAR, f"miss {event.miss}, the cost gives {miss}")
+        grown = [step for step in self.path if step.cost.of(kind) >= target]
+        self._check_ratio(event.candidate, grown[0] if grown else None)
+
+    def _choose(self, event: StepChosen) -> None:
+        _known([event.winner.axis, *(standing.axis for standing in event.standings)])
+        check_cost(event.winner.spec, event.winner.cost)
+        require(len(event.standings) > 0, "no standings")
+        first = event.standings[0]
+        require(first.axis == event.winner.axis, f"the winner is {event.winner.axis}, first is {first.axis}")
+        require(event.accuracy == first.accuracy,
+                f"accuracy {event.accuracy}, the first standing has {first.accuracy}")  # fmt: skip
+        for place, standing in enumerate(event.standings):
+            if not standing.failed:
+                self._stand(standing, place, first)
+        if self.planned is not None:
+            require(event.step == self.planned.step and event.winner in self.planned.candidates,
+                    "the winner was not planned")  # fmt: skip
+        won = trial_prefix(event.step, event.winner.axis)
+        self.current = {id: result for id, result in self.results.items() if id.startswith(won)}
+        self.path.append(event.winner)
+        self.planned, self.results = None, {}
+
+    def _stand(self, standing: CandidateResult, place: int, first: CandidateResult) -> None:
+        """One standing against the results that it was made of, where the journal has them."""
+        share(standing.accuracy, "accuracy")
+        require(-NEAR <= standing.loss < math.inf, f"loss {standing.loss} is no finite number")
+        require(all(map(math.isfinite, (standing.score, standing.behind))), "a score that is no number")
+        require(-math.inf < standing.low <= standing.high < math.inf, "an interval from high to low")
+        between = place > 0 and standing.low <= 0 <= standing.high
+        require(standing.tied == between, f"tied {standing.tied}, the interval says {between}")
+        if (standing.seeds, standing.until) == (first.seeds, first.until):
+            behind = first.score - standing.score
+            require(_near(standing.behind, behind), f"behind {standing.behind}, the scores say {behind}")
+        if self.planned is None:
+            return
+        begin = trial_prefix(self.planned.step, standing.axis)
+        found = _seeds(self.results, begin, standing)
+        if len(found) < max(1, standing.seeds):
+            return  # lines of it are missing, which a checksum tells
+        for name in ("accuracy", "loss"):
+            said, mean = getattr(standing, name), sum(getattr(r, name) for r in found) / len(found)
+            require(_near(said, mean), f"{name} {said} of {standing.axis}, its trials give {mean}")
+        self._check_score(standing, len(found))
+
+    def _check_score(self, standing: CandidateResult, seeds: int) -> None:
+        assert self.planned is not None
+        if self.problem is None:
+            return
+        score = standing.accuracy
+        if self.problem.selection.score == "gain" and self.planned.kind == "expansion":
+            now = [r for id, r in sorted(self.current.items()) if rung_of(id) == standing.until]
+            grown = next((c.ratio for c in self.planned.candidates if c.axis == standing.axis), 1.0)
+            if not now or grown == 1:
+                return
+            paired = sum(now[seed % len(now)].accuracy for seed in range(seeds)) / seeds
+            score = (standing.accuracy - paired) / math.log2(grown)
+        require(_near(standing.score, score), f"score {standing.score} of {standing.axis}, not {score}")
+
+
+def _seeds(results: dict[str, TrialResult], begin: str, standing: CandidateResult) -> Sequence[TrialResult]:
+    """The results that a standing was made of, by seed; of old journals, which do not count seeds, all."""
+    ids = [id for id in sorted(results) if id.startswith(begin) and rung_of(id) == standing.until]
+    return [results[id] for id in ids[: standing.seeds or len(ids)]]
+
+
+def _near(said: float, computed: float) -> bool:
+    return abs(said - computed) <= NEAR * max(1.0, abs(computed))
+
+
+def _known(axes: Iterable[str]) -> None:
+    for axis in axes:
+        require(axis in AXIS_NAMES, f"{axis[:40]!r} is no axis")
