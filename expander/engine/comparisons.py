@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from expander.backends.base import Backend
+from expander.config.reading import is_there, read_bytes
 from expander.errors import DataError, EnvironmentFault
 from expander.runs.events import (
     Candidate,
@@ -51,10 +52,14 @@ class ComparisonTrial:
 
 def tries(file: Path) -> list[ComparisonTrial]:
     """All that was tried, a torn last line left out. Raises DataError naming a bad line."""
-    if not file.exists():
+    if not is_there(file):
         return []
+    try:
+        lines = read_bytes(file).split(b"\n")[:-1]
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read: {error.strerror}") from None
     found = []
-    for number, line in enumerate(file.read_text().split("\n")[:-1], 1):
+    for number, line in enumerate(lines, 1):
         try:
             found.append(from_json(ComparisonTrial, line))
         except ValidationError:

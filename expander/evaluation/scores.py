@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from expander.config.reading import is_there, parse_json, read_text
 from expander.errors import DataError, EnvironmentFault, UsageError
 from expander.runs.journal import write_atomic
 
@@ -36,7 +37,7 @@ class ScoreFile:
         self.path = path
         self.known: dict[str, Scores] = {}
         kept: list[str] = []
-        if path.exists() and path.stat().st_size:
+        if is_there(path) and path.stat().st_size:
             found, rows = self._read()
             other = [key for key in head if found.get(key) != head[key]]
             if resume:
@@ -50,8 +51,8 @@ class ScoreFile:
     def _read(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """The first line, and the whole ones after it."""
         try:
-            first, *lines = self.path.read_text(encoding="utf-8").split("\n")[:-1]
-            found, rows = json.loads(first), [json.loads(line) for line in lines]
+            first, *lines = read_text(self.path).split("\n")[:-1]
+            found, rows = parse_json(first), [parse_json(line) for line in lines]
         except (OSError, ValueError) as error:
             raise DataError(f"{self.path}: no scores of a test: {error}; {ELSEWHERE}") from None
         if not isinstance(found, dict):

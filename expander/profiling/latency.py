@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from expander.config.reading import parse_json
 from expander.errors import DataError
 from expander.runs.events import Problem
 from expander.runs.journal import write_atomic
@@ -150,7 +151,7 @@ class MeasuredCosts:
         # A last line that a kill cut short was never used in a decision.
         for line in self.file.read_text().split("\n")[:-1]:
             try:
-                row = json.loads(line)
+                row = parse_json(line)
                 key = row.pop("key")
                 known[key] = Measurement(**row)
             except (ValueError, KeyError, TypeError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+from expander.config.reading import parse_json, read_text
 from expander.runs.events import (
     Candidate,
     Contracted,
@@ -178,7 +178,7 @@ def _steps(entries: list[tuple[Any, datetime]], problem: Problem | None) -> Iter
 def _provenance(run: Run) -> dict[str, Any]:
     """provenance.json; nothing where it is missing or damaged: it decides nothing."""
     try:
-        found = json.loads((run.folder / "provenance.json").read_text(encoding="utf-8"))
+        found = parse_json(read_text(run.folder / "provenance.json"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
+from expander.config.reading import parse_json, read_bytes, read_text
 from expander.report import schema
 from expander.report.reader import History
 from expander.report.schema import Row, spec_row
@@ -141,7 +142,7 @@ def specified(value: object) -> Row:
 def json_file(path: Path) -> dict[str, Any]:
     """An object from a JSON file; empty, with a warning, for one that is damaged, empty for none."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(read_text(path))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
@@ -153,13 +154,13 @@ def json_file(path: Path) -> dict[str, Any]:
 def json_lines(path: Path) -> list[dict[str, Any]]:
     """The objects of a JSON-lines file; a line that is still being written, or damaged, is left out."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_bytes(path).decode("utf-8", "replace").splitlines()
     except OSError:
         return []
     rows = []
     for line in lines:
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError:
             continue
         if isinstance(row, dict):

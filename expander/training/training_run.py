@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, ValidationError
 
+from expander.config.reading import is_there, parse_json, read_bytes
 from expander.config.settings import STRICT, BackendConfig, DataConfig, TrainRecipe
 from expander.errors import DataError, EnvironmentFault
 from expander.runs.events import from_json, to_json
@@ -106,7 +107,7 @@ class TrainingFolder:
 
     def exists(self) -> bool:
         """Whether a training was started here."""
-        return self.record.exists()
+        return is_there(self.record)
 
     def create(self) -> None:
         """Makes the folder. Raises EnvironmentFault when it cannot be written."""
@@ -129,7 +130,7 @@ class TrainingFolder:
     def read(self) -> Training:
         """What training.json says. Raises DataError when it is damaged."""
         try:
-            training: Training = from_json(Training, self.record.read_bytes())
+            training: Training = from_json(Training, read_bytes(self.record))
         except OSError as error:
             raise DataError(f"{self.record}: cannot be read: {error.strerror}") from None
         except ValidationError as error:
@@ -143,7 +144,7 @@ class TrainingFolder:
         rows = []
         for number, line in enumerate(self._lines(), 1):
             try:
-                row = json.loads(line)
+                row = parse_json(line)
             except ValueError:
                 raise DataError(f"{self.metrics}:{number}: not a row of metrics") from None
             rows.append(row)
@@ -165,7 +166,7 @@ class TrainingFolder:
     def _lines(self) -> list[bytes]:
         """Whole lines; one that was being written when the process died is none."""
         try:
-            return self.metrics.read_bytes().split(b"\n")[:-1]
+            return read_bytes(self.metrics).split(b"\n")[:-1]
         except FileNotFoundError:
             return []
         except OSError as error:

@@ -13,6 +13,7 @@ import stat
 from dataclasses import asdict
 from pathlib import Path
 
+from expander.config.reading import parse_json
 from expander.video.demux import Verdict
 
 VERSION = 5
@@ -48,7 +49,7 @@ class Verdicts:
             lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
         for line in lines:
             try:
-                row = json.loads(line)
+                row = parse_json(line)
                 self._take(row["key"], Verdict(row["route"], row["reason"]), row.get("content", ""))
             except (ValueError, KeyError, TypeError, AttributeError):
                 continue  # a line cut by a kill: that file is looked at again
