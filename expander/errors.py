@@ -39,6 +39,15 @@ class EnvironmentFault(ExpanderError):
     exit_code = 6
 
 
+FULL = ("can't allocate memory", "not enough memory", "out of memory", "Unable to allocate")
+"""How torch and numpy say that memory is full, on a GPU or a CPU."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is full."""
+    return isinstance(error, MemoryError) or any(text in str(error) for text in FULL)
+
+
 KINDS: dict[int, type[ExpanderError]] = {
     kind.exit_code: kind for kind in (UsageError, DataError, TrainingFault, TargetError, EnvironmentFault)
 }

@@ -5,12 +5,12 @@ Off by default. Each tracker is an extra, imported only when it is asked for.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from expander.config.reading import parse_json
 from expander.errors import EnvironmentFault
 from expander.runs.events import TrialFailure, TrialOrder, TrialResult
 
@@ -81,7 +81,7 @@ def told(order: TrialOrder, outcome: TrialResult | TrialFailure) -> Iterator[dic
     folder = getattr(order.trial, "folder", order.trial.id)
     file = Path(order.folder) / "trials" / folder / "metrics.jsonl"
     for line in file.read_text().splitlines() if file.is_file() else ():
-        row = json.loads(line)
+        row = parse_json(line)
         if "step" in row:
             yield {"timesteps_total": row["step"], **{k: row[k] for k in ("loss", "lr") if k in row}}
     if isinstance(outcome, TrialResult):

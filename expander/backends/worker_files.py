@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 
+from expander.config.reading import parse_json
 from expander.training.throughput import Throughput
 from expander.training.trainer import Watcher
 from expander.training.training_folder import Row, Training, TrainingFolder
@@ -99,6 +100,6 @@ class _Follower:
         except OSError:  # no step is done yet
             return
         if text != self.shown:
-            told = json.loads(text)
+            told = parse_json(text)
             self.watcher.step(Throughput(**told["pace"]), told["loss"])
             self.shown = text

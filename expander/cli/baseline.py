@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from expander.cli.help import Command
-from expander.cli.options import BACKENDS
+from expander.cli.options import BACKENDS, Whole
+from expander.cli.terminal import say
 from expander.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 @click.argument("run")
 @click.option("--kind", type=click.Choice(["random", "compound", "single-axis"]), required=True,
               help="Shares of the axes at random; all axes evenly; each axis alone.")  # fmt: skip
-@click.option("--count", type=click.IntRange(min=1), default=3, show_default=True, help="Of random specs.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of random specs.")
+@click.option("--count", type=Whole("count"), default=3, show_default=True, help="Of random specs.")
+@click.option("--seed", type=Whole("seed", 0), default=0, show_default=True, help="Of random specs.")
 @click.option("--backend", type=click.Choice(BACKENDS), help="Where to train.  [default: the run's]")
 @click.option("--dry-run", is_flag=True, help="Only say what would be trained.")
 def baseline(run: str, kind: str, count: int, seed: int, backend: str | None, dry_run: bool) -> None:
@@ -59,10 +60,10 @@ def _compare(found: Run, kind: str, count: int, seed: int, backend: str | None, 
         made = grow(start.problem, target, cost_of)
     specs = _told(made, start)
     if dry_run or not specs:
-        click.echo("nothing was trained")
+        say("nothing was trained")
         return
     done = train(found, start, "baselines.jsonl", kind, target, specs, len(state.path) - 1, backend)
-    click.echo(gains_text(start, state, specs, done))
+    say(gains_text(start, state, specs, done))
 
 
 def _told(found: Sequence[Candidate | Rejection], start: RunStarted) -> list[Candidate]:
@@ -72,10 +73,10 @@ def _told(found: Sequence[Candidate | Rejection], start: RunStarted) -> list[Can
     kind, specs = start.problem.cost, []
     for each in found:
         if isinstance(each, Candidate):
-            click.echo(f"{each.axis}: {each.spec}, {amount_text(kind, each.cost.of(kind))}")
+            say(f"{each.axis}: {each.spec}, {amount_text(kind, each.cost.of(kind))}")
             specs.append(each)
         else:
-            click.echo(f"{each.axis}: left out: {each.reason}")
+            say(f"{each.axis}: left out: {each.reason}")
     return specs
 
 

@@ -9,6 +9,7 @@ import click
 
 from expander.cli.help import Command
 from expander.cli.options import BACKENDS
+from expander.cli.terminal import say
 from expander.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _contract(
     show(rows, as_json)
     files = _write(found, every if chosen is None else [chosen], shown, chosen is None)
     if not as_json:
-        click.echo("\n".join(f"spec: {file}" for file in files))
+        say("\n".join(f"spec: {file}" for file in files))
 
 
 def _options(run: Run, start: RunStarted, goal: float, axis: str) -> tuple[list[Option], Option | None]:
@@ -124,7 +125,7 @@ def _best(start: RunStarted, options: Sequence[Option], tried: Sequence[Comparis
     candidates = [option.candidate for option in options]
     best = rank(candidates, outcomes, (), start.problem.selection, (start.problem.seed, len(tried)))[0]
     if best.failed:
-        click.echo(f"every option failed, the first with: {best.failed}; not chosen by training", err=True)
+        say(f"every option failed, the first with: {best.failed}; not chosen by training", err=True)
         return None
     return next(option for option in options if option.axis == best.axis)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from expander.cli.help import Command
+from expander.cli.terminal import say
 from expander.errors import TargetError
 
 if TYPE_CHECKING:
@@ -38,10 +39,10 @@ def cost(spec: str, as_json: bool) -> None:
         rows = [asdict(layer) for layer in layers(found)]
         head = {**asdict(total), "params_without_norm": params_without_norm(found), **_clip(found)}
         head |= {"test_macs": test.macs, "published": _published(spec), "layers": rows}
-        click.echo(json.dumps(head, indent=1))
+        say(json.dumps(head, indent=1))
         return
     _print_layers(found)
-    click.echo(
+    say(
         f"\n{spec}: {found}, {found.base.classes} classes\n"
         f"  one view at the training crop {found.crop}: {total.macs:,} multiply-adds "
         f"({total.macs / 1e9:.4g} G), {total.activations:,} activations\n"
@@ -77,7 +78,7 @@ def _print_layers(spec: Spec) -> None:
     train, test = ([asdict(layer) for layer in layers(spec, crop)] for crop in crops)
     table = pd.DataFrame(train)
     table.insert(3, "macs_at_test_crop", [row["macs"] for row in test])
-    click.echo(table.to_string(index=False, formatters=dict.fromkeys(table.columns[2:], "{:,}".format)))
+    say(table.to_string(index=False, formatters=dict.fromkeys(table.columns[2:], "{:,}".format)))
 
 
 def _clip(spec: Spec) -> dict[str, Any]:
@@ -132,7 +133,7 @@ def row_of(number: int | None, axis: str, step: Candidate) -> dict[str, Any]:
 def show(rows: list[dict[str, Any]], as_json: bool) -> None:
     """Specs and their costs, as a table or JSON."""
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        say(json.dumps(rows, indent=1))
         return
     import pandas as pd
 
@@ -145,4 +146,4 @@ def show(rows: list[dict[str, Any]], as_json: bool) -> None:
         table[name] = ["/".join(map(str, sizes)) for sizes in table[name]]
     if "miss" in table:
         table["miss"] = ["" if pd.isna(miss) else f"{miss:.2%}" for miss in table["miss"]]
-    click.echo(table.to_string(index=False))
+    say(table.to_string(index=False))

@@ -11,6 +11,7 @@ import click
 
 from expander.cli.help import Group
 from expander.cli.options import LIST_OPTIONS, data_settings, describe_data
+from expander.cli.terminal import say
 from expander.errors import DataError, UsageError
 from expander.video.filenames import printable
 
@@ -26,12 +27,12 @@ def data() -> None:
 @data.command()
 def make() -> None:
     """Make the embedded data set (once; it is cached) and print its folder."""
-    from expander.cli.progress import Counter
+    from expander.cli.terminal import Counter
     from expander.data.sources import embedded
 
     with Counter("making the embedded videos", "video") as counter:
         folder = embedded(counter)
-    click.echo(folder)
+    say(folder)
 
 
 def _lists(command: Any) -> Any:
@@ -61,9 +62,9 @@ def index(out: Path, **options: Any) -> None:
     from expander.runs.targets import write_out
 
     found = open_data(_config(options))
-    click.echo(describe_data(found))
+    say(describe_data(found))
     write_out(out, to_csv(found, out.parent.resolve()).encode())
-    click.echo(f"index: {out}")
+    say(f"index: {out}")
 
 
 @data.command()
@@ -74,7 +75,7 @@ def check(as_json: bool, **options: Any) -> None:
 
     Exit code 3 when a video is missing or cannot be decoded.
     """
-    from expander.cli.progress import Counter
+    from expander.cli.terminal import Counter
     from expander.data.inspection import examined
     from expander.data.sources import open_data
     from expander.video.probe import NO_DECORD
@@ -90,13 +91,13 @@ def check(as_json: bool, **options: Any) -> None:
     routes = dict(Tally(row["route"] for row in rows))
     if as_json:
         summary = {"videos": len(rows), "bad": len(bad), "routes": routes, "rows": rows}
-        click.echo(json.dumps(summary, indent=1))
+        say(json.dumps(summary, indent=1))
     else:
         _print([row for row in rows if row["reason"] != NO_DECORD])  # of all of them, and told once
         if not bad:
-            click.echo(f"{len(rows)} videos, all can be decoded")
+            say(f"{len(rows)} videos, all can be decoded")
         counted = "; ".join(f"{count} {ROUTES[route]}" for route, count in routes.items())
-        click.echo(counted + (f" ({NO_DECORD} here)" if lacking else ""))
+        say(counted + (f" ({NO_DECORD} here)" if lacking else ""))
     if bad:
         raise DataError(f"{len(bad)} of {len(rows)} videos cannot be decoded, the first is {bad[0]['path']}")
 
@@ -113,4 +114,4 @@ def _print(rows: list[dict[str, str]]) -> None:
     for row in rows:
         if row["reason"]:
             route = "read with PyAV: " if row["route"] == "pyav" else ""
-            click.echo(printable(f"{row['path']}: {route}{row['reason']}"))
+            say(printable(f"{row['path']}: {route}{row['reason']}"))

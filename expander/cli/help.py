@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import click
+
+from expander.errors import DataError, UsageError
+from expander.video.filenames import is_utf8, printable
 
 GROUPS = {
     "Budget": ("target", "cost", "amount", "max_gflops", "max_params", "max_activations",
@@ -54,8 +59,24 @@ EXAMPLES = {
 }
 
 
+def check_arguments(arguments: list[str]) -> None:
+    """Raises UsageError for an empty argument, which no option takes, DataError for one that is not UTF-8."""
+    for before, argument in pairwise(["", *arguments]):
+        name, equals, value = argument.partition("=")
+        if not argument or (name.startswith("--") and equals and not value):
+            option = name or (before if before.startswith("-") else "an argument")
+            raise UsageError(f"{option} is empty; leave it out, or say what it is")
+        if not is_utf8(argument):
+            raise DataError(f"{printable(argument)}: the name is not UTF-8; rename it")
+
+
 class Command(click.Command):
-    """A command whose page has its options in groups, and an example."""
+    """A command whose page has its options in groups, and an example; no argument of it is empty."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See click.Command. Raises UsageError for an empty argument, DataError for one that is not UTF-8."""
+        check_arguments(args)
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """See click.Command."""

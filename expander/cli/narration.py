@@ -6,9 +6,7 @@ import sys
 import time
 from typing import Any
 
-import click
-
-from expander.cli.progress import about
+from expander.cli.terminal import about, say
 from expander.report.tables import macs_text
 from expander.runs.events import (
     Candidate,
@@ -63,16 +61,16 @@ class Narrator:
             case StepChosen():
                 self._chosen(event, state)
             case Contracted():
-                click.echo(f"contracted along {event.axis} to {self._cost(event.candidate)}, "
+                say(f"contracted along {event.axis} to {self._cost(event.candidate)}, "
                            f"{event.miss:.1%} below the target")  # fmt: skip
 
     def _plan(self, event: StepPlanned) -> None:
         for rejection in event.rejected:
-            click.echo(f"step {event.step}: {rejection.axis} cannot move: {rejection.reason}")
+            say(f"step {event.step}: {rejection.axis} cannot move: {rejection.reason}")
         macs = [float(cost(trial.spec).macs) for trial in trials(self.problem, event)]
         count = len(macs)
         self.step_began, self.step_foretold = time.monotonic(), self._corrected().of_round(self.problem, macs)
-        click.echo(f"step {event.step}: {count} trials, {about(self.step_foretold)}")
+        say(f"step {event.step}: {count} trials, {about(self.step_foretold)}")
         if sys.stderr.isatty():
             from tqdm import tqdm
 
@@ -85,7 +83,7 @@ class Narrator:
         elif state.planned is not None:
             done = len(state.outcomes)
             count = max(done, len(trials(self.problem, state.planned)))
-            click.echo(f"step {state.planned.step}: {done}/{count} {text}", err=True)
+            say(f"step {state.planned.step}: {done}/{count} {text}", err=True)
 
     def _count(self, event: TrialFinished, state: State) -> None:
         """What trials took against what was foretold corrects what is still to come."""
@@ -107,7 +105,7 @@ class Narrator:
         self._close()
         winner = event.winner
         how = "" if len(event.standings) < 2 or not event.standings[1].tied else " (a tie)"
-        click.echo(f"step {event.step}: {winner.axis}{how} -> {winner.spec}, "
+        say(f"step {event.step}: {winner.axis}{how} -> {winner.spec}, "
                    f"{self._cost(winner)}, accuracy {event.accuracy:.1%}"
                    f"{_against(self.step_foretold, time.monotonic() - self.step_began)}")  # fmt: skip
         below = winner.cost.of(self.problem.cost) < self.problem.target
@@ -124,10 +122,10 @@ class Narrator:
         """The last lines: how good the first forecast was, and what did not have to be trained."""
         taken = time.monotonic() - self.began
         if finished and self.trained and not self.reused:
-            click.echo(f"forecast: {about(self.foretold)} at first{_against(self.foretold, taken)}")
+            say(f"forecast: {about(self.foretold)} at first{_against(self.foretold, taken)}")
         if self.reused:
             rest = f"{self.trained} were trained" if self.trained else "nothing was trained"
-            click.echo(f"reused {self.reused} results; {rest}")
+            say(f"reused {self.reused} results; {rest}")
 
     def _close(self) -> None:
         if self.bar is not None:
@@ -165,16 +163,16 @@ def announce(problem: Problem, pace: TrainingSpeed, cost_of: CostOf) -> None:
     base = problem.space.start
     now, target = (amount_text(problem.cost, amount)
                    for amount in (cost_of(base).of(problem.cost), problem.target))  # fmt: skip
-    click.echo(f"base: {base}, {now}, target {target}")
+    say(f"base: {base}, {now}, target {target}")
     foretell("forecast", problem, State(), pace, cost_of)
     if forecast(problem, State(), cost_of, pace).seconds > 3600 * SLOW_HOURS and not _has_gpu():
-        click.echo(ADVICE)
+        say(ADVICE)
 
 
 def foretell(what: str, problem: Problem, state: State, pace: TrainingSpeed, cost_of: CostOf) -> None:
     """One line: steps, trials, time and disk from `state` to the end."""
     ahead = forecast(problem, state, cost_of, pace)
-    click.echo(
+    say(
         f"{what}: {ahead.steps} steps, {ahead.trials} trials, {about(ahead.seconds)}, "
         f"{pace.parallel} at a time; {ahead.disk / 1e6:.1f} MB of weights"
     )

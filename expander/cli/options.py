@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from expander.config.bounds import MOST
 from expander.errors import UsageError
+from expander.specs.spec import shown
 from expander.video.filenames import check_name
 
 if TYPE_CHECKING:
@@ -82,6 +84,21 @@ def _positive(option: str, value: float) -> float:
     return value
 
 
+
+
+class Whole(click.IntRange):
+    """A whole number from `least` to what `config.bounds` says is the most of that name."""
+
+    def __init__(self, name: str, least: int = 1) -> None:
+        super().__init__(min=least, max=MOST[name].value)
+        self.why = MOST[name].why
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See click.ParamType."""
+        number = click.INT.convert(value, param, ctx)
+        if self.max is not None and number > self.max:
+            self.fail(f"{shown(number)} is more than {self.max:,} ({self.why})", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class Seconds(click.FloatRange):

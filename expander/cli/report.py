@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from expander.cli.help import Command
+from expander.cli.options import Seconds
+from expander.cli.terminal import say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +24,7 @@ TABLES = ("steps", "trials", "decisions", "frontier", "baselines", "trainings", 
 @click.command(cls=Command)
 @click.argument("run")
 @click.option("--watch", is_flag=True, help="Show it again whenever it changes, until the run ends.")
-@click.option("--every", type=click.FloatRange(min=0.2), default=2.0, show_default=True,
+@click.option("--every", type=Seconds(min=0.2, max=86_400), default=2.0, show_default=True,
               help="Seconds between two looks, with --watch.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def status(run: str, watch: bool, every: float, as_json: bool) -> None:
@@ -39,7 +41,7 @@ def status(run: str, watch: bool, every: float, as_json: bool) -> None:
     if watch:
         _watch(look, every)
     else:
-        click.echo(look()[0])
+        say(look()[0])
 
 
 def _watch(look: Callable[[], tuple[str, bool]], every: float) -> None:
@@ -53,7 +55,7 @@ def _watch(look: Callable[[], tuple[str, bool]], every: float) -> None:
         if text != shown:
             if sys.stdout.isatty():
                 click.clear()
-            click.echo(text)
+            say(text)
             shown = text
         if ended:
             return
@@ -85,7 +87,7 @@ def report(runs: tuple[str, ...], form: str, table: str, as_json: bool, out: Pat
 
 def _say(text: str, out: Path | None) -> None:
     if out is None:
-        click.echo(text.rstrip("\n"))
+        say(text.rstrip("\n"))
     else:
         from expander.runs.targets import write_out
 
@@ -148,10 +150,11 @@ def _table(names: tuple[str, ...], table: str) -> pd.DataFrame:
 
 def find_folder(name: str) -> Path:
     """The folder of a search or of a full training. Raises UsageError when there is none."""
+    from expander.config.reading import is_file, is_folder
     from expander.engine.references import RUNS, find_run
 
     for folder in (RUNS / name, Path(name)):
-        if (folder / "training.json").is_file() or (folder / "tests").is_dir():
+        if is_file(folder / "training.json") or is_folder(folder / "tests"):
             return folder
     return find_run(name).folder
 
@@ -167,7 +170,7 @@ def _page(names: tuple[str, ...], out: Path | None) -> None:
     if out is None:
         inside(folders[0], file)
     write_out(file, text)
-    click.echo(f"page: {file}")
+    say(f"page: {file}")
 
 
 def draw(run: Run) -> Path:

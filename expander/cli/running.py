@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from expander.cli.terminal import say
 from expander.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def resume(options: dict[str, Any]) -> None:
     with run.locked(started(run).backend.storage):
         run.cut_torn_line()
         if not run.protected():
-            click.echo(f"{run.journal}: {UNPROTECTED}; what comes now covers it", err=True)
+            say(f"{run.journal}: {UNPROTECTED}; what comes now covers it", err=True)
         start = _moved(started(run), options)
         if (state := state_of(run)).finished:
             show(run, state)
@@ -68,14 +67,14 @@ def _given(options: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
 def run_search(run: Run, start: RunStarted, pace: TrainingSpeed, known: dict[str, Known]) -> None:
     """Searches to the end, or until it is stopped, and shows what came of it. The caller holds the lock."""
     from expander.cli.narration import Narrator
-    from expander.cli.progress import Counter
     from expander.cli.signals import Interruption
+    from expander.cli.terminal import Counter
     from expander.data.sources import fill_cache, open_data
     from expander.engine.loop import Stop, state_of
     from expander.engine.search import carry_out
     from expander.profiling.latency import cost_function
 
-    click.echo(f"run: {run.folder}")
+    say(f"run: {run.folder}")
     with Counter("decoding the videos (once)", "video") as counter:
         fill_cache(open_data(start.data, again=True), start.data, counter)
     cost_of = cost_function(start.problem, run.folder, start.backend.cpus_per_trial)
@@ -93,7 +92,7 @@ def run_search(run: Run, start: RunStarted, pace: TrainingSpeed, known: dict[str
     state = state_of(run)
     narrator.conclude(state.finished is not None)
     if interruption.code and state.finished is None:
-        click.echo(f"stopped; nothing finished is lost, go on with: {_again(run)}", err=True)
+        say(f"stopped; nothing finished is lost, go on with: {_again(run)}", err=True)
         raise SystemExit(interruption.code)
     show(run, state, stop.reason, start.budget)
 
@@ -113,10 +112,10 @@ def show(run: Run, state: State, reason: str = "", budget: Budget | None = None)
     from expander.report.tables import trajectory_text
     from expander.search.accounting import total
 
-    click.echo(trajectory_text(run))
+    say(trajectory_text(run))
     if state.path:
-        click.echo(f"figure: {draw(run)}\nspec: {run.folder / 'specs' / 'final.yaml'}")
-    click.echo(spent_text(total(run.events())))
+        say(f"figure: {draw(run)}\nspec: {run.folder / 'specs' / 'final.yaml'}")
+    say(spent_text(total(run.events())))
     if state.finished is None:
         raise TargetError(f"{reason}{_limits(budget)}, the target is not reached; "
                           f"go on with: {_again(run)}{_more(budget)}")  # fmt: skip
@@ -142,9 +141,9 @@ def _conclude(run: Run, state: State) -> None:
     assert state.finished is not None
     if state.finished.outcome == "failed":
         raise TargetError(f"{state.finished.reason}; the journal {run.journal} keeps what was done")
-    click.echo(f"{state.finished.outcome}: {state.finished.reason}")
+    say(f"{state.finished.outcome}: {state.finished.reason}")
     if state.failures:
-        click.echo(f"{state.failures} trials failed; see {run.journal}", err=True)
+        say(f"{state.failures} trials failed; see {run.journal}", err=True)
         raise SystemExit(4)
 
 
@@ -170,9 +169,9 @@ def train(
 
     def on_result(tried: ComparisonTrial) -> None:
         if tried.result is not None:
-            click.echo(f"{tried.name} seed {tried.seed}: {tried.result.accuracy:.1%}", err=True)
+            say(f"{tried.name} seed {tried.seed}: {tried.result.accuracy:.1%}", err=True)
         elif tried.failure is not None:
-            click.echo(f"{tried.name} seed {tried.seed} failed: {tried.failure.reason}", err=True)
+            say(f"{tried.name} seed {tried.seed} failed: {tried.failure.reason}", err=True)
 
     check_data(run, start)
     file = run.folder / name

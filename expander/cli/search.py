@@ -13,6 +13,7 @@ from expander.cli.options import (
     BACKENDS,
     COST_OPTIONS,
     DATA_OPTIONS,
+    Whole,
     data_options,
     data_settings,
     describe_data,
@@ -20,6 +21,7 @@ from expander.cli.options import (
     goal_options,
 )
 from expander.cli.running import BUDGET, resume, run_search
+from expander.cli.terminal import say
 from expander.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,15 +41,15 @@ FRESH_ONLY = (*DATA_OPTIONS, "space", *COST_OPTIONS, "max_steps", "seed", "cpus_
 @click.option("--run", "name", help="Name of the folder below runs/.  [default: made from space and time]")
 @click.option("--resume", is_flag=True, help="Go on with the run of this name where it stopped.")
 @click.option("--dry-run", is_flag=True, help="Only the forecast: steps, trials, hours. Trains nothing.")
-@click.option("--max-steps", type=click.IntRange(min=1), help="Stop after so many expansions.")
-@click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and crops.  [default: 0]")
+@click.option("--max-steps", type=Whole("max_steps"), help="Stop after so many expansions.")
+@click.option("--seed", type=Whole("seed", 0), help="Of weights, order and crops.  [default: 0]")
 @click.option("--backend", type=click.Choice(BACKENDS), help="Where trials run.  [default: ray]")
 @click.option("--ray-address", help="Running Ray cluster: auto, or HEAD:6379.  [default: a Ray of its own]")
-@click.option("--cpus-per-trial", type=click.IntRange(min=1), help="And threads.  [default: 1]")
+@click.option("--cpus-per-trial", type=Whole("cpus_per_trial"), help="And threads.  [default: 1]")
 @click.option("--gpus-per-trial", type=click.FloatRange(min=0), help="[default: 1 where there are any]")
 @click.option("--storage-path", help="Folder that every node sees, for the trials.  [default: the run's]")
 @click.option("--max-hours", type=float, help="Stop after so many hours of this call.")
-@click.option("--max-trials", type=click.IntRange(min=1), help="Stop after so many trials of the run.")
+@click.option("--max-trials", type=Whole("trials"), help="Stop after so many trials of the run.")
 @click.option("--max-gpu-hours", type=float, help="Stop after so many hours of GPUs, of the whole run.")
 @click.option("--reuse", multiple=True, metavar="RUN",
               help="Take over results of this run instead of training the same again. Repeatable.")
@@ -83,7 +85,7 @@ def _fresh(options: dict[str, Any]) -> None:
     check_backend(settings.backend)
     if options["dry_run"]:
         _planned(settings, goal, options)
-        click.echo("dry run: nothing was trained")
+        say("dry run: nothing was trained")
         return
     with claimed(run.folder, settings.backend.storage):
         start, pace = _planned(settings, goal, options)
@@ -96,14 +98,14 @@ def _fresh(options: dict[str, Any]) -> None:
 def _planned(settings: Settings, goal: Goal, options: dict[str, Any]) -> tuple[RunStarted, TrainingSpeed]:
     """What the options ask for, said before it is begun."""
     from expander.cli.narration import announce
-    from expander.cli.progress import Counter
+    from expander.cli.terminal import Counter
     from expander.engine.search import plan
     from expander.profiling.latency import cost_function
 
     with Counter("making the embedded videos (once)", "video") as counter:
         start, pace = plan(
             settings, goal, options["seed"] or 0, options["max_steps"], options["dry_run"],
-            counter, lambda data: click.echo(describe_data(data)),
+            counter, lambda data: say(describe_data(data)),
         )  # fmt: skip
     announce(start.problem, pace, cost_function(start.problem, None, start.backend.cpus_per_trial))
     return start, pace

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from expander.cli.help import Command
-from expander.cli.options import DATA_OPTIONS, SECONDS, data_options, data_settings
+from expander.cli.options import DATA_OPTIONS, SECONDS, Whole, data_options, data_settings
+from expander.cli.terminal import say
 
 if TYPE_CHECKING:
     from expander.evaluation.multiview import Outcome, Scorer
@@ -50,7 +51,7 @@ def repeated(args: Sequence[str]) -> list[str]:
 @data_options
 @click.option("--eval", "metrics", multiple=True, type=click.Choice(METRICS), default=METRICS,
               help="One or more.  [default: both]")
-@click.option("--topk", multiple=True, type=click.IntRange(min=1), default=(1, 5), show_default=True)
+@click.option("--topk", multiple=True, type=Whole("topk"), default=(1, 5), show_default=True)
 @click.option("--views", default="10", show_default=True, metavar="10|30|KxM",
               help="10: 10 clips at the centre; 30: 10 clips of 3 crops; K clips of M crops (1 or 3).")
 @click.option("--protocol", type=click.Choice(PROTOCOLS), default="expander", show_default=True,
@@ -62,8 +63,8 @@ def repeated(args: Sequence[str]) -> list[str]:
 @click.option("--resume", is_flag=True, help="Go on with a test that was stopped (of the same --out).")
 @click.option("--allow-missing", is_flag=True, help="Exit 0 although videos are missing or unreadable.")
 @click.option("--device", help="cpu, cuda, cuda:1.  [default: cuda if there is one]")
-@click.option("--batch", type=click.IntRange(min=1), default=10, show_default=True, help="Views at a time.")
-@click.option("--workers", type=click.IntRange(min=0), default=1, show_default=True,
+@click.option("--batch", type=Whole("batch"), default=10, show_default=True, help="Views at a time.")
+@click.option("--workers", type=Whole("workers", 0), default=1, show_default=True,
               help="Videos decoded ahead of the network.")
 @click.option("--decode-timeout", "timeout", type=SECONDS,
               help="Seconds that a video may take to decode.  [default: the run's, or 60]")  # fmt: skip
@@ -76,7 +77,7 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
     The scores of a test that was stopped are never overwritten: go on with --resume, or delete them. A
     test that ended may be repeated; its result and its scores are then replaced.
     """
-    from expander.cli.progress import Counter
+    from expander.cli.terminal import Counter
     from expander.engine.test import Evaluation, carry_out, forget_scores, prepare
     from expander.report.confusion import write
 
@@ -84,21 +85,21 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
     own = {name: value for name, value in options.items() if name not in DATA_OPTIONS}
     order = Evaluation(spec, checkpoint, data=data_settings(options), **own)
     with Counter("making the embedded videos (once)", "video") as counter:
-        prepared = prepare(order, counter, lambda note: click.echo(note, err=True))
+        prepared = prepare(order, counter, lambda note: say(note, err=True))
     try:
         with Counter("testing", "video") as counter:
             found, outcome = carry_out(order, prepared, counter)
     except (KeyboardInterrupt, SystemExit):
         if prepared.file is not None:
-            click.echo("stopped; the same command with --resume goes on", err=True)
+            say("stopped; the same command with --resume goes on", err=True)
         raise
     _show(found, prepared.scorer, outcome)
     if prepared.out is not None:
         write(prepared.out, found, f"{Path(spec).name}, {found['n']} videos")
-        click.echo(f"result: {prepared.out}")
+        say(f"result: {prepared.out}")
     forget_scores(prepared, outcome)
     if outcome.failed and not allowed:
-        click.echo(f"{found['n_failed']} videos failed; --allow-missing accepts that", err=True)
+        say(f"{found['n_failed']} videos failed; --allow-missing accepts that", err=True)
         raise SystemExit(4)
 
 
@@ -109,22 +110,22 @@ def _show(found: dict[str, Any], scorer: Scorer, outcome: Outcome) -> None:
     look = scorer.how
     crop = view_crop(look.protocol, look.views.crops, look.spec)
     cost, videos = found["cost"], found["n"] + found["n_failed"]
-    click.echo(f"{look.spec}: {look.views} views of {crop} pixels, protocol {look.protocol}, "
+    say(f"{look.spec}: {look.views} views of {crop} pixels, protocol {look.protocol}, "
                f"{scorer.average} averaged")  # fmt: skip
     for name, row in found["metrics"].items():
-        click.echo(f"{name:20} {row['value']:7.2%}  [{row['low']:.2%}, {row['high']:.2%}]")
+        say(f"{name:20} {row['value']:7.2%}  [{row['low']:.2%}, {row['high']:.2%}]")
     if len(labels := {row[0] for row in found["confusion"]}) == 1:
         name = found["classes"][labels.pop()]
-        click.echo(f"one class            all are of {name}: accuracy is the recall of that class only")
-    click.echo(f"videos               {found['n']} of {videos}, {found['n_failed']} failed")
-    click.echo(f"multiply-adds        {macs_text(cost['macs_per_view'])} x {cost['views']} views = "
+        say(f"one class            all are of {name}: accuracy is the recall of that class only")
+    say(f"videos               {found['n']} of {videos}, {found['n_failed']} failed")
+    say(f"multiply-adds        {macs_text(cost['macs_per_view'])} x {cost['views']} views = "
                f"{macs_text(cost['macs_per_video'])} a video")  # fmt: skip
-    click.echo(f"time                 {outcome.seconds:.1f} s, {found['videos_per_second']:.2f} videos/s; "
+    say(f"time                 {outcome.seconds:.1f} s, {found['videos_per_second']:.2f} videos/s; "
                f"decoding {outcome.decoding:.1f} s")  # fmt: skip
     if (published := found["reference"]) is not None:
-        click.echo(published_text(published))
+        say(published_text(published))
     for row in found["failed"][:5]:
-        click.echo(f"failed: {row['path']}: {row['reason']}", err=True)
+        say(f"failed: {row['path']}: {row['reason']}", err=True)
 
 
 def published_text(row: dict[str, Any]) -> str:

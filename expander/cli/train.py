@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from expander.cli.help import Command
-from expander.cli.options import DATA_OPTIONS, data_options, data_settings, describe_data
+from expander.cli.options import DATA_OPTIONS, Whole, data_options, data_settings, describe_data
+from expander.cli.terminal import say
 from expander.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,13 +28,13 @@ FRESH_ONLY = (*DATA_OPTIONS, "recipe", "init", "epochs", "batch", "seed", "overf
 @click.option("--batch", type=int, help="Clips a step, over all processes.  [default: the recipe's]")
 @click.option("--run", "name", help="Name of the folder below runs/.  [default: made from spec and time]")
 @click.option("--resume", is_flag=True, help="Go on with the training of this name where it stopped.")
-@click.option("--seed", type=click.IntRange(min=0), help="Of weights, order, crops, dropout.  [default: 0]")
+@click.option("--seed", type=Whole("seed", 0), help="Of weights, order, crops, dropout.  [default: 0]")
 @click.option("--dry-run", is_flag=True, help="One batch: shapes, cost, memory, seconds an epoch.")
-@click.option("--overfit-batches", type=click.IntRange(min=1), metavar="N",
+@click.option("--overfit-batches", type=Whole("steps"), metavar="N",
               help="Train and test on the clips of the first N batches only: can it learn them by heart?")
-@click.option("--gpus", type=click.IntRange(min=1), help="Processes, one GPU each (Ray Train).  "
+@click.option("--gpus", type=Whole("workers"), help="Processes, one GPU each (Ray Train).  "
               "[default: one process, with a GPU if there is one]")
-@click.option("--workers-ddp", type=click.IntRange(min=1), help="Processes on CPUs (Ray Train, gloo).")
+@click.option("--workers-ddp", type=Whole("workers"), help="Processes on CPUs (Ray Train, gloo).")
 @click.option("--log", type=click.Choice(["csv", "tensorboard"]), help="Metrics in this form too.")
 @click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE",
               help="Any setting of train, data or backend, e.g. train.lr=0.05, data.workers=4.")  # fmt: skip
@@ -72,14 +73,14 @@ def _folder(options: dict[str, Any]) -> TrainingFolder:
 
 
 def _dry(training: Training, data: VideoData) -> None:
-    from expander.cli.progress import Counter
+    from expander.cli.terminal import Counter
     from expander.data.sources import fill_cache
     from expander.training.dry_run import rehearse
 
     with Counter("decoding the videos (once)", "video") as counter:
         fill_cache(data, training.data, counter)
-    click.echo(rehearse(training, data))
-    click.echo("dry run: nothing was trained")
+    say(rehearse(training, data))
+    say("dry run: nothing was trained")
 
 
 def _resume(options: dict[str, Any]) -> None:
@@ -106,12 +107,12 @@ def _resume(options: dict[str, Any]) -> None:
 
 def _go(training: Training, data: VideoData, folder: TrainingFolder) -> None:
     """Trains to the end and shows what came of it."""
-    from expander.cli.progress import Counter
+    from expander.cli.terminal import Counter
     from expander.cli.training_output import Reporter, how_to_go_on, interruptible
     from expander.data.sources import fill_cache
     from expander.engine.train import recorded, run
 
-    click.echo(f"training: {folder.folder}")
+    say(f"training: {folder.folder}")
     try:
         with recorded(folder):
             with Counter("decoding the videos (once)", "video") as counter:
@@ -120,10 +121,10 @@ def _go(training: Training, data: VideoData, folder: TrainingFolder) -> None:
                 training = run(training, folder, reporter, interruption.asked)
     except (KeyboardInterrupt, SystemExit):
         if folder.read().state != "finished":
-            click.echo(how_to_go_on(folder), err=True)
+            say(how_to_go_on(folder), err=True)
         raise
     if training.state == "stopped":
-        click.echo(how_to_go_on(folder), err=True)
+        say(how_to_go_on(folder), err=True)
         raise SystemExit(interruption.code)
     _conclude(training, folder)
 
@@ -141,17 +142,17 @@ def order_of(options: dict[str, Any]) -> TrainOrder:
 
 def _plan(options: dict[str, Any]) -> tuple[Training, VideoData]:
     """The training that the options ask for, and its videos; says what it will be."""
-    from expander.cli.progress import Counter
+    from expander.cli.terminal import Counter
     from expander.engine.train import plan
     from expander.training.init import started_from
 
     with Counter("making the embedded videos (once)", "video") as counter:
         training, data = plan(order_of(options), counter)
     if training.data.folder or training.data.train_ann:
-        click.echo(describe_data(data))
-    click.echo(_describe(training, len(data.val)))
+        say(describe_data(data))
+    say(_describe(training, len(data.val)))
     if training.init:
-        click.echo(started_from(training))
+        say(started_from(training))
     return training, data
 
 
@@ -185,8 +186,8 @@ def _conclude(training: Training, folder: TrainingFolder) -> None:
         save(figure, path)
     if training.best is not None:
         best = training.best
-        click.echo(f"best: video_top1 {best.video_top1:.1%} after epoch {best.epoch}: {folder.best}")
-    click.echo(f"last: {folder.last}")
+        say(f"best: video_top1 {best.video_top1:.1%} after epoch {best.epoch}: {folder.best}")
+    say(f"last: {folder.last}")
     if figure is not None:
-        click.echo(f"figure: {path}")
-    click.echo(f"finished{': ' + training.reason if training.reason else ''}")
+        say(f"figure: {path}")
+    say(f"finished{': ' + training.reason if training.reason else ''}")

@@ -10,9 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import click
-
-from expander.cli.progress import about
+from expander.cli.terminal import about, say
 from expander.runs.machine import cores
 from expander.training.metrics_log import open_log
 from expander.training.throughput import PATIENT, Throughput
@@ -72,7 +70,7 @@ class Reporter:
     def _say(self, line: str) -> None:
         self.told = time.monotonic()
         if self.bar is None:
-            click.echo(line, err=True)
+            say(line, err=True)
         else:
             self.bar.write(line, file=sys.stderr)
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from expander.cli.help import Command, Group
-from expander.cli.options import SECONDS
+from expander.cli.options import SECONDS, Whole
+from expander.cli.terminal import say
+from expander.config.reading import parse_json, read_text
 from expander.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -54,13 +56,14 @@ def import_(
     target = regular(out, "--out")
     found = open_network(checkpoint, key)
     for note in found.notes:
-        click.echo(f"{checkpoint}: {note}", err=True)
+        say(f"{checkpoint}: {note}", err=True)
     state = dict(found.state)
     library = library_of(state, str(checkpoint)) if origin == "auto" else LIBRARIES[origin]
     named = find_spec(spec) if spec else None
     chosen = _spec(state, library, checkpoint, named)
+    ready = to_ours(state, chosen, library, str(checkpoint))  # checks before a network is made
     network = X3D(chosen)
-    network.load_state_dict(to_ours(state, chosen, library, str(checkpoint)))
+    network.load_state_dict(ready)
     classes = chosen.base.classes
     names = read_labels(labels) if labels else tuple(map(str, range(classes)))
     if len(names) != classes:
@@ -68,7 +71,7 @@ def import_(
     source = {"library": library.name, "file": checkpoint.name, "sha256": sha256_of(checkpoint)}
     save_weights(target, network, chosen, names, {**source, "key": key} if key else source)
     inner = "/".join(map(str, chosen.inner_widths))
-    click.echo(f"{library.name} weights of {chosen}, bottleneck {inner}, {classes} classes: {out}")
+    say(f"{library.name} weights of {chosen}, bottleneck {inner}, {classes} classes: {out}")
 
 
 def _spec(state: dict[str, Tensor], library: Library, checkpoint: Path, named: Spec | None) -> Spec:
@@ -80,10 +83,10 @@ def _spec(state: dict[str, Tensor], library: Library, checkpoint: Path, named: S
         return named if classes is None else named.with_classes(len(classes))
     found = spec_of(state, library, str(checkpoint))
     if len(found.alike) > 1:
-        click.echo(f"taken for {found.alike[0]}; {', '.join(found.alike[1:])} have the same tensors and "
+        say(f"taken for {found.alike[0]}; {', '.join(found.alike[1:])} have the same tensors and "
                    "other clips: --spec decides", err=True)  # fmt: skip
     elif not found.alike:
-        click.echo("no published network has these sizes; clip taken as 16x5 at 224 pixels: --spec decides",
+        say("no published network has these sizes; clip taken as 16x5 at 224 pixels: --spec decides",
                    err=True)  # fmt: skip
     return found.spec
 
@@ -106,7 +109,7 @@ def export(source: str, form: str, out: Path) -> None:
     target = regular(out, "--out")
     loaded = load_weights(find_weights(source))
     worst = write(loaded.network, loaded.spec, form, target)
-    click.echo(f"{form}: {out}, logits within {worst:.1e} (relative) of ours at batch sizes 1 and 3")
+    say(f"{form}: {out}, logits within {worst:.1e} (relative) of ours at batch sizes 1 and 3")
 
 
 @click.command(cls=Command)
@@ -114,8 +117,8 @@ def export(source: str, form: str, out: Path) -> None:
 @click.option("--weights", "source", required=True, help="A .safetensors file, RUN or RUN:step2.")
 @click.option("--spec", help="Clip and crop of another spec of the same network.  [default: the weights']")
 @click.option("--labels", type=FILE, help="Class names, one a line, or a JSON object from name to number.")
-@click.option("--views", type=click.IntRange(min=1), default=10, show_default=True, help="Clips averaged.")
-@click.option("--topk", type=click.IntRange(min=1), default=5, show_default=True)
+@click.option("--views", type=Whole("views"), default=10, show_default=True, help="Clips averaged.")
+@click.option("--topk", type=Whole("topk"), default=5, show_default=True)
 @click.option("--decode-timeout", "timeout", type=SECONDS, default=60.0, show_default=True,
               help="Seconds that VIDEO may take to decode.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
@@ -133,24 +136,24 @@ def predict(
     network = classifier(find_weights(source), find_spec(spec) if spec else None, named)
     found = network.predict(video, topk, views, timeout)
     if as_json:
-        click.echo(json.dumps([asdict(row) for row in found], indent=1))
+        say(json.dumps([asdict(row) for row in found], indent=1))
         return
     for row in found:
-        click.echo(f"{row.probability:7.2%}  {row.label}")
+        say(f"{row.probability:7.2%}  {row.label}")
 
 
 def read_labels(file: Path) -> tuple[str, ...]:
     """Class names in order. Raises DataError with the place."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = read_text(file)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise DataError(f"{file}: cannot be read: {reason}") from None
     if file.suffix != ".json":
         return tuple(line.strip() for line in text.splitlines() if line.strip())
     try:
-        numbers = {name: int(number) for name, number in json.loads(text).items()}
-    except (ValueError, TypeError, AttributeError):
+        numbers = {name: int(number) for name, number in parse_json(text).items()}
+    except (ValueError, TypeError, AttributeError, OverflowError):
         raise DataError(f"{file}: not a JSON object from class name to number") from None
     if sorted(numbers.values()) != list(range(len(numbers))):
         raise DataError(f"{file}: the numbers must run from 0 to {len(numbers) - 1}")

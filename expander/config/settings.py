@@ -13,9 +13,11 @@ from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 
+from expander.config.bounds import check_bounds
 from expander.specs.cost_kinds import CostKind
 
 STRICT = ConfigDict(extra="forbid")
+MOST_RUNGS = 100
 LR_CLIPS = 128
 """Clips of a batch for which TrainRecipe.lr is meant."""
 
@@ -48,6 +50,7 @@ class Recipe:
     views: int = 2
 
     def __post_init__(self) -> None:
+        check_bounds(self)
         for name in ("steps", "batch", "views"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1")
         _require(0 < self.lr < math.inf, "lr must be a positive number")
@@ -98,6 +101,7 @@ class TrainRecipe:
     sync_bn: bool = False
 
     def __post_init__(self) -> None:
+        check_bounds(self)
         for name in ("epochs", "batch", "accumulate", "views", "validate_every"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1")
         for name in ("precise_bn", "patience"):
@@ -153,6 +157,7 @@ class DataConfig:
     max_bad_fraction: float = 0.01
 
     def __post_init__(self) -> None:
+        check_bounds(self)
         both = (self.train_ann is None) == (self.val_ann is None)
         _require(both, "train_ann and val_ann go together: give both, or neither for embedded data")
         _require(not (self.folder and self.train_ann), "give a folder, or train_ann and val_ann, not both")
@@ -185,12 +190,15 @@ class Selection:
     rungs: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        check_bounds(self)
         _require(self.seeds >= 1, "seeds must be at least 1")
         _require(0 < self.confidence < 1, "confidence must lie between 0 and 1")
         _require(self.resamples >= 100, "resamples must be at least 100")
         _require(self.most_seeds >= self.seeds, "max_seeds must not be below seeds")
         _require(self.most_seeds == self.seeds or self.seeds >= 2, "a race needs seeds of at least 2: one "
                  "training says nothing of the spread between trainings")  # fmt: skip
+        few = f"rungs must be at most {MOST_RUNGS}: at each, trials stop and are weighed"
+        _require(len(self.rungs) <= MOST_RUNGS, few)
         rising = all(low < high for low, high in pairwise((0.0, *self.rungs, 1.0)))
         _require(rising, "rungs must rise between 0 and 1, e.g. [0.25, 0.5]")
 
@@ -222,6 +230,7 @@ class BackendConfig:
     checkpoint_seconds: float = 60.0
 
     def __post_init__(self) -> None:
+        check_bounds(self)
         _require(self.cpus_per_trial >= 1, "cpus_per_trial must be at least 1")
         _require(0 <= (self.gpus_per_trial or 0) < math.inf, "gpus_per_trial must not be negative")
         _require(self.max_failures >= 0, "max_failures must not be negative")
@@ -246,6 +255,7 @@ class Budget:
     gpu_hours: float | None = None
 
     def __post_init__(self) -> None:
+        check_bounds(self)
         for name in ("hours", "trials", "gpu_hours"):
             value = getattr(self, name)
             _require(value is None or 0 < value < math.inf, f"{name} must be a positive number")

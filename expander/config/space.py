@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -13,7 +12,12 @@ from pydantic import ConfigDict
 from expander.config.settings import STRICT, Recipe
 from expander.config.strict_yaml import Position, build, did_you_mean, read, read_yaml
 from expander.errors import UsageError
-from expander.specs.spec import AXES, Base, Spec
+from expander.specs.spec import AXES, MOST, Base, Spec, shown
+
+
+def _up_to(value: float) -> str:
+    """The end of an error line, where a value is too large."""
+    return f", up to {MOST:g}, not {shown(value)}" if value > MOST else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +32,10 @@ class AxisRule:
     limit: float
 
     def __post_init__(self) -> None:
-        if self.step != "solve" and not 1 < self.step < math.inf:
-            raise ValueError("step must be a number above 1, or solve")
-        if not 1 <= self.limit < math.inf:
-            raise ValueError("limit must be a number of at least 1")
+        if self.step != "solve" and not 1 < self.step <= MOST:
+            raise ValueError(f"step must be a number above 1, or solve{_up_to(self.step)}")
+        if not 1 <= self.limit <= MOST:
+            raise ValueError(f"limit must be a number of at least 1{_up_to(self.limit)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,12 @@ class SearchSpace:
                 raise ValueError(f"axes.{axis} is unknown{did_you_mean(axis, AXES)}")
         if not self.axes:
             raise ValueError("axes must name at least one axis")
-        if not 1 < self.step_factor < math.inf:
-            raise ValueError("step_factor must be a number above 1")
+        if not 1 < self.step_factor <= MOST:
+            raise ValueError(f"step_factor must be a number above 1{_up_to(self.step_factor)}")
+        try:
+            Spec(self.base, **{axis: rule.limit for axis, rule in self.axes.items()})
+        except ValueError as error:
+            raise ValueError(f"axes at their limits make no network: {error}; lower a limit") from None
 
     @property
     def start(self) -> Spec:

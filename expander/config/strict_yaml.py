@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import pydantic
 import yaml
 
+from expander.config.reading import read_text
 from expander.errors import UsageError
 
 T = TypeVar("T")
@@ -90,7 +91,7 @@ def build(kind: type[T], value: Any, places: Position) -> T:
         return pydantic.TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
     except pydantic.ValidationError as failure:
         raise UsageError(_explain(failure, kind, places)) from None
-    except TypeError as error:
+    except (TypeError, ValueError) as error:  # what JSON does not have: dates, numbers of thousands of digits
         raise UsageError(f"{places[()]}: {error}") from None
 
 
@@ -140,7 +141,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def read_yaml(path: Path) -> tuple[Any, Position]:
     """`parse` of a file. Raises UsageError for a missing or faulty one."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise UsageError(f"{path}: cannot be read: {reason}") from None

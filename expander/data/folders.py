@@ -41,6 +41,9 @@ def class_folders(folder: Path) -> tuple[Split, Split]:
         raise DataError(f"{folder}: no train and val lists, and no folders of videos by class in it "
                         "(two classes at least)")  # fmt: skip
     held = table.groupby("label")["path"].transform(_held_out)
+    if not held.any():
+        raise DataError(f"{folder}: every class has one video only, and none is left to validate with; add "
+                        "videos, or make folders train/ and val/")  # fmt: skip
     return (
         Split(folder, Rows("folders", table[~held], numbers=False)),
         Split(folder, Rows("folders", table[held], numbers=False)),

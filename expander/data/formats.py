@@ -6,7 +6,6 @@ Faults are told as file:line with the text of the line.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from expander.config import reading
 from expander.errors import DataError
 
 KINETICS = ["label", "youtube_id", "time_start", "time_end", "split"]
@@ -42,7 +42,7 @@ class Rows:
 def read_text(file: Path) -> str:
     """A file as text, without byte order mark and carriage returns. Raises DataError."""
     try:
-        return file.read_text(encoding="utf-8-sig").replace("\r\n", "\n")
+        return reading.read_text(file).replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise DataError(f"{file}: cannot be read: {reason}") from None
@@ -209,8 +209,8 @@ def _labels_of(file: Path) -> Path:
 
 def _json(file: Path) -> Any:
     try:
-        return json.loads(read_text(file))
-    except (ValueError, RecursionError) as error:
+        return reading.parse_json(read_text(file))
+    except ValueError as error:
         raise DataError(f"{file}: not JSON: {error}") from None
 
 

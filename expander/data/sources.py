@@ -125,15 +125,15 @@ def source_limits(data: VideoData, config: DataConfig) -> SourceLimits:
     frames = decoder(config, data.fingerprint)
     rng = np.random.default_rng(0)
     count = min(PROBED, len(data.train))
-    sizes = []
+    sizes, faults = [], list[str]()
     for index in rng.choice(len(data.train), count, replace=False):
         try:
             sizes.append(frames.probe(data.train.paths[index]))
         except VideoError as error:
             log.warning("%s", error)
+            faults.append(str(error))
     if not sizes:
-        raise DataError(f"none of {count} training videos can be read; the first is "
-                        f"{data.train.paths[0]}")
+        raise DataError(f"none of {count} training videos (a sample) can be read; the first: {faults[0]}")
     frames.close()
     length = int(np.quantile([f for f, _, _ in sizes], 0.05, method="lower"))
     short = int(np.quantile([min(h, w) for _, h, w in sizes], 0.05, method="lower"))

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from expander.backends.base import Backend
+from expander.config.reading import is_there
 from expander.errors import DataError
 from expander.runs.chain import RESTORE, SEALED_SINCE, SealedLines
 from expander.runs.checks import check_cost, check_result, require
@@ -54,7 +55,7 @@ class ComparisonTrial:
 
 def tries(file: Path) -> list[ComparisonTrial]:
     """All that was tried, a torn last line left out. Raises DataError naming a bad line."""
-    if not file.exists():
+    if not is_there(file):
         return []
     found = []
     for number, line in SealedLines(file, WHAT).read():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from expander.config.reading import is_there
 from expander.config.settings import DataConfig
 from expander.config.space import load_spec
 from expander.engine.loop import started
@@ -21,7 +22,7 @@ def find_run(name: str) -> Run:
     """A run by its name below runs/, or by its folder. Raises UsageError when there is none."""
     for folder in (RUNS / name, Path(name)):
         run = Run(folder)
-        if run.exists():
+        if is_there(run.journal):
             return run
     raise UsageError(f"no run {name!r} in {RUNS}/ and no run folder of that name")
 
@@ -100,11 +101,11 @@ def _trained(training: TrainingFolder, which: str) -> Path:
     if which not in ("best", "last"):
         raise UsageError(f"{training.folder} is a training: it has :best and :last, not :{which}")
     file = training.best if which == "best" else training.last
-    if not file.exists():
+    if not is_there(file):
         when = "the first validation (best) and the end (last)"
         raise DataError(f"{file}: no weights yet; they come with {when}")
     return file
 
 
 def _is_run(name: str) -> bool:
-    return Run(RUNS / name).exists() or Run(Path(name)).exists()
+    return is_there(Run(RUNS / name).journal) or is_there(Run(Path(name)).journal)

@@ -24,6 +24,7 @@ from expander.video.views import Look
 from expander.weights.foreign import load_foreign
 from expander.weights.safetensors_file import Loaded, load_weights
 
+DEVICES = ("cpu", "cuda", "mps")
 Progress = Callable[[int, int], None]
 
 
@@ -150,7 +151,10 @@ def _result_path(order: Evaluation, views: str) -> Path | None:
 def _scorer(order: Evaluation, loaded: Loaded, views: Any, config: DataConfig) -> Scorer:
     name = order.device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        network = loaded.network.to(torch.device(name))
+        device = torch.device(name)
+        if device.type not in DEVICES:
+            raise UsageError(f"--device {name}: nothing is computed there; take cpu, cuda or cuda:1")
+        network = loaded.network.to(device)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"--device {name}: {str(error).splitlines()[0]}") from None
     uncached = replace(config, cache_gb=0.0)

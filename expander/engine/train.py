@@ -18,6 +18,7 @@ from expander.runs.machine import cores
 from expander.specs.spec import Spec
 from expander.training.sampler import checked_data
 from expander.training.training_folder import Training, TrainingFolder
+from expander.video.room import check_training
 
 if TYPE_CHECKING:
     from expander.training.trainer import Watcher
@@ -61,6 +62,7 @@ def plan(order: TrainOrder, progress: Progress | None = None) -> tuple[Training,
     workers = _processes(order, recipe)
     backend = _devices(order, _threads(order, backend, workers), workers)
     data = open_data(place, progress)
+    check_training(spec, recipe.batch // (workers * recipe.accumulate))
     training = Training(
         spec.with_classes(len(data.classes)), recipe, place, data.fingerprint, data.classes, len(data.train),
         order.seed, init, workers, order.gpus is not None, backend, order.overfit_batches, order.log,

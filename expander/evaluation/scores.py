@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from expander.config.reading import is_there
 from expander.errors import DataError, UsageError
 from expander.runs.chain import SealedLines, rows_of, sealed_lines, sealed_row
 from expander.runs.journal import write_atomic
@@ -38,7 +39,7 @@ class ScoreFile:
         self.lines = SealedLines(path, "scores of a video")
         self.known: dict[str, Scores] = {}
         kept: list[Mapping[str, Any]] = []
-        if path.exists() and path.stat().st_size:
+        if is_there(path) and path.stat().st_size:
             found, rows = self._read()
             other = [key for key in head if found.get(key) != head[key]]
             if resume:

@@ -23,12 +23,6 @@ def peak_memory(device: torch.device) -> float:
     return 1024.0 * int(line.split()[1])
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether this is how torch or numpy say that memory is full, on a GPU or a CPU."""
-    texts = ("can't allocate memory", "not enough memory", "out of memory", "Unable to allocate")
-    return isinstance(error, MemoryError) or any(text in str(error) for text in texts)
-
-
 def memory_remedy(batch: int, accumulate: int, workers: int) -> str:
     """One line: what did not fit, and what to try."""
     part = batch // (accumulate * workers)

@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+from expander.config.reading import read_bytes
 from expander.runs.chain import opened_document
 from expander.runs.events import (
     Candidate,
@@ -181,7 +182,7 @@ def _provenance(run: Run) -> dict[str, Any]:
     """provenance.json; nothing where it is missing or, with a warning, damaged: it decides nothing."""
     path = run.folder / "provenance.json"
     try:
-        return opened_document(path.read_bytes())
+        return opened_document(read_bytes(path))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

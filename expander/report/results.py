@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
+from expander.config.reading import parse_json, read_bytes
 from expander.errors import DataError
 from expander.report import schema
 from expander.report.reader import History
@@ -160,7 +161,7 @@ Check = Callable[[Mapping[str, Any]], None]
 def json_file(path: Path, check: Check = lambda _: None) -> dict[str, Any]:
     """An object from a JSON file; empty for none. Raises DataError for one that is damaged."""
     try:
-        found = opened_document(path.read_bytes())
+        found = opened_document(read_bytes(path))
         check(found)
     except FileNotFoundError:
         return {}
@@ -183,8 +184,8 @@ def json_lines(path: Path, check: Check = lambda _: None) -> list[dict[str, Any]
         return rows
     for number, line in SealedLines(path, "a row").read():
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
+            row = parse_json(line)
+        except ValueError:
             continue
         if not isinstance(row, dict):
             continue

@@ -12,11 +12,11 @@ import json
 import logging
 import os
 import re
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from expander.config.reading import parse_json, read_bytes
 from expander.errors import DataError, EnvironmentFault
 
 SEALED_SINCE = 3
@@ -107,9 +107,7 @@ class SealedLines:
 
     def _bytes(self) -> bytes:
         try:
-            if not stat.S_ISREG(self.path.stat().st_mode):
-                raise DataError(f"{self.path}: cannot be read: it is no regular file")
-            return self.path.read_bytes()
+            return read_bytes(self.path)
         except OSError as error:
             raise DataError(f"{self.path}: cannot be read: {error.strerror}") from None
 
@@ -184,8 +182,8 @@ def rows_of(lines: SealedLines) -> list[dict[str, Any]]:
     rows = []
     for number, line in lines.read():
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
+            row = parse_json(line)
+        except ValueError:
             row = None
         if not isinstance(row, dict):
             raise DataError(f"{lines.path}:{number}: not {lines.what}; {RESTORE}")
@@ -206,10 +204,7 @@ def opened_document(text: bytes) -> dict[str, Any]:
 
     Documents of earlier versions carry no seal.
     """
-    try:
-        content = json.loads(text)
-    except RecursionError:
-        raise ValueError("nested too deep") from None
+    content = parse_json(text)
     if not isinstance(content, dict):
         raise ValueError("not a JSON object")
     schema = content.get("schema")

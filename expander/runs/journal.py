@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from expander.config.reading import parse_json
 from expander.errors import DataError, EnvironmentFault
 from expander.runs.chain import RESTORE, SealedLines
 from expander.runs.checks import Checks
@@ -125,7 +126,7 @@ class Run:
     def _parse(self, line: bytes, number: int) -> tuple[Event, datetime]:
         place = f"{self.journal}:{number}"
         try:
-            data = json.loads(line)
+            data = parse_json(line)
             schema, time = data.pop("schema"), datetime.fromisoformat(data.pop("time"))
             if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
                 raise ValueError
@@ -133,5 +134,5 @@ class Run:
         except ValidationError as error:
             fault = error.errors()[0]
             raise DataError(f"{place}: not an event: {fault['loc']}: {fault['msg']}") from None
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise DataError(f"{place}: not an event; restore the journal from a copy") from None

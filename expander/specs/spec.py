@@ -16,8 +16,24 @@ from typing import Any, ClassVar
 AXES = ("temporal", "frame_rate", "spatial", "width", "bottleneck", "depth")
 """The six expansion axes, in the fixed order that settles a tie when nothing else does."""
 
-MOST = 1e6
-"""The largest factor: sizes stay whole numbers that can be computed with."""
+LEAST, MOST = 1e-6, 1e6
+"""The smallest and the largest factor: sizes stay whole numbers that can be computed with."""
+
+LIMITS = {
+    "frames": (10_000, "minutes of film"),
+    "stride": (100_000, "an hour of film"),
+    "crop": (10_000, "pixels of the largest films"),
+    "stem_width": (100_000, "channels beyond any memory"),
+    "depths": (1000, "blocks, many times the deepest published network"),
+    "head_width": (1_000_000, "channels beyond any memory"),
+    "classes": (1_000_000, "more than any data set has"),
+    "width_divisor": (100_000, "no network is as wide"),
+    "crop_divisor": (10_000, "no crop is as large"),
+}
+"""The most that a size of the base may be, and why; of a spec's derived sizes, see `Spec.check_sizes`."""
+MOST_STAGES = 16
+"""Each stage halves the picture and doubles the channels."""
+MOST_CHANNELS = 10_000_000
 
 SE_RATIO = 1 / 16
 TEST_SCALE = 8 / 7  # short side of the test frame over the crop: 160 -> 182, 224 -> 256, 312 -> 356
@@ -37,6 +53,12 @@ def round_width(width: float, divisor: int = 8, least: int | None = None) -> int
 def _nearest(value: float, multiple: int) -> int:
     """The multiple of `multiple` nearest to `value`, halves up, at least one."""
     return max(1, math.floor(value / multiple + 0.5 + 1e-9)) * multiple
+
+
+def shown(value: object) -> str:
+    """A value in an error line, cut where it is endless."""
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:20]}… ({len(text)} characters)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +85,12 @@ class Base:
             values = value if isinstance(value, tuple) else (value,)
             if not values or any(type(item) is not int or item < 1 for item in values):
                 raise ValueError(f"base.{name} must be a whole number of at least 1, not {value!r}")
+            most, why = LIMITS[name]
+            if max(values) > most:
+                raise ValueError(f"base.{name} must be at most {most:,} ({why}), not {shown(max(values))}")
+        if len(self.depths) > MOST_STAGES:
+            raise ValueError(f"base.depths must be at most {MOST_STAGES} stages, each of which halves the "
+                             f"picture, not {len(self.depths)}")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +112,23 @@ class Spec:
     def __post_init__(self) -> None:
         for axis in AXES:
             value = getattr(self, axis)
-            if type(value) not in (int, float) or not 0 < value <= MOST:
-                allowed = f"a finite positive number up to {MOST:g}"
-                raise ValueError(f"factor {axis} must be {allowed}, not {value!r}")
+            if type(value) not in (int, float) or not LEAST <= value <= MOST:
+                allowed = f"a finite positive number from {LEAST:g} to {MOST:g}"
+                raise ValueError(f"factor {axis} must be {allowed}, not {shown(value)}")
             object.__setattr__(self, axis, float(value))
+        self.check_sizes()
+
+    def check_sizes(self) -> None:
+        """Raises ValueError for sizes that nothing can be computed with, before anything is made of them."""
+        for name, size in (("frames", self.frames), ("crop", self.crop)):
+            most, why = LIMITS[name]
+            if size > most:
+                raise ValueError(f"{name} of {size:,} a clip: at most {most:,} ({why})")
+        blocks, (most, why) = sum(self.depths), LIMITS["depths"]
+        if blocks > most:
+            raise ValueError(f"depth of {blocks:,} blocks: at most {most:,} in all ({why})")
+        if (channels := max(*self.widths, *self.inner_widths)) > MOST_CHANNELS:
+            raise ValueError(f"width of {channels:,} channels: at most {MOST_CHANNELS:,} (beyond any memory)")
 
     @property
     def frames(self) -> int:

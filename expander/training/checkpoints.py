@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from expander.config.reading import parse_json
 from expander.errors import DataError, EnvironmentFault, UsageError
 from expander.runs.events import to_json
 from expander.runs.journal import write_atomic
@@ -59,7 +60,7 @@ class Checkpoints:
         """All undamaged states, the newest first. Damaged ones are warned of."""
         for manifest in self._manifests():
             try:
-                facts = json.loads(manifest.read_bytes())
+                facts = parse_json(manifest.read_bytes())
                 content = manifest.with_suffix(".pt").read_bytes()
                 if hashlib.sha256(content).hexdigest() != facts["sha256"]:
                     raise ValueError("its SHA-256 is not the manifest's")

@@ -20,8 +20,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from expander.config.settings import TrainRecipe
-from expander.errors import EnvironmentFault
-from expander.profiling.memory import memory_remedy, out_of_memory
+from expander.errors import EnvironmentFault, out_of_memory
+from expander.profiling.memory import memory_remedy
 from expander.training.averaging import WeightAverage
 from expander.training.distributed import Workers
 from expander.training.graphs import Gradients

@@ -20,6 +20,7 @@ from expander.specs.spec import Spec
 from expander.training.graphs import WARM_UP
 from expander.training.loop import step_on
 from expander.training.schedule import optimizer
+from expander.video.room import check_training
 
 CLIPS = 32
 """Most clips of a measured step: enough to be typical, few enough to be quick."""
@@ -38,9 +39,10 @@ def seconds_per_clip(spec: Spec, recipe: Recipe, threads: int, rounds: int = 3) 
     """Of a training step on random clips of `spec`, warmed up; the fastest of `rounds`."""
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    clips = min(CLIPS, recipe.batch)
+    check_training(spec, clips)
     network = X3D(spec, recipe.dropout, recipe.he_head).to(device).train()
     sgd = optimizer(network, recipe)
-    clips = min(CLIPS, recipe.batch)
     shape = (clips, spec.frames, spec.crop, spec.crop, 3)
     clips_NCTHW = torch.rand(shape, device=device).permute(0, 4, 1, 2, 3)
     labels = torch.zeros(clips, dtype=torch.long, device=device)

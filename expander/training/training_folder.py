@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, ValidationError
 
+from expander.config.reading import is_there, read_bytes
 from expander.config.settings import STRICT, BackendConfig, DataConfig, TrainRecipe
 from expander.errors import DataError
 from expander.runs.chain import RESTORE, SealedLines, opened_document, rows_of, sealed_document, sealed_row
@@ -109,7 +110,7 @@ class TrainingFolder:
 
     def exists(self) -> bool:
         """Whether a training was started here."""
-        return self.record.exists()
+        return is_there(self.record)
 
     def locked(self) -> Lock:
         """A context in which no other process trains here.
@@ -125,7 +126,7 @@ class TrainingFolder:
     def read(self) -> Training:
         """What training.json says. Raises DataError when it is damaged."""
         try:
-            content = opened_document(self.record.read_bytes())
+            content = opened_document(read_bytes(self.record))
             training: Training = from_json(Training, json.dumps(content))
             if training.best is not None:
                 check_best(training.best.epoch, training.best.step, training.best.video_top1)

@@ -16,9 +16,8 @@ from torch import nn
 from expander.data.annotations import VideoData
 from expander.data.clips import Batch, TrainingClips, ViewClips, loader, training_order
 from expander.data.sources import decoder, open_data
-from expander.errors import DataError, EnvironmentFault
+from expander.errors import DataError, EnvironmentFault, out_of_memory
 from expander.model.network import X3D
-from expander.profiling.memory import out_of_memory
 from expander.runs.bitmask import pack_bits
 from expander.runs.events import TrialFailure, TrialOrder, TrialResult
 from expander.training.loop import Diverged, train

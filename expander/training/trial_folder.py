@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from expander.config.reading import parse_json
 from expander.data.clips import Batch
 from expander.runs.cache import key_of
 from expander.runs.chain import SealedLines, rows_of, sealed_lines, sealed_row
@@ -154,7 +155,7 @@ def _rows(file: Path) -> list[dict[str, Any]]:
     rows = []
     for line in file.read_text(errors="replace").splitlines() if file.exists() else ():
         try:
-            rows.append(dict(json.loads(line)))
+            rows.append(dict(parse_json(line)))
         except (ValueError, TypeError):
             log.warning("%s: left out a torn row", file)
     return rows

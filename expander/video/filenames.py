@@ -1,8 +1,9 @@
-"""Names of files: which a system can hold, and how one that is not UTF-8 is written in a message."""
+"""Names of files: which a system can hold, and how one is written in a message, whatever is in it."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 
 from expander.errors import DataError
@@ -12,9 +13,26 @@ LONGEST_PATH = 4095
 """Bytes that Linux takes in one name, and in a whole path."""
 
 
+STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What steers a terminal, turns the text beside it around, or is half of a letter; not tab and newline."""
+LINE_END = re.compile(r"\s*[\r\n]\s*")
+
+
 def printable(text: str) -> str:
-    r"""`text` with the bytes that are not UTF-8 as \xNN: a terminal and a log take no others."""
-    return text.encode(errors="surrogateescape").decode(errors="backslashreplace") if _odd(text) else text
+    r"""`text` with escape sequences and bytes that are not UTF-8 as \xNN or \uNNNN: fit for any terminal."""
+    return text if text.isprintable() else STEERING.sub(_written, text)
+
+
+def one_line(text: str) -> str:
+    """The same, without ends of lines."""
+    return printable(LINE_END.sub(" ", text.strip()))
+
+
+def _written(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:  # how Python keeps a byte of a name that is not UTF-8
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def is_utf8(text: str) -> bool:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import av
 from av.stream import Disposition
 
+from expander.config.reading import check_regular
 from expander.video.orientation import Orientation, orientation_of
 from expander.video.random_access import Proof
 
@@ -74,6 +75,7 @@ def examine(path: Path, progress: Progress = lambda _: None) -> Verdict:
     try:
         if path.is_dir():
             return Verdict("pictures")
+        check_regular(path)
         if path.stat().st_size == 0:
             return Verdict("bad", "the file is empty")
         with open_container(path) as container:

@@ -23,8 +23,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from expander.config.bounds import MOST
 from expander.errors import UsageError
-from expander.specs.spec import Spec
+from expander.specs.spec import Spec, shown
 from expander.video.sampling import Indices, view_indices
 
 Protocol = Literal["expander", "slowfast", "mmaction2", "mmaction2-0.x", "pytorchvideo"]
@@ -32,6 +33,8 @@ PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
 TARGET_FPS = 30
 """Frames a second that the strides of the published networks are meant for."""
+DIGITS = 20
+"""Of a number that is one; longer ones are not even read."""
 MMACTION2: tuple[Protocol, ...] = ("mmaction2", "mmaction2-0.x")
 """Both generations: they differ in the clips and in the short side, and share all else."""
 MMACTION2_S = (13, 6, 160)
@@ -48,6 +51,8 @@ class Views:
     def __post_init__(self) -> None:
         if self.clips < 1 or self.crops not in (1, 3):
             raise UsageError(f"views {self}: at least one clip, and 1 or 3 crops")
+        if self.clips > MOST["views"].value:
+            raise UsageError(f"views {self}: at most {MOST['views'].value:,} clips: {MOST['views'].why}")
 
     @property
     def count(self) -> int:
@@ -61,8 +66,8 @@ class Views:
 def parse_views(text: str) -> Views:
     """`10` (10 clips, centre crop), `30` (10 clips, 3 crops) or `KxM`. Raises UsageError."""
     parts = {"10": "10x1", "30": "10x3"}.get(text, text).split("x")
-    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
-        raise UsageError(f"views {text!r}: 10 (10x1), 30 (10x3), or CLIPSxCROPS such as 5x1")
+    if len(parts) != 2 or not all(part.isdecimal() and len(part) < DIGITS for part in parts):
+        raise UsageError(f"views {shown(text)}: 10 (10x1), 30 (10x3), or CLIPSxCROPS such as 5x1")
     return Views(int(parts[0]), int(parts[1]))
 
 

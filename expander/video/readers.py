@@ -30,6 +30,7 @@ Size = tuple[int, int]
 """Width and height of a video's first picture, to which those of another size are scaled, as players do."""
 PLACE = re.compile(r"^.*\.cc:\d+: ", re.MULTILINE)
 """Where decord says in its own source that an error is from."""
+FIRST = np.zeros(1, np.int64)
 KEPT_BYTES = 256_000_000
 """Decoded frames (YUV) of one video that a reader keeps in memory."""
 
@@ -64,7 +65,7 @@ def has_decord() -> bool:
 
 
 def opened(path: Path, verdict: Verdict, progress: Progress) -> tuple[Reader, Verdict]:
-    """A video by its route, and its verdict, now told if decord cannot open it though it should.
+    """A video by its route, and its verdict, now told if decord cannot read it though it should.
 
     Without decord its files go to PyAV, and keep their verdict: it is of the file, not of this machine.
     Raises Unreadable.
@@ -75,7 +76,7 @@ def opened(path: Path, verdict: Verdict, progress: Progress) -> tuple[Reader, Ve
         try:
             return DecordReader(path), verdict
         except Unreadable:
-            verdict = Verdict("pyav", "decord cannot open it")
+            verdict = Verdict("pyav", "decord cannot read it")
     return AvReader(path, progress), verdict
 
 
@@ -92,9 +93,16 @@ class DecordReader:
         self.failure = decord.DECORDError
         self.length = len(self.reader)
         self.fps = of_header(self.reader.get_avg_fps())
+        # Of some narrow films it opens the file, and decodes nothing of it.
+        self.first = self._batch(FIRST) if self.length else None
 
     def gather(self, unique: Indices) -> Frames:
         """See Reader."""
+        if self.first is not None and np.array_equal(unique, FIRST):
+            return self.first
+        return self._batch(unique)
+
+    def _batch(self, unique: Indices) -> Frames:
         try:
             frames: Frames = self.reader.get_batch(unique.tolist()).asnumpy()
         except (RuntimeError, self.failure) as error:

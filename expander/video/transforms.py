@@ -97,14 +97,14 @@ def painted(frames_THWC: Tensor, place: Canvas, rounded: bool = False) -> Tensor
     rounded: bytes again after resizing, and MMAction2's normalisation.
     """
     top, left = (min(corner) for corner in zip(*place.places, strict=True))
-    shape = _extent(place)
+    shape = extent(place)
     frames = _patch(frames_THWC, (place.height, place.width), (top, left), shape, False)
     if rounded:
         return frames.round_().sub_(BYTE_MEAN).div_(BYTE_STD)
     return frames.div_(255 * STD).sub_(MEAN / STD)
 
 
-def _extent(place: Canvas) -> tuple[int, int]:
+def extent(place: Canvas) -> tuple[int, int]:
     """Height and width of the box around all squares."""
     tops, lefts = zip(*place.places, strict=True)
     return max(tops) - min(tops) + place.crop, max(lefts) - min(lefts) + place.crop

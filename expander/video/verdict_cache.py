@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import stat
 from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
+from expander.config.reading import parse_json, read_bytes
 from expander.video.probe import Route, Verdict
 
 VERSION = 5
@@ -47,17 +49,17 @@ class Verdicts:
         self.judged: dict[str, Verdict] = {}
         lines: list[str] = []
         try:
-            if file is not None and file.is_file():
-                lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+            if file is not None and os.path.lexists(file):
+                lines = read_bytes(file).decode("utf-8", "replace").splitlines()
         except OSError as error:
             log.warning("%s: verdicts cannot be read and are not kept: %s", file, error.strerror)
             self.file = None
         for line in lines:
             try:
-                row = json.loads(line)
+                row = parse_json(line)
                 if row["route"] in ROUTES and isinstance(row["reason"], str):
                     self._take(row["key"], Verdict(row["route"], row["reason"]), row.get("content", ""))
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            except (ValueError, KeyError, TypeError, AttributeError):
                 continue  # a line cut by a kill, or foreign: that file is looked at again
 
     def _take(self, key: str, verdict: Verdict, content: str) -> None:

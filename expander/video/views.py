@@ -6,6 +6,7 @@ Shapes: K clips, M crops, U unique frames of all clips, T frames of a clip, H = 
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -21,8 +22,9 @@ from torch import Tensor
 from expander.specs.spec import Spec
 from expander.video.decoder import Decoder, VideoError
 from expander.video.protocols import MMACTION2, Canvas, Protocol, Views, canvas, clip_frames
+from expander.video.room import BYTES, check_room
 from expander.video.sampling import Indices
-from expander.video.transforms import cut, painted
+from expander.video.transforms import cut, extent, painted
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class ViewedVideo:
 
     def batches(self, size: int) -> Iterator[Tensor]:
         """Its views, (N, 3, T, H, W), channels-last in memory, up to `size` at a time."""
+        clips, frames, crop = min(size, len(self)), self.rows.shape[1], self.place.crop
+        check_room(3 * BYTES * clips * frames * crop**2, f"{clips} clips of {frames} frames of {crop} pixels")
         for start in range(0, len(self), size):
             views = [self[number] for number in range(start, min(start + size, len(self)))]
             yield torch.stack(views).permute(0, 4, 1, 2, 3)
@@ -67,6 +71,8 @@ def look(path: Path, how: Look, decoder: Decoder) -> ViewedVideo:
     wanted = clip_frames(how.protocol, how.views.clips, how.spec, video.length, video.fps)
     unique, rows = np.unique(wanted, return_inverse=True)
     place = canvas(how.protocol, how.views.crops, how.spec, video.height, video.width)
+    needed = 3 * BYTES * len(unique) * math.prod(extent(place))
+    check_room(needed, f"{path}: its frames at {place.crop} pixels")
     parts = [painted(torch.from_numpy(np.ascontiguousarray(frames)), place, how.protocol in MMACTION2)
              for frames in decoder.stream(path, video, unique)]  # fmt: skip
     frames = parts[0] if len(parts) == 1 else torch.cat(parts)

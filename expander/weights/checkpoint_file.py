@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
-from expander.errors import DataError, EnvironmentFault, UsageError
-from expander.profiling.memory import out_of_memory
+from expander.config.reading import check_regular
+from expander.errors import DataError, EnvironmentFault, UsageError, out_of_memory
 from expander.weights.state_dict import CONTAINERS, Network, find_network, unwrapped
 from expander.weights.unpickling import load_plain, refused_object
 
@@ -37,6 +37,7 @@ def sha256_of(path: Path) -> str:
     """Of a file's content. Raises DataError when it cannot be read."""
     digest = hashlib.sha256()
     try:
+        check_regular(path)
         with path.open("rb") as file:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)

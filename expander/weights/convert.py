@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from expander.errors import ExpanderError, UsageError
+from expander.errors import DataError, ExpanderError, UsageError
 from expander.model.network import X3D
 from expander.specs.spec import Spec
 from expander.weights.detect import spec_of
@@ -76,7 +76,16 @@ def to_ours(state: Mapping[str, Tensor], spec: Spec, library: Library, where: st
     ready = _identity(shapes, set(shapes) - set(kept))
     for ours, theirs in kept.items():
         ready[ours] = state[theirs].reshape(shapes[ours].shape).to(shapes[ours].dtype).contiguous()
+    check_finite(where, {theirs: ready[ours] for ours, theirs in kept.items()})
     return ready
+
+
+def check_finite(where: object, state: Mapping[str, Tensor]) -> None:
+    """Raises DataError for the first tensor with a number that is none: every score would be none too."""
+    for name, value in state.items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            why = "its training diverged, or it is damaged; take an earlier checkpoint"
+            raise DataError(f"{where}: {name} has numbers that are not finite (NaN, infinite): {why}")
 
 
 def _fits(state: Mapping[str, Tensor], library: Library, where: str) -> str:

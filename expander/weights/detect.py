@@ -7,6 +7,7 @@ sizes.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -100,9 +101,11 @@ def _sizes(state: Mapping[str, Tensor], library: Library) -> _Sizes:
 
 def _own(seen: _Sizes, where: str) -> Spec:
     """A Spec of these sizes with a clip of 16x5 at 224 pixels."""
-    base = Base(16, 5, 224, seen.stem, seen.depths, seen.hidden, seen.classes, width_divisor=1)
-    spec = Spec(base, bottleneck=round(seen.inner[-1] / seen.widths[-1] + 5e-7, 6))
-    if _network(spec) != seen.network:
+    spec = None
+    with contextlib.suppress(ValueError, IndexError, ZeroDivisionError):  # of sizes that no network has
+        base = Base(16, 5, 224, seen.stem, seen.depths, seen.hidden, seen.classes, width_divisor=1)
+        spec = Spec(base, bottleneck=round(seen.inner[-1] / seen.widths[-1] + 5e-7, 6))
+    if spec is None or _network(spec) != seen.network:
         raise UsageError(
             f"{where}: widths {seen.widths} with inner {seen.inner} follow no Spec (each stage twice the "
             "one before, one bottleneck factor); give its spec with --spec"

@@ -21,7 +21,7 @@ from expander.model.network import X3D
 from expander.runs.journal import write_atomic
 from expander.specs.spec import Spec
 from expander.weights.checkpoint_file import sha256_of
-from expander.weights.convert import blank, differences, misfits
+from expander.weights.convert import blank, check_finite, differences, misfits
 
 KEY = "expander"
 KINDS = {torch.float32: "F32", torch.int64: "I64"}
@@ -81,6 +81,7 @@ def load_weights(path: Path, spec: Spec | None = None) -> Loaded:
                         "expander weights import reads checkpoints of other libraries") from None  # fmt: skip
     if _digest(header, state) != header.sha256:
         raise DataError(f"{path}: damaged: it does not have the checksum in its header")
+    check_finite(path, state)
     with torch.device("meta"):
         network = X3D(wanted)
     network.load_state_dict(state, assign=True)

@@ -158,3 +158,12 @@ def test_videos_of_a_linked_folder_are_found_and_permitted_by_allow_outside(
     assert expander("data", "index", "k", "--allow-outside", "--out", "x.csv").returncode == 0
     data = opened(tmp_path / "k", allow_outside=True)
     assert (len(data.train), len(data.val)) == (2, 2)
+
+
+def test_classes_of_one_video_each_leave_none_to_validate_with(tmp_path: Path, expander: Run) -> None:
+    touch(tmp_path, "d/a/1.mp4", "d/b/1.mp4")
+    for command in (("data", "check", "d"), ("data", "index", "d", "--out", "x.csv")):
+        done = expander(*command)
+        assert done.returncode == 3
+        assert "d: every class has one video only, and none is left to validate with; add" in done.stderr
+        assert len(done.stderr.splitlines()) == 1

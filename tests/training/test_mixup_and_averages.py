@@ -14,9 +14,10 @@ from torch.nn.functional import cross_entropy
 
 from expander.config.settings import TrainRecipe
 from expander.data.clips import Batch
+from expander.errors import out_of_memory
 from expander.model.network import X3D
 from expander.model.sync_bn import SyncedBatchNorm, synced
-from expander.profiling.memory import memory_remedy, out_of_memory
+from expander.profiling.memory import memory_remedy
 from expander.specs.spec import Base, Spec
 from expander.training.averaging import WeightAverage, measure_statistics
 from expander.training.distributed import Workers

@@ -25,6 +25,7 @@ from typing import Any
 import av
 import numpy as np
 
+from expander.config.reading import parse_json, read_text
 from expander.data.embedded.scenes import CLASSES, FULL, ClassProgram, Clutter, Video, render
 from expander.runs.machine import alive, cores, end_with_parent
 
@@ -190,7 +191,7 @@ def verify(root: Path, *, checksums: bool = True) -> list[str]:
     Without `checksums` only the presence and the size of the files are looked at.
     """
     try:
-        files: dict[str, dict[str, Any]] = json.loads((root / MANIFEST).read_text())["files"]
+        files: dict[str, dict[str, Any]] = parse_json(read_text(root / MANIFEST))["files"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         return [f"{MANIFEST}: cannot be read ({error})"]
     problems = []
