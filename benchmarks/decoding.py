@@ -162,6 +162,9 @@ class NoProof(Proof):
     def take(self, packet: object) -> None:
         """Looks at nothing."""
 
+    def close(self, stream: object) -> None:
+        """Nor at the index."""
+
 
 def proof(root: Path, first: Path, count: int, rounds: int) -> None:
     """Examines many ordinary MP4s, with the proof and without."""

@@ -11,6 +11,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from expander.video.decoder import Decoder
+
 CONTAINERS = ("mp4", "mov", "mkv", "avi", "ts")
 """Those whose films must be the same to the last digit when their packets are copied."""
 
@@ -123,3 +125,25 @@ def copied(
                     one.stream = copy
                     made.mux(one)
     return path
+
+
+def from_the_start(path: Path) -> list[int]:
+    """The numbers that a player shows."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "NONE"  # several threads may leave out others, where some are missing
+        frames = list(container.decode(stream))
+    size = {"width": frames[0].width, "height": frames[0].height}
+    return numbers(np.stack([frame.to_ndarray(format="rgb24", **size) for frame in frames]))
+
+
+def agrees(path: Path, shown: list[int]) -> bool:
+    """Whether 50 random reads give the frames of a walk from the start."""
+    decoder, rng = Decoder(), np.random.default_rng(0)
+    length = decoder.open(path).length
+    for _ in range(50):
+        picks = np.sort(rng.choice(length, 4))
+        if numbers(decoder.read(path, lambda _, picks=picks: picks)) != [shown[n] for n in picks]:
+            return False
+    decoder.close()
+    return length == len(shown)

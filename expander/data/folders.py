@@ -101,10 +101,14 @@ def _of_class(folder: os.DirEntry[str], left: Left) -> list[str]:
 def _below(folder: Path, path: str) -> list[str]:
     """The videos at any depth below a folder, links not followed."""
     found = []
-    for place, _, names in os.walk(folder):
+    for place, _, names in os.walk(folder, onerror=_stop):
         start = os.path.join(path, os.path.relpath(place, folder))
         found += [os.path.normpath(f"{start}/{name}") for name in sorted(names) if is_video(name)]
     return found
+
+
+def _stop(error: OSError) -> None:
+    raise unreadable(error.filename, error)
 
 
 def _tell(folder: Path, left: Left) -> None:
@@ -147,11 +151,7 @@ def below(root: Path) -> dict[str, str]:
     """
     files: dict[str, str] = {}
     seen: set[str] = set()
-
-    def stop(error: OSError) -> None:
-        raise unreadable(error.filename, error)
-
-    for place, folders, names in os.walk(root, onerror=stop, followlinks=True):
+    for place, folders, names in os.walk(root, onerror=_stop, followlinks=True):
         real = os.path.realpath(place)
         if real in seen:  # a link that leads back up would never end
             folders.clear()

@@ -29,8 +29,15 @@ def of_header(said: Fraction | float | None) -> Fraction:
 
 def rate(container: Any, stream: Any, ends: Sequence[Fraction], count: int) -> Fraction:
     """Mean frames a second. ends: when the first and the last of `count` frames are shown, in seconds."""
-    if container.format.name in INDEXED or len(ends) < 2 or ends[1] <= ends[0] or count < 2:
-        return of_header(stream.average_rate or stream.guessed_rate)
+    said = of_header(stream.average_rate or stream.guessed_rate)
+    if container.format.name == "avi":
+        # Times of H.264 are made from those of the frames before and after; their places are right.
+        places = [entry.timestamp for entry in stream.index_entries if entry.size]
+        ends, count = [place * stream.time_base for place in (*places[:1], *places[-1:])], len(places)
+    if container.format.name in INDEXED:
+        return said
+    if len(ends) < 2 or ends[1] <= ends[0] or count < 2:
+        return said if said <= max(USUAL) else UNKNOWN  # of an AVI, places a second
     span = ends[1] - ends[0]
     measured = (count - 1) / span
     for rates in (USUAL, POSSIBLE):

@@ -21,7 +21,7 @@ from av.stream import Disposition
 
 from expander.config.reading import check_regular
 from expander.video.orientation import Orientation, orientation_of
-from expander.video.random_access import Proof
+from expander.video.random_access import NOT_TRUSTED, Proof
 
 Route = Literal["decord", "pyav", "pictures", "bad"]
 Progress = Callable[[int], None]
@@ -32,6 +32,8 @@ FAULTS = (av.FFmpegError, OSError, ValueError)
 LENIENT = 19
 """The version of PyAV that no longer reads titles when it opens a file, nor takes an option for that."""
 ATTACHED = Disposition.attached_pic
+SEGMENT = b"\x18\x53\x80\x67"
+"""Matroska's name of the element that holds all but the first."""
 AV1 = ("av1", "libdav1d")
 OF_THE_MOMENT = (
     errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EINTR, errno.EAGAIN,
@@ -123,6 +125,8 @@ def _packets(container: Any, stream: Any, path: Path) -> Verdict | Proof:
         proof.take(packet)
         last, count = packet.dts if packet.dts is not None else last, count + 1
     proof.close(stream)
+    if container.format.name == "matroska,webm" and _matroska_is_cut(path):
+        return Verdict("bad", f"cut short: {count} frames are in it")
     if count == 0:
         return Verdict("bad", "it holds no frames")
     # An AVI counts the places of frames, and a place may be left empty.
@@ -169,6 +173,21 @@ def _avi_is_cut(path: Path) -> bool:
     return place > size + 1  # the last byte only fills
 
 
+def _matroska_is_cut(path: Path) -> bool:
+    """Whether the file ends before its segment does, whose size is known unless it was never finished."""
+    with path.open("rb") as file:
+        head = file.read(1024)
+    place = 0
+    while place + 12 < len(head):  # a name of four bytes, a number of up to eight (RFC 8794)
+        length = 9 - head[place + 4].bit_length()
+        size = int.from_bytes(head[place + 4 : place + 4 + length], "big") & (1 << 7 * length) - 1
+        begin = place + 4 + length
+        if head[place : place + 4] == SEGMENT:
+            return size + 1 < 1 << 7 * length and begin + size > path.stat().st_size
+        place = begin + size
+    return False
+
+
 def _kind(container: Any, stream: Any, proof: Proof) -> str:
     if len([one for one in container.streams.video if not one.disposition & ATTACHED]) > 1:
         return "several video streams"
@@ -178,7 +197,10 @@ def _kind(container: Any, stream: Any, proof: Proof) -> str:
         return "MPEG-TS"
     if proof.doubt:
         return proof.doubt
-    container.seek(0, stream=stream)
+    try:
+        container.seek(0, stream=stream)
+    except FAULTS:  # among them PermissionError, which says nothing of a permission
+        return f"a jump to its start fails: {NOT_TRUSTED}"
     first = next(container.decode(stream), None)
     turned = first is not None and orientation_of(first) != Orientation()
     return "its frames are shown turned or mirrored" if turned else ""

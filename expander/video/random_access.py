@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from expander.video import interlaced
+from expander.video.bitstream import may_hold_fields
+from expander.video.continuity import continuity
 from expander.video.headers import LENGTH_AT, Units, changes, splits
 
 INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
@@ -42,13 +43,16 @@ class Proof:
             self.doubt = self.doubt or f"{codec.pix_fmt}: decord may give other colours"
         told = codec.name, codec.extradata or b""
         self.split, self.changed, self.begins_anew = splits(*told), changes(*told), _begins_anew(*told)
+        self.order = continuity(*told)
         self.delays = bool(codec.has_b_frames)
         self.times: list[int] = []
         self.keys: set[int | None] = set()  # when frames are decoded and shown at which decoding can begin
         if self.begins_anew is None:
             self.doubt = self.doubt or f"{codec.name}: {NOT_TRUSTED}"
-        elif codec.name == "h264" and interlaced.may_be(codec.extradata):
+        elif codec.name == "h264" and may_hold_fields(told[1]):
             self.doubt = self.doubt or "its pictures may be interlaced"
+        elif self.order is None:
+            self.doubt = self.doubt or f"{codec.name}: headers that cannot be read"
         self.reordered = False
         self.shown: int | None = None  # the latest time of all packets so far
         self.key = 0  # the time of the last key frame
@@ -62,8 +66,11 @@ class Proof:
             self.doubt = "frames without a time"
             return
         found = self.split(bytes(packet) if key else bytes(memoryview(packet)[:HEAD]))
-        if self.changed(found, key):
+        if packet.has_sidedata("new_extradata") or self.changed(found, key):
             self.doubt = "its headers, so perhaps the size of its pictures, change midway"
+            return
+        if self.order is not None and self.order.gap(found):
+            self.doubt = f"pictures are missing: {NOT_TRUSTED}"
             return
         if key:
             if self.begins_anew is not None and not self.begins_anew(found):
@@ -96,6 +103,8 @@ class Proof:
             self.doubt = f"an index that calls other frames key frames: {NOT_TRUSTED}"
         elif len(self.times) > 1 and self.reordered != self.delays:
             self.doubt = f"times that contradict the order of its frames: {NOT_TRUSTED}"
+        elif self.order is not None and self.order.end():
+            self.doubt = f"pictures are missing: {NOT_TRUSTED}"
 
     @property
     def steady(self) -> bool:

@@ -8,57 +8,13 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from films import CONTAINERS, copied, film, numbers, picture
+from films import CONTAINERS, agrees, copied, film, from_the_start, picture
 
 from expander.video.decoder import Decoder, VideoError
 from expander.video.probe import examine
 from expander.video.random_access import NOT_TRUSTED
 from expander.video.readers import AvReader
 from expander.video.worker import PIXELS, DecodingProcess, _Child
-
-
-def from_the_start(path: Path) -> list[int]:
-    """The numbers that a player shows."""
-    with av.open(str(path)) as container:
-        return numbers(np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]))
-
-
-def agrees(path: Path, shown: list[int]) -> bool:
-    """Whether 50 random reads give the frames of a walk from the start."""
-    decoder, rng = Decoder(), np.random.default_rng(0)
-    length = decoder.open(path).length
-    for _ in range(50):
-        picks = np.sort(rng.choice(length, 4))
-        if numbers(decoder.read(path, lambda _, picks=picks: picks)) != [shown[n] for n in picks]:
-            return False
-    decoder.close()
-    return length == len(shown)
-
-
-GONE = "frames of it are missing"
-
-
-@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
-@pytest.mark.parametrize(
-    ("codec", "options"),
-    [("libx264", {"g": "12", "bf": "0"}), ("libx264", {"g": "12", "bf": "2"}),
-     ("libx265", {"x265-params": "log-level=none:open-gop=0:keyint=12"})],
-)  # fmt: skip
-def test_a_film_that_lost_a_key_frame_is_read_from_the_start(
-    tmp_path: Path, suffix: str, codec: str, options: dict[str, str]
-) -> None:
-    whole = film(tmp_path / "whole.mp4", 60, codec=codec, options=options)
-    path = copied(whole, tmp_path / f"lost.{suffix}", lambda number, _: number != 24)
-    assert (examine(path).route, examine(path).reason) == ("pyav", GONE)
-    assert agrees(path, from_the_start(path))
-
-
-@pytest.mark.parametrize("lost", [5, 11, 40])
-def test_a_film_whose_gap_decoding_confirms_is_still_jumped_in(tmp_path: Path, lost: int) -> None:
-    whole = film(tmp_path / "whole.mp4", 60, options={"g": "12", "bf": "0"})
-    path = copied(whole, tmp_path / "gap.mp4", lambda number, _: number != lost)
-    assert examine(path).route == "decord"
-    assert agrees(path, from_the_start(path))
 
 
 def test_times_that_contradict_the_order_of_frames_are_not_followed(tmp_path: Path) -> None:

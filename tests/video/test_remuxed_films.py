@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from films import copied, film, numbers
 
-from expander.video import interlaced
+from expander.video import bitstream
 from expander.video.decoder import Decoder
 from expander.video.probe import examine
 from expander.video.random_access import NOT_TRUSTED
@@ -100,8 +100,8 @@ def test_interlaced_pictures_are_known_by_their_header(tmp_path: Path, name: str
         path = film(tmp_path / f"{fields}.mp4", 8, options=options)
         with av.open(str(path)) as container:
             extradata = container.streams.video[0].codec_context.extradata
-        assert interlaced.may_be(extradata or b"") == fields
-    assert interlaced.may_be(b"\x01\x64\0\x1f\xff\xe1\0\x04\x67\x64\0")  # cut off: nobody knows
+        assert bitstream.may_hold_fields(extradata or b"") == fields
+    assert bitstream.may_hold_fields(b"\x01\x64\0\x1f\xff\xe1\0\x04\x67\x64\0")  # cut off: nobody knows
 
 
 def test_interlaced_pictures_have_the_same_colours_in_every_container(tmp_path: Path) -> None:
