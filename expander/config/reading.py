@@ -43,6 +43,16 @@ def is_folder(path: str | os.PathLike[str]) -> bool:
     return stat.S_ISDIR(_mode(path) or 0)
 
 
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """A path from the root of the system, links followed as far as they lead. Raises EnvironmentFault."""
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError:  # a zero byte: whoever needs the file says so
+        return Path(path)
+    except FileNotFoundError:
+        raise EnvironmentFault("the current folder is gone; change to another one") from None
+
+
 def check_regular(path: str | os.PathLike[str]) -> None:
     """Raises OSError for what is there and is no file or folder: to open it may wait for ever."""
     try:

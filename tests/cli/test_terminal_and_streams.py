@@ -91,7 +91,7 @@ def test_closed_streams_lead_nowhere(closed: str, tmp_path: Path, shell: Shell) 
 
 
 @pytest.mark.parametrize("command", [
-    ["cost", EVIL], ["report", EVIL], ["predict", EVIL, "--weights", "w"], ["data", "check", EVIL],
+    ["cost", EVIL], ["report", EVIL], ["predict", "x.mp4", "--weights", EVIL], ["data", "check", EVIL],
     ["cost", "--" + EVIL], [EVIL], ["train", "x3d_s", "--set", EVIL],
     ["search", "--space", EVIL, "--target-gflops", "1"],
     ["cost", f"{EVIL}.yaml"],
