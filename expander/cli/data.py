@@ -12,6 +12,7 @@ import click
 from expander.cli.help import Group
 from expander.cli.options import LIST_OPTIONS, data_settings, describe_data
 from expander.cli.terminal import say
+from expander.config.reading import absolute
 from expander.errors import DataError, UsageError
 from expander.video.filenames import printable
 
@@ -63,7 +64,7 @@ def index(out: Path, **options: Any) -> None:
 
     found = open_data(_config(options))
     say(describe_data(found))
-    write_out(out, to_csv(found, out.parent.resolve()).encode())
+    write_out(out, to_csv(found, absolute(out.parent)).encode())
     say(f"index: {out}")
 
 

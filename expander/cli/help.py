@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import click
 
+from expander.config.reading import absolute
 from expander.errors import DataError, UsageError
 from expander.video.filenames import is_utf8, printable
 
@@ -77,6 +78,11 @@ class Command(click.Command):
         """See click.Command. Raises UsageError for an empty argument, DataError for one that is not UTF-8."""
         check_arguments(args)
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """See click.Command. Raises EnvironmentFault where the current folder was deleted."""
+        absolute(".")  # libraries would end the process over it
+        return super().invoke(ctx)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """See click.Command."""

@@ -90,7 +90,7 @@ def _ended(error: Exception) -> int:
     """Tells of an error in a line; the exit code."""
     if os.environ.get(DEBUG):
         traceback.print_exception(error)
-    if isinstance(error, OSError) and _stuck():  # click writes its pages of help itself
+    if isinstance(error, OSError) and _echoed(error):
         return _told(str(unheard(error)), EnvironmentFault.exit_code)
     if isinstance(error, ExpanderError):
         return _told(str(error), error.exit_code)
@@ -103,13 +103,9 @@ def _ended(error: Exception) -> int:
     return _told(f"{said}; {_reported(error)}", 1)
 
 
-def _stuck() -> bool:
-    """Whether standard output takes no more: what was not written is still to be written."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        return True
-    return False
+def _echoed(error: OSError) -> bool:
+    """Whether it came of writing to standard output, as click does with its pages of help."""
+    return any(frame.name == click.echo.__name__ for frame in traceback.extract_tb(error.__traceback__))
 
 
 def _told(line: str, code: int) -> int:

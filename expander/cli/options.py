@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from expander.config.bounds import MOST
+from expander.config.reading import absolute
 from expander.errors import UsageError
 from expander.specs.spec import shown
 from expander.video.filenames import check_name
@@ -142,7 +142,7 @@ def data_settings(options: dict[str, Any]) -> dict[str, Any]:
     places = {name: options[name] for name in ("folder", "train_ann", "val_ann", "train_root", "val_root")}
     places["root"] = options["data_root"]
     found: dict[str, Any] = {
-        name: str(Path(value).resolve()) for name, value in places.items() if value is not None
+        name: str(absolute(value)) for name, value in places.items() if value is not None
     }
     for place in found.values():
         check_name(place)
@@ -150,7 +150,7 @@ def data_settings(options: dict[str, Any]) -> dict[str, Any]:
         found["allow_outside"] = True
     rooted = "root" in found or {"train_root", "val_root"} <= set(found)
     if not rooted and ("train_ann" in found or "val_ann" in found):
-        found["root"] = str(Path.cwd())
+        found["root"] = str(absolute("."))
         found["allow_outside"] = True  # no root was named that they could leave
     if options["ann_format"]:
         found["ann_format"] = options["ann_format"]

@@ -22,6 +22,7 @@ from expander.cli.options import (
 )
 from expander.cli.running import BUDGET, resume, run_search
 from expander.cli.terminal import say
+from expander.config.reading import absolute
 from expander.errors import UsageError
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _settings(space: str, options: dict[str, Any]) -> Settings:
         "address": options["ray_address"],
         "cpus_per_trial": options["cpus_per_trial"],
         "gpus_per_trial": options["gpus_per_trial"],
-        "storage": storage if storage is None or "://" in storage else str(Path(storage).resolve()),
+        "storage": storage if storage is None or "://" in storage else str(absolute(storage)),
     }
     budget = {key: options[name] for name, key in BUDGET.items()}
     given = {"data": data_settings(options), "backend": backend, "budget": budget}

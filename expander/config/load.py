@@ -12,6 +12,8 @@ from expander.config.strict_yaml import Position, build, did_you_mean, parse, re
 from expander.errors import UsageError
 
 SECTIONS = {"selection": Selection, "data": DataConfig, "backend": BackendConfig, "budget": Budget}
+SHOWN = 100
+"""Characters of an override in an error line."""
 SPACE_SECTIONS = ("proxy", "axes", "base", "step_factor")
 
 
@@ -77,7 +79,7 @@ def load_training(
 
 
 def _override(text: str, values: dict[str, Any], where: dict[str, Position]) -> None:
-    source = f"--set {text}"
+    source = f"--set {text if len(text) <= SHOWN else f'{text[:SHOWN]}…'}"
     name, equals, written = text.partition("=")
     path = tuple(name.strip().split("."))
     if not equals or not all(path):

@@ -43,6 +43,16 @@ def is_folder(path: str | os.PathLike[str]) -> bool:
     return stat.S_ISDIR(_mode(path) or 0)
 
 
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """A path from the root of the system, links followed as far as they lead. Raises EnvironmentFault."""
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError:  # a zero byte: whoever needs the file says so
+        return Path(path)
+    except FileNotFoundError:
+        raise EnvironmentFault("the current folder is gone; change to another one") from None
+
+
 def check_regular(path: str | os.PathLike[str]) -> None:
     """Raises OSError for what is there and is no file or folder: to open it may wait for ever."""
     try:
@@ -65,8 +75,15 @@ def read_text(path: Path) -> str:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """What a JSON text says. Raises ValueError, for one that is nested too deeply too."""
+    """What a JSON text says. Raises ValueError; also where it is nested too deeply, or has half a letter."""
     try:
-        return json.loads(text)
+        found = json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    escape = "\\ud" if isinstance(text, str) else b"\\ud"
+    if escape in text.lower():  # type: ignore[operator]
+        try:
+            json.dumps(found, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("half of a letter is in it (\\ud800 to \\udfff go in pairs)") from None
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -38,6 +38,13 @@ class AxisRule:
             raise ValueError(f"limit must be a number of at least 1{_up_to(self.limit)}")
 
 
+def _check_network(what: str, base: Spec, limits: dict[str, float]) -> None:
+    try:
+        replace(base, **limits)  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ValueError(f"{what} no network: {error}; lower the limit") from None
+
+
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
     """Base network, axes with their rules, and the proxy recipe; one YAML file."""
@@ -56,10 +63,10 @@ class SearchSpace:
             raise ValueError("axes must name at least one axis")
         if not 1 < self.step_factor <= MOST:
             raise ValueError(f"step_factor must be a number above 1{_up_to(self.step_factor)}")
-        try:
-            Spec(self.base, **{axis: rule.limit for axis, rule in self.axes.items()})
-        except ValueError as error:
-            raise ValueError(f"axes at their limits make no network: {error}; lower a limit") from None
+        limits = {axis: rule.limit for axis, rule in self.axes.items()}
+        for axis, limit in limits.items():
+            _check_network(f"axes.{axis}.limit {limit:g} makes", Spec(self.base), {axis: limit})
+        _check_network("axes at their limits make", Spec(self.base), limits)
 
     @property
     def start(self) -> Spec:

@@ -21,6 +21,8 @@ from expander.errors import UsageError
 
 T = TypeVar("T")
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
+MOST_DIGITS = 1000
+"""Python does not write longer numbers, which are a slip anyway."""
 Position = dict[tuple[Any, ...], str]
 
 _FLOAT = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?$|[-+]?\.(inf|nan)$", re.IGNORECASE)
@@ -36,6 +38,14 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
+def _whole(loader: _Loader, node: yaml.ScalarNode) -> int:
+    if len(node.value) > MOST_DIGITS:
+        problem = f"a number of {len(node.value)} digits"
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+    return int(loader.construct_yaml_int(node))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole)
 _Loader.yaml_implicit_resolvers = {
     first: [rule for rule in rules if rule[0] != "tag:yaml.org,2002:float"]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -91,7 +101,7 @@ def build(kind: type[T], value: Any, places: Position) -> T:
         return pydantic.TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
     except pydantic.ValidationError as failure:
         raise UsageError(_explain(failure, kind, places)) from None
-    except (TypeError, ValueError) as error:  # what JSON does not have: dates, numbers of thousands of digits
+    except TypeError as error:
         raise UsageError(f"{places[()]}: {error}") from None
 
 

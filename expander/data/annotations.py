@@ -21,6 +21,7 @@ from typing import overload
 import numpy as np
 import pandas as pd
 
+from expander.config.reading import is_folder
 from expander.data.formats import OURS, Rows
 from expander.data.leakage import same, stats, tell_copies, tell_links
 from expander.errors import DataError
@@ -148,7 +149,7 @@ def check_root(root: Path) -> None:
     """Raises DataError unless it is a folder whose name can be written."""
     if not is_utf8(str(root)):
         raise DataError(f"{printable(str(root))}: the name of the folder is not UTF-8; rename it")
-    if not os.path.isdir(root):
+    if not is_folder(root):
         raise DataError(f"{root}: no such folder; --data-root is where the listed paths start")
 
 

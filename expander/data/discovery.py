@@ -9,11 +9,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pandas as pd
 
+from expander.config.reading import is_file, is_folder
 from expander.data.annotations import Split
 from expander.data.folders import below, class_folders
 from expander.data.formats import Rows, read_rows
@@ -30,10 +30,10 @@ def find(folder: Path, form: str = "auto") -> tuple[Split, Split]:
 
     Raises DataError when there is nothing to be recognised.
     """
-    if os.path.isfile(folder):
+    if is_file(folder):
         whole = read(folder, form)
         return whole.only("train"), whole.only("val")
-    if not os.path.isdir(folder):
+    if not is_folder(folder):
         raise DataError(f"{folder}: no such folder")
     if form == "folders":
         return class_folders(folder)

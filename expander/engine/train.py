@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from expander.config.load import load_training
+from expander.config.reading import absolute
 from expander.config.settings import BackendConfig, TrainRecipe
 from expander.data.annotations import VideoData
 from expander.data.sources import open_data
@@ -58,11 +59,11 @@ def plan(order: TrainOrder, progress: Progress | None = None) -> tuple[Training,
     }
     recipe, place, backend = load_training(order.recipe, order.overrides, given)
     spec = find_spec(order.spec) if isinstance(order.spec, str) else order.spec
-    init = str(find_weights(order.init).resolve()) if order.init else ""
+    init = str(absolute(find_weights(order.init))) if order.init else ""
     workers = _processes(order, recipe)
     backend = _devices(order, _threads(order, backend, workers), workers)
-    data = open_data(place, progress)
     check_training(spec, recipe.batch // (workers * recipe.accumulate))
+    data = open_data(place, progress)
     training = Training(
         spec.with_classes(len(data.classes)), recipe, place, data.fingerprint, data.classes, len(data.train),
         order.seed, init, workers, order.gpus is not None, backend, order.overfit_batches, order.log,

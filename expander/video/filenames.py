@@ -15,6 +15,8 @@ LONGEST_PATH = 4095
 
 STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """What steers a terminal, turns the text beside it around, or is half of a letter; not tab and newline."""
+ENDS = 1000, 400
+"""Characters of both ends of a line that is longer."""
 LINE_END = re.compile(r"\s*[\r\n]\s*")
 
 
@@ -24,8 +26,9 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The same, without ends of lines."""
-    return printable(LINE_END.sub(" ", text.strip()))
+    """The same, without ends of lines, and without the middle of what nobody would read to its end."""
+    line = printable(LINE_END.sub(" ", text.strip()))
+    return line if len(line) <= sum(ENDS) else f"{line[: ENDS[0]]} … {line[-ENDS[1] :]}"
 
 
 def _written(found: re.Match[str]) -> str:

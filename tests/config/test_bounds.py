@@ -54,12 +54,11 @@ def test_every_number_of_the_settings_has_a_most(kind: Any) -> None:
     "base.depths=[1000000]", "axes.depth.limit=1e300", f"axes.depth.limit={HUGE}", f"axes.depth.step={HUGE}",
     "axes.width.limit=1000000", "axes.spatial.limit=1000", "step_factor=1e300", "budget.hours=1e300",
     "data.workers=1000000000", "data.decode_timeout=1e300", "backend.max_failures=1000000000",
-    f"proxy.steps=0x{'f' * 5000}", f"proxy.steps={'9' * 5000}", "proxy.steps=2020-01-01",
+    f"proxy.steps=0x{'f' * 5000}", f"proxy.steps={'9' * 5000}",
     f"selection.rungs=[{', '.join(f'0.{n:05d}' for n in range(1, 2000))}]",
 ])  # fmt: skip
 def test_an_absurd_setting_is_refused_in_a_line(override: str) -> None:
-    name = override.partition("=")[0]
-    assert name in told(load_settings, "x3d", [override], {})
+    assert override.partition("=")[0] in told(load_settings, "x3d", [override], {})
 
 
 @pytest.mark.parametrize("override", ["train.epochs=1000000000", f"train.batch={HUGE}", "train.lr=1e400"])
@@ -95,7 +94,7 @@ def test_ten_times_the_largest_published_network_is_allowed() -> None:
 def test_a_space_whose_limits_make_no_network_is_refused(tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text("axes:\n  depth: {step: 2, limit: 1000}\n")
     line = told(load_space, str(tmp_path / "s.yaml"))
-    assert "axes at their limits make no network: depth of 11,000 blocks" in line
+    assert "s.yaml:2:20: SearchSpace: axes.depth.limit 1000 makes no network: depth of 11,000" in line
 
 
 @pytest.mark.parametrize("text", ["1000000000x1", f"{HUGE}x1", f"{'9' * 5000}x3", "1001x1"])

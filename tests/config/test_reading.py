@@ -81,6 +81,13 @@ def test_json_that_is_nested_too_deeply_is_no_json(text: str) -> None:
     assert parse_json("[[1]]") == [[1]]
 
 
+def test_json_with_half_a_letter_is_no_json() -> None:
+    for text in ('"\\ud83d"', '{"\\uDCFF": 1}', b'["\\udc00"]'):
+        with pytest.raises(ValueError, match="half of a letter"):
+            parse_json(text)
+    assert parse_json('"\\ud83d\\ude00"') == "\U0001f600"
+
+
 def test_json_is_read_in_one_place_only() -> None:
     package = Path(sys.modules["expander"].__file__ or "").parent
     foreign = re.compile(r"json\.loads?\((?!to_json|json\.dumps)")  # not what was written a moment ago
