@@ -51,8 +51,8 @@ class ScoreFile:
 
     def _read(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """The first line, and the whole ones after it."""
-        found, *rows = rows_of(self.lines) or [{}]
-        if "videos" not in found and "checkpoint" not in found:
+        found, *rows = list(rows_of(self.lines)) or [{}]
+        if not found or "video" in found:
             raise DataError(f"{self.path}: no scores of a test; {ELSEWHERE}")
         length = 0
         for number, row in enumerate(rows, 2):

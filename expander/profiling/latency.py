@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from expander.errors import DataError, EnvironmentFault
-from expander.runs.chain import SealedLines, rows_of, sealed_lines
+from expander.runs.chain import RESTORE, SealedLines, rows_of, sealed_lines
 from expander.runs.events import Problem
 from expander.runs.journal import write_atomic
 from expander.search.expansion import CostOf
@@ -156,10 +156,11 @@ class MeasuredCosts:
             return known
         try:
             for row in rows_of(SealedLines(self.file, "a measurement")):
-                known[str(row.pop("key"))] = _checked(Measurement(**row))
+                key = str(row.pop("key"))
+                known[key] = _checked(Measurement(**row))
         except (DataError, KeyError, TypeError, ValueError) as error:
-            said = error if isinstance(error, DataError) else f"{self.file}: not a measurement"
-            log.warning("%s; measured again", said)
+            said = str(error) if isinstance(error, DataError) else f"{self.file}: not a measurement"
+            log.warning("%s; measured again", said.removesuffix(f"; {RESTORE}"))
         return known
 
     def _keep(self) -> None:

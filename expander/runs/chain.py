@@ -172,14 +172,13 @@ def sealed_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
     return b"".join(chain.seal(sealed_row(row)) for row in rows)
 
 
-def rows_of(lines: SealedLines) -> list[dict[str, Any]]:
+def rows_of(lines: SealedLines) -> Iterator[dict[str, Any]]:
     """The objects of a file's whole lines, without schema and seal; none where there is no file.
 
     Raises DataError naming the line that is damaged or no object.
     """
     if not os.path.lexists(lines.path):
-        return []
-    rows = []
+        return
     for number, line in lines.read():
         try:
             row = parse_json(line)
@@ -188,8 +187,7 @@ def rows_of(lines: SealedLines) -> list[dict[str, Any]]:
         if not isinstance(row, dict):
             raise DataError(f"{lines.path}:{number}: not {lines.what}; {RESTORE}")
         row.pop("schema", None)
-        rows.append(row)
-    return rows
+        yield row
 
 
 def sealed_document(content: Mapping[str, Any]) -> bytes:

@@ -91,6 +91,7 @@ class Checks:
         self.problem: Problem | None = None
         self.planned: StepPlanned | None = None
         self.contracted: Contracted | None = None
+        self.ids: dict[str, str] = {}  # of the planned specs, by axis
         self.path: list[Candidate] = []
         self.results: dict[str, TrialResult] = {}
         self.current: dict[str, TrialResult] = {}
@@ -129,6 +130,7 @@ class Checks:
 
     def _plan(self, event: StepPlanned) -> None:
         self.planned, self.results = event, {}
+        self.ids = {c.axis: c.spec.id for c in event.candidates}
         _known([*(c.axis for c in event.candidates), *(r.axis for r in event.rejected)])
         for candidate in event.candidates:
             check_cost(candidate.spec, candidate.cost)
@@ -154,8 +156,8 @@ class Checks:
         assert name is not None
         _known([name[2]])
         if self.planned is not None:
-            ids = {c.axis: c.spec.id for c in self.planned.candidates}
-            fits = (int(name[1]), step, ids.get(name[2])) == (self.planned.step, self.planned.step, name[4])
+            number = self.planned.step
+            fits = (int(name[1]), step, self.ids.get(name[2])) == (number, number, name[4])
             require(fits, f"trial {trial}, which was not planned")
 
     def _fail(self, step: int, failure: TrialFailure) -> None:

@@ -142,7 +142,7 @@ class TrainingFolder:
 
     def rows(self) -> list[Row]:
         """All whole rows of metrics.jsonl. Raises DataError naming a bad line."""
-        rows = rows_of(self.lines)
+        rows = list(rows_of(self.lines))
         for number, row in enumerate(rows, 1):
             try:
                 check_metrics(row)

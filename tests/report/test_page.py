@@ -17,6 +17,7 @@ from conftest import ASSETS
 from test_report_results import RESULT, SPEC, TEST, write_lines
 
 from expander.report.page import page
+from expander.runs.bitmask import pack_bits
 
 BAD = "<script>window.harmed = 1</script>"
 WORSE = '"><img src=x onerror="window.harmed = 1"> Ünï çødé =1+1 $x$ 日本'
@@ -45,9 +46,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     price = {"macs": 433_000, "params": 6, "activations": 7}
     write_lines(folder / "baselines.jsonl", [
         {"kind": kind, "name": f"{BAD}{WORSE}", "spec": asdict(SPEC), "cost": price,
-         "result": {**RESULT, "accuracy": right / 4, "correct": bits}}
-        for kind, right, bits in (("random", 1, "8"), ("random", 1, "1"), ("compound", 2, "5"),
-                                  ("single-axis", 3, "e"))
+         "result": {**RESULT, "accuracy": right / 100, "videos": 100,
+                    "correct": pack_bits(video < right for video in range(100))}}
+        for kind, right in (("random", 30), ("random", 35), ("compound", 38), ("single-axis", 40))
     ])  # fmt: skip
     names = [f"{BAD}{number} {WORSE}" for number in range(3)]
     test = {**TEST, "classes": names, "failed": [{"path": f"{BAD}.mp4", "reason": WORSE}],

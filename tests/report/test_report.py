@@ -102,8 +102,12 @@ def test_the_frontier_has_no_row_that_another_beats_in_both(recorded: Run) -> No
 def test_the_frontier_of_several_runs_marks_what_none_of_them_beats(recorded: Run, tmp_path: Path) -> None:
     better = tmp_path / "better"
     better.mkdir()
-    text = recorded.journal.read_text()
-    (better / "journal.jsonl").write_text(text.replace('"accuracy":0.3,', '"accuracy":0.5,'))
+    lines = recorded.journal.read_text().splitlines(keepends=True)
+    base = json.loads(lines[2])["result"]["correct"]
+    changed = [line.replace(base, f"{'f' * 25}{'0' * 25}").replace('"accuracy":0.3,', '"accuracy":0.5,')
+               for line in lines[:4]]  # fmt: skip
+    changed[3] = changed[3].replace('"score":0.3,', '"score":0.5,')
+    (better / "journal.jsonl").write_text("".join(changed))
     table = frontier(recorded, Run(better))
     assert table["run"].unique().tolist() == ["recorded", "better"]
     assert not table.loc[table["run"] == "recorded", "best"].any()
@@ -113,7 +117,8 @@ def test_the_frontier_of_several_runs_marks_what_none_of_them_beats(recorded: Ru
 def test_a_seed_counts_once_by_its_furthest_rung(recorded: Run, rung: bool) -> None:
     lines = recorded.journal.read_text().splitlines()
     early = json.loads(lines[2])
-    early["result"] |= {"trial": "s00-base-seed000-244341f7-to0050", "accuracy": 0.1}
+    early["result"] |= {"trial": "s00-base-seed000-244341f7-to0050", "accuracy": 0.1,
+                        "correct": "fffff" + "0" * 45}  # fmt: skip
     added = [json.dumps(early)] if rung else []
     recorded.journal.write_text("\n".join([*lines[:2], *added, *lines[2:]]) + "\n")
     first = decisions(recorded).iloc[0]

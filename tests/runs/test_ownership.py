@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from runs_of_others import planning
 
-from expander.errors import DataError, EnvironmentFault, UsageError
+from expander.errors import DataError, EnvironmentFault, ExpanderError, UsageError
 from expander.runs.events import RunFinished
 from expander.runs.journal import Run
 from expander.runs.names import below, inside, is_plain
@@ -33,6 +35,32 @@ def test_the_later_of_two_is_refused_while_the_first_plans_and_when_it_has_begun
     with pytest.raises(UsageError, match="runs/r exists; go on with --resume"), claimed(folder):
         pytest.fail("begun already")
     assert Run(folder).events() == [RunFinished(0, "limit", "first")]
+
+
+@pytest.mark.parametrize("left_over", [False, True])
+def test_of_many_that_come_at_once_one_gets_the_folder(tmp_path: Path, left_over: bool) -> None:
+    """Two file descriptors of one process exclude each other as two processes do."""
+    count, rounds = 8, 40
+    together = threading.Barrier(count)
+
+    def come(folder: Path) -> bool:
+        together.wait()
+        try:
+            with claimed(folder):
+                together.wait()  # until all others were refused
+                return True
+        except ExpanderError:
+            together.wait()
+            return False
+
+    with ThreadPoolExecutor(count) as pool:
+        for number in range(rounds):
+            folder = tmp_path / f"r{number}"
+            if left_over:
+                folder.mkdir()
+                (folder / "lock").write_text("1")
+            assert sorted(pool.map(come, [folder] * count)) == [False] * (count - 1) + [True]
+            assert not folder.exists()
 
 
 def test_a_plan_that_comes_to_nothing_leaves_no_folder(tmp_path: Path) -> None:
