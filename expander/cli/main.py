@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-from click.utils import PacifyFlushWrapper
 
 from expander import __version__
 from expander.cli.baseline import baseline
@@ -72,13 +71,14 @@ def main() -> NoReturn:
     open_streams()
     log_to_terminal()
     signal.signal(signal.SIGTERM, _terminated)
+    out = sys.stdout
     try:
         code = cli.main(standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
         code = 130
     except SystemExit as end:
-        # click calls it a failure when nobody reads its pages of help any more.
-        code = CLOSED_PIPE if type(sys.stdout) is PacifyFlushWrapper else end.code
+        # click calls it a failure that nobody reads a page of help any more, and puts another stream there.
+        code = end.code if sys.stdout is out else CLOSED_PIPE
     except click.ClickException as error:
         code = _told(error.format_message(), error.exit_code)
     except Exception as error:
