@@ -31,7 +31,7 @@ def training_of(videos: Path, workers: int = 1, **recipe: Any) -> Training:
 def folder_of(place: Path, training: Training) -> TrainingFolder:
     """A folder in which the training may begin."""
     folder = TrainingFolder(place)
-    folder.create()
+    place.mkdir(parents=True, exist_ok=True)
     folder.write(training)
     return folder
 

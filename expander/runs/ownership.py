@@ -89,6 +89,7 @@ def claimed(folder: Path, storage: str | None = None) -> Iterator[None]:
     When nothing was begun in it either, it is gone afterwards. Raises UsageError where there is something,
     EnvironmentFault where another process has the folder or it cannot be made.
     """
+    parent_stood = folder.parent.exists()
     fresh = _make(folder)
     if not fresh and not (folder / "lock").exists():
         _refuse(folder)
@@ -103,15 +104,17 @@ def claimed(folder: Path, storage: str | None = None) -> Iterator[None]:
         finally:
             if not begun(folder) and not _strange(folder):
                 _give_up(folder)
+                if not parent_stood:
+                    with contextlib.suppress(OSError):  # others may have runs there by now
+                        folder.parent.rmdir()
 
 
 def _make(folder: Path) -> bool:
     """Whether the folder is new. Raises UsageError, EnvironmentFault."""
     fresh = False
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
-            folder.mkdir()
+            _mkdir(folder)
             fresh = True
     except OSError as error:
         raise EnvironmentFault(f"{folder}: cannot be made: {error.strerror}") from None
@@ -120,6 +123,15 @@ def _make(folder: Path) -> bool:
     if not os.access(folder, os.W_OK):
         raise EnvironmentFault(f"{folder}: is not writable")
     return fresh
+
+
+def _mkdir(folder: Path) -> None:
+    """Makes a new folder, though others may make or delete the one it lies in. Raises OSError."""
+    for _ in range(10):
+        with contextlib.suppress(FileNotFoundError):
+            folder.mkdir(parents=True)
+            return
+    folder.mkdir(parents=True)
 
 
 def begun(folder: Path) -> bool:

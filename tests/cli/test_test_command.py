@@ -63,7 +63,7 @@ def test_a_test_says_what_it_measured_and_how(expander: Run, tmp_path: Path, vid
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = result(tmp_path)
-    assert (found["schema"], found["n"], found["n_failed"], found["failed"]) == (1, 24, 0, [])
+    assert (found["schema"], found["n"], found["n_failed"], found["failed"]) == (2, 24, 0, [])
     assert found["checkpoint"]["sha256"] == sha256_of(tmp_path / "net.safetensors")
     assert (found["protocol"], found["average_clips"]) == ("expander", "score")
     assert found["views"] == {"clips": 2, "crops": 3}
@@ -125,7 +125,7 @@ def test_a_killed_test_goes_on_where_it_was(
     assert again.returncode == 0, again.stderr
     assert scores.read_text() == (tmp_path / "whole.jsonl").read_text()
     first, second = result(tmp_path, "whole.json"), result(tmp_path)
-    for name in ("seconds", "videos_per_second"):
+    for name in ("seconds", "videos_per_second", "seal"):
         del first[name], second[name]
     assert first == second
 

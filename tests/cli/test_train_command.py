@@ -20,6 +20,7 @@ from fitting_cases import SMALL, timeless
 
 from expander.cli.main import main
 from expander.config.space import dump_spec
+from expander.runs.chain import sealed_document
 from expander.training.distributed import device_for
 from expander.training.training_folder import TrainingFolder
 
@@ -232,9 +233,13 @@ def test_faults_of_a_training_are_one_line_with_their_exit_code(
     record = tmp_path / "runs" / "nan" / "training.json"
     values = json.loads(record.read_text())
     record.write_text(json.dumps({**values, "data_fingerprint": "another"}))
+    assert "training.json: not a training: its checksum does not fit" in fails(3, "train", "--run", "nan",
+                                                                             "--resume")  # fmt: skip
+    del values["seal"]
+    record.write_bytes(sealed_document({**values, "data_fingerprint": "another"}))
     again = ("train", "--run", "nan", "--resume")
     assert "the data set has changed" in fails(3, *again)
-    record.write_text(json.dumps({**values, "classes": ["a", "b"]}))
+    record.write_bytes(sealed_document({**values, "classes": ["a", "b"]}))
     assert "24 classes in the data, 2 in the training" in fails(3, *again)
     record.write_text("{}")
     assert "not a training" in fails(3, *again)
