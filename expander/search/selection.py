@@ -207,12 +207,9 @@ def _weights(rng: np.random.Generator, resamples: int, items: int) -> Floats:
 
 
 def _score_draws(
-    arms: Sequence[Arm],
-    matrices: Sequence[Floats],
-    now: Floats | None,
-    rule: Selection,
+    arms: Sequence[Arm], matrices: Sequence[Floats], now: Floats | None, rule: Selection,
     seed: tuple[int, ...],
-) -> Floats:
+) -> Floats:  # fmt: skip
     if now is None:
         return _resample(matrices, rule, seed)
     drawn = _resample([*matrices, now], rule, seed)
