@@ -13,13 +13,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from expander.backends.base import Backend
+from expander.engine.loop import order_of
 from expander.errors import DataError, EnvironmentFault
 from expander.runs.events import (
     Candidate,
     RunStarted,
     Trial,
     TrialFailure,
-    TrialOrder,
     TrialResult,
     from_json,
     make_trial,
@@ -63,16 +63,9 @@ def tries(file: Path) -> list[ComparisonTrial]:
 
 
 def try_out(
-    run: Run,
-    start: RunStarted,
-    file: Path,
-    kind: str,
-    target: float,
-    wanted: Sequence[Candidate],
-    step: int,
-    backend: Callable[[], Backend],
-    on_result: Callable[[ComparisonTrial], None],
-) -> list[ComparisonTrial]:
+    run: Run, start: RunStarted, file: Path, kind: str, target: float, wanted: Sequence[Candidate], step: int,
+    backend: Callable[[], Backend], on_result: Callable[[ComparisonTrial], None],
+) -> list[ComparisonTrial]:  # fmt: skip
     """Trains the specs of `wanted` (named by their axis) with each seed of the run, what is new of them.
 
     Returns all of them, in order. The caller holds the run's lock. Raises as the backend does.
@@ -86,33 +79,21 @@ def try_out(
         trial = missing[outcome.trial]
         candidate = trials[trial]
         result, failure = (outcome, None) if isinstance(outcome, TrialResult) else (None, outcome)
-        tried = ComparisonTrial(
-            kind, trial.axis, target, trial.spec, candidate.cost, trial.seed, result, failure
-        )
+        tried = ComparisonTrial(kind, trial.axis, target, trial.spec, candidate.cost, trial.seed, result,
+                                failure)  # fmt: skip
         _append(file, tried)
         known[_key(trial)] = tried
         on_result(tried)
 
     if missing:
+        folder = run.folder.resolve()
         with backend() as entered:
-            entered.run([_order(run, start, trial) for trial in missing.values()], report)
+            entered.run([order_of(start, trial, folder) for trial in missing.values()], report)
     return [known[_key(trial)] for trial in trials]
 
 
 def _key(trial: Trial) -> tuple[str, Spec, int]:
     return trial.axis, trial.spec, trial.seed
-
-
-def _order(run: Run, start: RunStarted, trial: Trial) -> TrialOrder:
-    return TrialOrder(
-        trial=trial,
-        recipe=start.problem.space.proxy,
-        data=start.data,
-        classes=start.classes,
-        data_fingerprint=start.data_fingerprint,
-        folder=str(run.folder.resolve()),
-        threads=start.backend.cpus_per_trial,
-    )
 
 
 def _append(file: Path, tried: ComparisonTrial) -> None:

@@ -82,13 +82,9 @@ class Stop:
 
 
 def search(
-    run: Run,
-    backend: Backend,
-    listen: Listener,
-    stop: Stop | None = None,
-    budget: Budget | None = None,
+    run: Run, backend: Backend, listen: Listener, stop: Stop | None = None, budget: Budget | None = None,
     known: Mapping[str, Known] | None = None,
-) -> State:
+) -> State:  # fmt: skip
     """Runs the search of a folder whose journal has begun to its end; the caller holds the lock.
 
     stop: ends it earlier when asked. budget: instead of the run's own; when it is spent, `stop` is
@@ -99,15 +95,8 @@ def search(
 
 
 class _Search:
-    def __init__(
-        self,
-        run: Run,
-        backend: Backend,
-        listen: Listener,
-        stop: Stop,
-        budget: Budget | None,
-        known: dict[str, Known],
-    ) -> None:
+    def __init__(self, run: Run, backend: Backend, listen: Listener, stop: Stop, budget: Budget | None,
+                 known: dict[str, Known]) -> None:  # fmt: skip
         self.run, self.backend, self.listen, self.stop = run, backend, listen, stop
         self.start, self.state = started(run), state_of(run)
         self.price = cost_function(self.start.problem, run.folder, self.start.backend.cpus_per_trial)
@@ -155,7 +144,9 @@ class _Search:
         if trials and not self._spent_hours():
             planned = self.state.planned.candidates if self.state.planned else ()
             self.macs = {candidate.axis: candidate.cost.macs for candidate in planned}
-            self.backend.run([_order(self.run, self.start, trial) for trial in trials], self._report)
+            storage = self.start.backend.storage
+            folder = Path(storage, self.run.folder.name) if storage else self.run.folder.resolve()
+            self.backend.run([order_of(self.start, trial, folder) for trial in trials], self._report)
         else:
             self.stop.ask(SPENT)
 
@@ -164,12 +155,12 @@ class _Search:
         self._record(TrialFinished(trial.step, result, found.source))
 
     def _report(self, outcome: TrialResult | TrialFailure) -> None:
-        number = self.state.planned.step if self.state.planned else 0
-        event = (
-            TrialFinished(number, outcome)
-            if isinstance(outcome, TrialResult)
-            else TrialFailed(number, outcome)
-        )
+        step = self.state.planned.step if self.state.planned else 0
+        event: TrialFinished | TrialFailed
+        if isinstance(outcome, TrialResult):
+            event = TrialFinished(step, outcome)
+        else:
+            event = TrialFailed(step, outcome)
         self.spent += of_event(event, self.macs)[1]
         self._record(event)
         if isinstance(outcome, TrialResult):
@@ -195,15 +186,15 @@ class _Search:
         return limit is not None and self.spent.gpu_seconds >= 3600 * limit
 
 
-def _order(run: Run, start: RunStarted, trial: Trial) -> TrialOrder:
-    storage = start.backend.storage
+def order_of(start: RunStarted, trial: Trial, folder: Path) -> TrialOrder:
+    """What a worker is told of a trial of a run. folder: of the run, as workers see it."""
     return TrialOrder(
         trial=trial,
         recipe=start.problem.space.proxy,
         data=start.data,
         classes=start.classes,
         data_fingerprint=start.data_fingerprint,
-        folder=str(Path(storage, run.folder.name) if storage else run.folder.resolve()),
+        folder=str(folder),
         threads=start.backend.cpus_per_trial,
         checkpoint_seconds=start.backend.checkpoint_seconds,
     )
