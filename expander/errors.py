@@ -39,6 +39,11 @@ class EnvironmentFault(ExpanderError):
     exit_code = 6
 
 
+def first_line(error: BaseException, most: int = 200) -> str:
+    """What another library's error says, on one line; its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]
+
+
 KINDS: dict[int, type[ExpanderError]] = {
     kind.exit_code: kind for kind in (UsageError, DataError, TrainingFault, TargetError, EnvironmentFault)
 }

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
-from expander.errors import DataError, EnvironmentFault, UsageError
+from expander.errors import DataError, EnvironmentFault, UsageError, first_line
 from expander.profiling.memory import out_of_memory
 from expander.weights.state_dict import CONTAINERS, Network, find_network, unwrapped
 from expander.weights.unpickling import load_plain, refused_object
@@ -84,7 +84,7 @@ def _told(path: Path, error: Exception) -> DataError | EnvironmentFault:
         size = f"{path.stat().st_size / 1e6:.0f} MB"
         return EnvironmentFault(f"{path}: there is not enough memory to read it ({size}), or it is damaged")
     if path.suffix == ".safetensors":
-        return DataError(f"{path}: damaged, or no safetensors file: {_first_line(error)}")
+        return DataError(f"{path}: damaged, or no safetensors file: {first_line(error, 120)}")
     if "TorchScript" in str(error):
         return DataError(f"{path}: a TorchScript archive, which is a program; {ALONE}")
     if name := refused_object(error):
@@ -92,11 +92,6 @@ def _told(path: Path, error: Exception) -> DataError | EnvironmentFault:
                          f"(nothing of it was run); {ALONE}")  # fmt: skip
     return DataError(f"{path}: no checkpoint that can be trusted: damaged, or more than tensors are in it "
                      "(nothing of it was run)")  # fmt: skip
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:120]
 
 
 def _state(path: Path, content: Any, named: str | None) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from expander.config.space import published_specs
-from expander.errors import DataError, UsageError
+from expander.errors import DataError, UsageError, first_line
 from expander.model.network import X3D
 from expander.runs.journal import write_atomic
 from expander.specs.spec import Spec
@@ -77,7 +77,7 @@ def load_weights(path: Path, spec: Spec | None = None) -> Loaded:
             _check(path, _shapes(file), header.spec, wanted)
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except (SafetensorError, OSError) as error:
-        raise DataError(f"{path}: damaged, or no safetensors file ({_short(error)}); "
+        raise DataError(f"{path}: damaged, or no safetensors file ({first_line(error, 100)}); "
                         "expander weights import reads checkpoints of other libraries") from None  # fmt: skip
     if _digest(header, state) != header.sha256:
         raise DataError(f"{path}: damaged: it does not have the checksum in its header")
@@ -85,10 +85,6 @@ def load_weights(path: Path, spec: Spec | None = None) -> Loaded:
         network = X3D(wanted)
     network.load_state_dict(state, assign=True)
     return Loaded(network.eval(), wanted, header.classes, digest, header.source)
-
-
-def _short(error: Exception) -> str:
-    return str(error).splitlines()[0][:100] if str(error) else type(error).__name__
 
 
 def _header(path: Path, metadata: Mapping[str, str] | None) -> Header:
