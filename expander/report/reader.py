@@ -13,7 +13,6 @@ from typing import Any
 
 from expander.runs.events import (
     Candidate,
-    Contracted,
     Problem,
     RunFinished,
     RunStarted,
@@ -29,7 +28,7 @@ from expander.runs.journal import Run
 from expander.search.controller import trials
 
 Outcome = TrialResult | TrialFailure
-TRIAL_ID = re.compile(r"s\d+-(?P<axis>.+)-seed(?P<seed>\d+)-(?P<spec>[0-9a-f]+)(-to(?P<until>\d+))?")
+TRIAL_ID = re.compile(r"(?P<folder>s\d+-(?P<axis>.+)-seed(?P<seed>\d+)-[0-9a-f]+)(-to(?P<until>\d+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,6 @@ class TrialName:
 
     axis: str
     seed: int
-    spec_id: str
     until: int | None
     folder: str
 
@@ -51,11 +49,9 @@ def trial_name(trial: str) -> TrialName:
     """Reads a trial's id; one of an unknown form is a trial of an axis without a name."""
     found = TRIAL_ID.fullmatch(trial)
     if found is None:
-        return TrialName("", 0, "", None, trial)
-    until, whole = found["until"], (found["axis"], int(found["seed"]), found["spec"])
-    if until is None:
-        return TrialName(*whole, None, trial)
-    return TrialName(*whole, int(until), trial.removesuffix(f"-to{until}"))
+        return TrialName("", 0, None, trial)
+    until = int(found["until"]) if found["until"] else None
+    return TrialName(found["axis"], int(found["seed"]), until, found["folder"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +70,9 @@ class Step:
     """
 
     plan: StepPlanned
-    time: datetime
     trials: tuple[Trial, ...]
     ended: Mapping[str, Ended]
     chosen: StepChosen | None = None
-    chosen_at: datetime | None = None
 
     def outcomes(self, axis: str) -> list[Outcome]:
         """Of the candidate of an axis, one a seed: of a training with rungs the furthest."""
@@ -94,11 +88,8 @@ class Step:
 
     def seconds(self, axis: str) -> float | None:
         """Wall time of all trainings of the candidate of an axis together; none where there is none."""
-        spent = [
-            e.outcome.seconds
-            for e in self.ended.values()
-            if isinstance(e.outcome, TrialResult) and trial_name(e.outcome.trial).axis == axis
-        ]
+        results = (e.outcome for e in self.ended.values() if isinstance(e.outcome, TrialResult))
+        spent = [result.seconds for result in results if trial_name(result.trial).axis == axis]
         return sum(spent) if spent else None
 
     def candidate(self, axis: str) -> Candidate | None:
@@ -113,7 +104,6 @@ class History:
     run: Run
     start: RunStarted | None = None
     steps: tuple[Step, ...] = ()
-    contracted: Contracted | None = None
     finished: RunFinished | None = None
     first: datetime | None = None
     last: datetime | None = None
@@ -145,34 +135,29 @@ def history(run: Run | History) -> History:
         run=run,
         start=start,
         steps=tuple(_steps(entries, start.problem if start else None)),
-        contracted=_latest(entries, Contracted),
-        finished=_latest(entries, RunFinished),
+        finished=next((e for e, _ in entries if isinstance(e, RunFinished)), None),
         first=entries[0][1] if entries else None,
         last=entries[-1][1] if entries else None,
         provenance=_provenance(run),
     )
 
 
-def _latest(entries: list[tuple[Any, datetime]], kind: type) -> Any:
-    return next((event for event, _ in reversed(entries) if isinstance(event, kind)), None)
-
-
 def _steps(entries: list[tuple[Any, datetime]], problem: Problem | None) -> Iterator[Step]:
-    plan: tuple[StepPlanned, datetime] | None = None
+    plan: StepPlanned | None = None
     ended: dict[str, Ended] = {}
     for event, time in entries:
         match event:
             case StepPlanned():
                 if plan is not None:
-                    yield Step(*plan, (), ended)
-                plan, ended = (event, time), {}
+                    yield Step(plan, (), ended)
+                plan, ended = event, {}
             case TrialFinished(result=outcome) | TrialFailed(failure=outcome):
                 ended[outcome.trial] = Ended(outcome, time)
             case StepChosen() if plan is not None:
-                yield Step(*plan, (), ended, event, time)
+                yield Step(plan, (), ended, event)
                 plan = None
     if plan is not None:
-        yield Step(*plan, trials(problem, plan[0]) if problem else (), ended)
+        yield Step(plan, trials(problem, plan) if problem else (), ended)
 
 
 def _provenance(run: Run) -> dict[str, Any]:

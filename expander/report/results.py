@@ -41,7 +41,7 @@ def name_of(place: Place) -> str:
 
 
 def baselines(*runs: Place) -> pd.DataFrame:
-    """One row a baseline of RUN/baselines.jsonl. Columns: `columns.BASELINES`."""
+    """One row a baseline of RUN/baselines.jsonl. Columns: `schema.BASELINES`."""
     rows = ({"run": name_of(run), **_baseline(found)} for run in runs
             for found in json_lines(folder_of(run) / "baselines.jsonl"))  # fmt: skip
     return schema.frame(rows, schema.BASELINES)
@@ -68,7 +68,7 @@ PRICES = (("cost", "macs"), ("params", "params"), ("activations", "activations")
 
 
 def trainings(*folders: Place) -> pd.DataFrame:
-    """One row a folder with a training.json. Columns: `columns.TRAININGS`."""
+    """One row a folder with a training.json. Columns: `schema.TRAININGS`."""
     rows = []
     for folder in map(folder_of, folders):
         about = json_file(folder / "training.json")
@@ -104,7 +104,7 @@ def test_files(place: Place) -> list[tuple[str, dict[str, Any]]]:
 
 
 def tests(*runs: Place) -> pd.DataFrame:
-    """One row a metric of every multi-view test. Columns: `columns.TESTS`."""
+    """One row a metric of every multi-view test. Columns: `schema.TESTS`."""
     rows = ({"run": name_of(run), "test": name, **row} for run in runs for name, found in test_files(run)
             for row in _test(found))  # fmt: skip
     return schema.frame(rows, schema.TESTS)
@@ -134,8 +134,7 @@ def specified(value: object) -> Row:
         spec = SPEC.validate_json(json.dumps(value))
     except (ValidationError, TypeError):
         return {}
-    price = cost(spec)
-    return {**spec_row(spec), "cost": price.macs, "params": price.params, "activations": price.activations}
+    return spec_row(spec, cost(spec))
 
 
 def json_file(path: Path) -> dict[str, Any]:

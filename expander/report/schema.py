@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
+from expander.specs.cost_kinds import Cost
 from expander.specs.spec import Spec
 
 Row = dict[str, Any]
@@ -16,32 +18,15 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column. dtype: of pandas; capital letters are the types that allow for missing values."""
+    """A column. dtype: of pandas."""
 
-    name: str
     dtype: str
+    name: str
     meaning: str
 
 
-def text(name: str, meaning: str) -> Column:
-    """A column of text; empty where there is none."""
-    return Column(name, "string", meaning)
-
-
-def real(name: str, meaning: str) -> Column:
-    """A column of floats; NaN where there is none."""
-    return Column(name, "float64", meaning)
-
-
-def whole(name: str, meaning: str) -> Column:
-    """A column of whole numbers, missing ones allowed."""
-    return Column(name, "Int64", meaning)
-
-
-def truth(name: str, meaning: str) -> Column:
-    """A column of yes and no."""
-    return Column(name, "bool", meaning)
-
+text, real, whole, truth = (partial(Column, dtype) for dtype in ("string", "float64", "Int64", "bool"))
+"""Kinds of columns. What is missing is "" in a text, NaN in a real and NA in a whole one."""
 
 RUN = text("run", "the run's name")
 STEP = whole("step", "0 is the base")
@@ -179,9 +164,10 @@ def frame(rows: Iterable[Mapping[str, Any]], columns: tuple[Column, ...]) -> pd.
     return pd.DataFrame({c.name: _series([row.get(c.name) for row in given], c.dtype) for c in columns})
 
 
-def spec_row(spec: Spec) -> Row:
-    """The columns SPEC and SPEC_ID of a spec."""
-    return {SPEC.name: str(spec), SPEC_ID.name: spec.id}
+def spec_row(spec: Spec, cost: Cost) -> Row:
+    """The columns SPEC, SPEC_ID and PRICE of a spec."""
+    row = {SPEC.name: str(spec), SPEC_ID.name: spec.id}
+    return {**row, "cost": cost.macs, "params": cost.params, "activations": cost.activations}
 
 
 def _series(values: list[Any], dtype: str) -> pd.Series[Any]:
