@@ -16,8 +16,9 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # 
 def csv_text(table: pd.DataFrame) -> str:
     """CSV with a header. Text that a spreadsheet would run as a formula gets an apostrophe before it."""
     safe = table.copy()
-    for name in _texts(table):
-        safe[name] = [_harmless(value) for value in table[name]]
+    for name in table.columns:
+        if isinstance(table[name].dtype, pd.StringDtype):
+            safe[name] = [_harmless(value) for value in table[name]]
     return safe.to_csv(index=False, lineterminator="\n")
 
 
@@ -45,10 +46,6 @@ def write_parquet(table: pd.DataFrame, path: Path) -> None:
         table.to_parquet(path, index=False)
     except OSError as error:
         raise EnvironmentFault(f"{path}: cannot be written: {error.strerror or error}") from None
-
-
-def _texts(table: pd.DataFrame) -> list[str]:
-    return [name for name in table.columns if isinstance(table[name].dtype, pd.StringDtype)]
 
 
 def _line(cells: list[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import closing
 
 import torch
 from torch import nn
@@ -66,14 +67,11 @@ def _run(order: TrialOrder) -> TrialResult:
     data = open_data(order.data, again=True)
     if data.fingerprint != order.data_fingerprint:
         raise DataError("the data set differs from the one this run was started on")
-    frames = decoder(order.data, data.fingerprint)
-    try:
+    with closing(decoder(order.data, data.fingerprint)) as frames:
         course = TrialRun(order)
         if course.asked_to_stop:
             raise Stopped
         return _attempt(course, data, frames)
-    finally:
-        frames.close()
 
 
 def _attempt(course: TrialRun, data: VideoData, frames: Decoder) -> TrialResult:
