@@ -205,4 +205,3 @@ def _write_spec(run: Run, event: StepChosen) -> None:
     text = dump_spec(event.winner.spec, f"{what}, proxy video_top1 {event.accuracy:.4f}")
     for name in (f"step{event.step}", "final"):
         write_atomic(run.folder / "specs" / f"{name}.yaml", text.encode())
-

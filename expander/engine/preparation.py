@@ -57,13 +57,9 @@ class Goal:
 
 
 def problem_of(
-    settings: Settings,
-    goal: Goal,
-    classes: int,
-    limits: SourceLimits,
-    seed: int = 0,
+    settings: Settings, goal: Goal, classes: int, limits: SourceLimits, seed: int = 0,
     max_steps: int | None = None,
-) -> Problem:
+) -> Problem:  # fmt: skip
     """The problem of a search. Raises TargetError when no search of the space can meet the goal."""
     space = replace(settings.space, base=settings.space.start.with_classes(classes).base)
     problem = Problem(space, goal.target, limits, settings.selection, seed, max_steps,
@@ -91,13 +87,9 @@ def check_reach(problem: Problem, cost_of: CostOf) -> None:
 
 
 def measured_pace(
-    problem: Problem,
-    backend: BackendConfig,
-    videos: int,
-    cost_of: CostOf = cost,
-    data: VideoData | None = None,
-    config: DataConfig | None = None,
-) -> TrainingSpeed:
+    problem: Problem, backend: BackendConfig, videos: int, cost_of: CostOf = cost,
+    data: VideoData | None = None, config: DataConfig | None = None,
+) -> TrainingSpeed:  # fmt: skip
     """Seconds of a trial, from training steps measured on this machine, and clips loaded if there are any."""
     from expander.backends.pool import at_once
     from expander.runs.events import Candidate

@@ -191,5 +191,3 @@ def _list(test: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
 
 def _short(name: str, most: int = 28) -> str:
     return name if len(name) <= most else name[: most - 1] + "…"
-
-

@@ -182,5 +182,3 @@ def _tested(name: str, found: dict[str, Any], id: str) -> dict[str, Any]:
         "confusions": confusion.pairs(found),
         "failed": [(str(row.get("path", "")), str(row.get("reason", ""))) for row in failed],
     }
-
-

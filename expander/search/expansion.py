@@ -118,13 +118,9 @@ def over(cost: Cost, ceilings: Ceilings) -> str:
 
 
 def expand(
-    space: SearchSpace,
-    now: Spec,
-    cost_of: CostOf,
-    limits: SourceLimits,
-    kind: CostKind = "flops",
+    space: SearchSpace, now: Spec, cost_of: CostOf, limits: SourceLimits, kind: CostKind = "flops",
     ceilings: Ceilings = NO_CEILINGS,
-) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
+) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:  # fmt: skip
     """One candidate per axis of the space that can move from `now`, and the axes that cannot.
 
     kind: of the cost that grows by the step factor.

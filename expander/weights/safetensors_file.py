@@ -49,11 +49,7 @@ class Loaded:
 
 
 def save_weights(
-    path: Path,
-    network: X3D,
-    spec: Spec,
-    classes: tuple[str, ...],
-    source: Mapping[str, str] | None = None,
+    path: Path, network: X3D, spec: Spec, classes: tuple[str, ...], source: Mapping[str, str] | None = None
 ) -> None:
     """Writes the state of `network`, whole or not at all. Raises EnvironmentFault."""
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
