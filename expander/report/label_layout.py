@@ -76,9 +76,8 @@ def _spots(axes: Axes, start: Point, end: Point) -> Iterator[tuple[Point, Point]
 
 
 def _overlap(one: Bbox, other: Bbox) -> float:
-    across = min(one.x1, other.x1) - max(one.x0, other.x0)
-    up = min(one.y1, other.y1) - max(one.y0, other.y0)
-    return float(max(0.0, across) * max(0.0, up))
+    shared = Bbox.intersection(one, other)
+    return 0.0 if shared is None else float(shared.width * shared.height)
 
 
 def _outside(box: Bbox, bounds: Bbox) -> float:
