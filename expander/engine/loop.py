@@ -135,7 +135,8 @@ class _Search:
         keys = {self._key(trial): trial for trial in reversed(wanted)}  # of twins the first
         if taken := [(trial, self.known[key]) for key, trial in keys.items() if key in self.known]:
             for trial, found in reversed(taken):
-                self._adopt(trial, found)
+                result = adopt(found, trial, self.run.folder / "trials" / trial.folder)
+                self._record(TrialFinished(trial.step, result, found.source))
             return
         room = len(wanted)
         if self.budget.trials is not None:
@@ -149,10 +150,6 @@ class _Search:
             self.backend.run([order_of(self.start, trial, folder) for trial in trials], self._report)
         else:
             self.stop.ask(SPENT)
-
-    def _adopt(self, trial: Trial, found: Known) -> None:
-        result = adopt(found, trial, self.run.folder / "trials" / trial.folder)
-        self._record(TrialFinished(trial.step, result, found.source))
 
     def _report(self, outcome: TrialResult | TrialFailure) -> None:
         step = self.state.planned.step if self.state.planned else 0

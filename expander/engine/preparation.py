@@ -133,7 +133,7 @@ def begin(run: Run, start: RunStarted, command: list[str], pace: TrainingSpeed) 
         "ceilings": asdict(start.problem.ceilings),
         "seed": start.problem.seed,
         "max_steps": start.problem.max_steps,
-        "space": _plain(start.problem.space),
+        "space": json.loads(json.dumps(asdict(start.problem.space))),  # YAML has no tuples
         "selection": asdict(start.problem.selection),
         "data": asdict(start.data),
         "backend": asdict(start.backend),
@@ -143,11 +143,6 @@ def begin(run: Run, start: RunStarted, command: list[str], pace: TrainingSpeed) 
     facts = json.dumps({**_provenance(start, command), "pace": asdict(pace)}, indent=1) + "\n"
     write_atomic(run.folder / "provenance.json", facts.encode())
     run.append(start)
-
-
-def _plain(value: object) -> object:
-    """A dataclass as the lists and dicts that YAML writes."""
-    return json.loads(json.dumps(asdict(value)))  # type: ignore[call-overload]
 
 
 def _provenance(start: RunStarted, command: list[str]) -> dict[str, object]:

@@ -50,6 +50,7 @@ def baselines(*runs: Place) -> pd.DataFrame:
 def _baseline(found: Mapping[str, Any]) -> Row:
     results = found.get("results") or found.get("result") or []
     results = [r for r in ([results] if isinstance(results, dict) else results) if isinstance(r, dict)]
+    seconds = _numbers(r.get("seconds") for r in results)
     price = found.get("cost") if isinstance(found.get("cost"), dict) else {}
     assert isinstance(price, dict)
     return {
@@ -60,7 +61,7 @@ def _baseline(found: Mapping[str, Any]) -> Row:
         "seeds": len(results) or None,
         "accuracy": _mean(r.get("accuracy") for r in results),
         "loss": _mean(r.get("loss") for r in results),
-        "seconds": _sum(r.get("seconds") for r in results),
+        "seconds": sum(seconds) if seconds else None,
     }
 
 
@@ -178,8 +179,3 @@ def _numbers(values: Iterable[object]) -> list[float]:
 def _mean(values: Iterable[object]) -> float | None:
     found = _numbers(values)
     return sum(found) / len(found) if found else None
-
-
-def _sum(values: Iterable[object]) -> float | None:
-    found = _numbers(values)
-    return sum(found) if found else None

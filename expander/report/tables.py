@@ -65,9 +65,8 @@ def frontier(*runs: Run | History) -> pd.DataFrame:
     if not parts:
         return schema.frame([], schema.FRONTIER)
     kept = pd.concat(parts)
-    best = set(_undominated(kept).index)
-    rows = ({**row, "best": i in best} for i, row in zip(kept.index, _records(kept), strict=True))
-    return schema.frame(rows, schema.FRONTIER)
+    kept = kept.assign(best=kept.index.isin(_undominated(kept).index))
+    return kept[[column.name for column in schema.FRONTIER]].reset_index(drop=True)
 
 
 def _undominated(table: pd.DataFrame) -> pd.DataFrame:
@@ -75,10 +74,6 @@ def _undominated(table: pd.DataFrame) -> pd.DataFrame:
     ordered = table.sort_values(["cost", "accuracy"], ascending=[True, False], kind="stable")
     before = ordered["accuracy"].cummax().shift(fill_value=-math.inf)
     return ordered[ordered["accuracy"] > before]
-
-
-def _records(table: pd.DataFrame) -> list[Row]:
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
 
 
 def _step(step: Step, chosen: StepChosen) -> Row:

@@ -109,7 +109,8 @@ class Trainer:
             train(self.network, self.sgd, self._watched(ahead), self.recipe, self.team.device, self._log,
                   self.step, full, max(1, per_epoch // ROWS))  # fmt: skip
             if self.step < epoch * per_epoch:
-                return self._stopped()
+                self._save(self.step)
+                return self._end("stopped", "interrupted")
             if epoch % recipe.validate_every == 0 or epoch == recipe.epochs:
                 self._validate(epoch)
         if self._enough():
@@ -212,10 +213,6 @@ class Trainer:
         self.training = replace(self.training, best=Best(**state["best"]) if state["best"] else None)
         if self.team.leads:
             self.folder.cut(state["rows"])
-
-    def _stopped(self) -> Training:
-        self._save(self.step)
-        return self._end("stopped", "interrupted")
 
     def _finished(self, reason: str) -> Training:
         self._keep(self.folder.last)
