@@ -1,7 +1,7 @@
 """Channel-wise convolution with its own backward: the one entry to the kernels.
 
 `convolve` is for networks of plain layers: Triton on a GPU, else the library. `depthwise` and `temporal`
-are for the CPU layout of `cpu`. EXPANDER_KERNELS=reference turns all of them off: the library alone.
+are for the CPU layout of `norm`. EXPANDER_KERNELS=reference turns all of them off: the library alone.
 
 Shapes: N clips, T frames, H height, W width, C channels, F = N * T frames.
 """

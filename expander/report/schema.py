@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from expander.specs.cost_kinds import Cost
-from expander.specs.spec import Spec
+from expander.specs.spec import AXES, Spec
 
 Row = dict[str, Any]
 """Values by column name."""
@@ -40,10 +40,7 @@ PRICE = (
     whole("activations", "outputs of convolutions and linears, one view"),
 )
 RATIO = real("ratio", "cost over the cost of the step before")
-FACTORS = tuple(
-    real(axis, f"factor of the {axis} axis over the base")
-    for axis in ("temporal", "frame_rate", "spatial", "width", "bottleneck", "depth")
-)
+FACTORS = tuple(real(axis, f"factor of the {axis} axis over the base") for axis in AXES)
 ACCURACY = real("accuracy", "share of validation videos right (proxy training, video_top1), mean over seeds")
 LOSS = real("loss", "validation cross-entropy, mean over seeds")
 SECONDS = real("seconds", "wall time of the trainings together, s")

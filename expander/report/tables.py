@@ -1,13 +1,5 @@
 """Runs as typed pandas tables. Reads runs that are finished, going on, or were killed.
 
-    steps       one row a decided step: the trajectory
-    trials      one row a training of a candidate
-    decisions   one row a candidate of every step, with the evidence
-    frontier    what no other candidate of a run beats in cost and accuracy
-    baselines   one row a network found without the search
-    trainings   one row a full training (also of a folder that is no run)
-    tests       one row a metric of a multi-view test
-
 Every function takes any number of runs (or their `history`, read once) and gives one table with a
 `run` column. The columns, their types and units are those of `report.schema`.
 """

@@ -1,4 +1,4 @@
-"""run_trial: what a worker executes. Plain data in, plain data out, files in its own folder.
+"""Trains and validates one candidate: plain values in, plain values out, files in its own folder.
 
 A trial's folder gets metrics.jsonl (step, loss, lr; and the validations), attempts.jsonl (who tried,
 from which step), checkpoints while it is under way, and weights.safetensors. The rungs of a trial
@@ -25,7 +25,7 @@ from expander.runs.events import TrialFailure, TrialOrder, TrialResult
 from expander.training.loop import Diverged, train
 from expander.training.schedule import optimizer
 from expander.training.trial_folder import Stopped, TrialRun
-from expander.training.validation import VideoScores, score_videos
+from expander.training.validation import VideoScores, check_readable, score_videos
 from expander.video.decoder import Decoder
 from expander.weights.safetensors_file import save_weights
 
@@ -110,9 +110,7 @@ def _train(network: nn.Module, course: TrialRun, data: VideoData, frames: Decode
 
     def watched(batch: Batch) -> Batch:
         course.bad.update(batch.bad)
-        if len(course.bad) > settings.max_bad_fraction * len(data.train):
-            share = f"{len(course.bad)} of {len(data.train)} training videos cannot be read"
-            raise DataError(f"{share}, more than data.max_bad_fraction; {min(course.bad)}")
+        check_readable(sorted(course.bad), data.train, settings, "training")
         return batch
 
     # Before the random state is restored: a loader draws from it when it begins.
@@ -127,9 +125,7 @@ def _validate(network: X3D, course: TrialRun, data: VideoData, frames: Decoder) 
     batches = loader(clips, range(len(clips)), recipe.batch, settings.workers)
     seen = course.until_stop(batches)
     scores = score_videos(network, seen, recipe.views, next(network.parameters()).device)
-    if len(scores.bad) > settings.max_bad_fraction * len(data.val):
-        share = f"{len(scores.bad)} of {len(data.val)} validation videos cannot be read"
-        raise DataError(f"{share}, more than data.max_bad_fraction; {scores.bad[0]}")
+    check_readable(scores.bad, data.val, settings, "validation")
     if scores.diverged:
         raise Diverged("the scores of the validation are not finite; a lower proxy.lr may help")
     return scores
