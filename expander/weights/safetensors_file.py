@@ -102,8 +102,8 @@ def _check(path: Path, found: dict[str, Any], said: Spec, wanted: Spec) -> None:
     expected, classes = blank(wanted), said.base.classes
     shapes = {name: tuple(part.get_shape()) for name, part in found.items()}
     if wrong := differences(shapes, expected) or misfits(shapes, expected):
-        fits = [name for name, spec in published_specs().items()
-                if shapes == {key: tuple(t.shape) for key, t in blank(spec.with_classes(classes)).items()}]
+        known = {name: blank(spec.with_classes(classes)) for name, spec in published_specs().items()}
+        fits = [name for name, state in known.items() if shapes == {key: t.shape for key, t in state.items()}]
         hint = f"; they are of {' or '.join(fits)}" if fits else f"; they are of {said}"
         raise UsageError(f"{path}: not the weights of {wanted}: {wrong}{hint}")
     for name, part in found.items():
