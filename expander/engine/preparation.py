@@ -87,8 +87,8 @@ def check_reach(problem: Problem, cost_of: CostOf) -> None:
 
 
 def measured_pace(
-    problem: Problem, backend: BackendConfig, videos: int, cost_of: CostOf = cost,
-    data: VideoData | None = None, config: DataConfig | None = None,
+    problem: Problem, backend: BackendConfig, videos: int, cost_of: CostOf, data: VideoData | None,
+    config: DataConfig,
 ) -> TrainingSpeed:  # fmt: skip
     """Seconds of a trial, from training steps measured on this machine, and clips loaded if there are any."""
     from expander.backends.pool import at_once
@@ -102,7 +102,7 @@ def measured_pace(
     threads = backend.cpus_per_trial
     parallel = 1 if backend.kind == "inline" else at_once(backend)
     loading: tuple[float, ...] = (0.0, 0.0)
-    if data is not None and config is not None:
+    if data is not None:
         specs = (base.spec, costliest.spec)
         loading = loading_seconds(specs, problem.space.proxy, threads, data, config)
     pace = measure_pace(base, costliest, problem.space.proxy, threads, videos, parallel, loading)

@@ -10,6 +10,7 @@ import json
 import logging
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,9 @@ PRICES = (("cost", "macs"), ("params", "params"), ("activations", "activations")
 
 def trainings(*folders: Place) -> pd.DataFrame:
     """One row a folder with a training.json. Columns: `schema.TRAININGS`."""
-    rows = []
-    for folder in map(folder_of, folders):
-        about = json_file(folder / "training.json")
-        if about:
-            rows.append({"run": name_of(folder), **_training(about, json_lines(folder / "metrics.jsonl"))})
+    found = ((folder, json_file(folder / "training.json")) for folder in map(folder_of, folders))
+    rows = ({"run": name_of(folder), **_training(about, json_lines(folder / "metrics.jsonl"))}
+            for folder, about in found if about)  # fmt: skip
     return schema.frame(rows, schema.TRAININGS)
 
 
@@ -158,13 +157,9 @@ def json_lines(path: Path) -> list[dict[str, Any]]:
         return []
     rows = []
     for line in lines:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
-    return rows
+        with suppress(ValueError):
+            rows.append(json.loads(line))
+    return [row for row in rows if isinstance(row, dict)]
 
 
 def number(value: object) -> float | None:
