@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
 
 from expander.backends.base import Backend
 from expander.config.settings import Budget
@@ -30,12 +29,8 @@ from expander.search.accounting import of_event, total
 from expander.search.controller import State, ask, replay, tell
 
 SPENT = "the budget is spent"
-
-
-class Listener(Protocol):
-    """Hears of every event once it is in the journal; replayed ones are not told again."""
-
-    def __call__(self, event: Event, state: State) -> None: ...
+Listener = Callable[[Event, State], None]
+"""Hears of every event once it is in the journal; replayed ones are not told again."""
 
 
 def started(run: Run) -> RunStarted:

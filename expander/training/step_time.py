@@ -6,6 +6,7 @@ import time
 import timeit
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 
 import torch
 
@@ -76,10 +77,8 @@ def loading_seconds(
     Unreadable videos are the trials' business: with too many of them it says 0.
     """
     torch.set_num_threads(threads)
-    frames = decoder(config, data.fingerprint)
-    count = min(LOADED, len(data.train))
-    found = []
-    try:
+    count, found = min(LOADED, len(data.train)), []
+    with closing(decoder(config, data.fingerprint)) as frames, suppress(DataError):
         for spec in specs:
             clips = TrainingClips(data.train, spec, recipe.flip, frames)
             times = []
@@ -89,11 +88,8 @@ def loading_seconds(
                     clips[video, 0, 0]
                 times.append(time.perf_counter() - begun)
             found.append(min(times[1:]) / count / max(1, config.workers))
-    except DataError:
-        return (0.0,) * len(specs)
-    finally:
-        frames.close()
-    return tuple(found)
+        return tuple(found)
+    return (0.0,) * len(specs)
 
 
 def measure_pace(
