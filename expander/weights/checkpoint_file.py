@@ -35,14 +35,11 @@ DAMAGE = (pickle.UnpicklingError, struct.error, RuntimeError, EOFError, LookupEr
 
 def sha256_of(path: Path) -> str:
     """Of a file's content. Raises DataError when it cannot be read."""
-    digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    return digest.hexdigest()
 
 
 def open_checkpoint(path: Path, key: str | None = None) -> dict[str, Tensor]:
