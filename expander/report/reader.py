@@ -76,15 +76,10 @@ class Step:
 
     def outcomes(self, axis: str) -> list[Outcome]:
         """Of the candidate of an axis, one a seed: of a training with rungs the furthest."""
-        furthest: dict[int, tuple[float, Outcome]] = {}
-        for ended in self.ended.values():
-            what = trial_name(ended.outcome.trial)
-            if what.axis == axis:
-                reach = math.inf if what.until is None else what.until
-                kept = furthest.get(what.seed)
-                if kept is None or reach >= kept[0]:
-                    furthest[what.seed] = (reach, ended.outcome)
-        return [furthest[seed][1] for seed in sorted(furthest)]
+        named = [(trial_name(ended.outcome.trial), ended.outcome) for ended in self.ended.values()]
+        named.sort(key=lambda pair: math.inf if pair[0].until is None else pair[0].until)
+        furthest = {what.seed: outcome for what, outcome in named if what.axis == axis}
+        return [furthest[seed] for seed in sorted(furthest)]
 
     def seconds(self, axis: str) -> float | None:
         """Wall time of all trainings of the candidate of an axis together; none where there is none."""
