@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class ExpanderError(Exception):
     """An expected failure. `exit_code` is what the command line ends with."""
@@ -37,6 +40,16 @@ class EnvironmentFault(ExpanderError):
     """Disk, permissions, a lock, a cluster: the machine rather than the user's request (exit 6)."""
 
     exit_code = 6
+
+
+@contextmanager
+def disk_faults(path: object, verb: str = "written") -> Iterator[None]:
+    """Tells in one line what the disk refuses: DataError where `verb` is read, else EnvironmentFault."""
+    try:
+        yield
+    except OSError as error:
+        kind = DataError if verb == "read" else EnvironmentFault
+        raise kind(f"{path}: cannot be {verb}: {error.strerror or error}") from None
 
 
 def first_line(error: BaseException, most: int = 200) -> str:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from expander.backends.base import Backend
 from expander.engine.loop import order_of
-from expander.errors import DataError, EnvironmentFault
+from expander.errors import DataError, disk_faults
 from expander.runs.events import (
     Candidate,
     RunStarted,
@@ -97,12 +97,10 @@ def _key(trial: Trial) -> tuple[str, Spec, int]:
 
 
 def _append(file: Path, tried: ComparisonTrial) -> None:
-    try:
+    with disk_faults(file):
         if file.exists() and not (text := file.read_bytes()).endswith(b"\n") and text:
             os.truncate(file, text.rfind(b"\n") + 1)
         with file.open("a") as out:
             out.write(to_json(tried) + "\n")
             out.flush()
             os.fsync(out.fileno())
-    except OSError as error:
-        raise EnvironmentFault(f"{file}: cannot be written: {error.strerror}") from None

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from expander.errors import DataError, EnvironmentFault, UsageError
+from expander.errors import DataError, UsageError, disk_faults
 from expander.runs.journal import write_atomic
 
 Scores = npt.NDArray[np.float32]
@@ -89,8 +89,5 @@ class ScoreFile:
             row["failed"] = outcome
         else:  # nine digits bring a float32 back exactly
             row["scores"] = [float(f"{value:.9g}") for value in outcome.tolist()]
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-        except OSError as error:
-            raise EnvironmentFault(f"{self.path}: cannot be written: {error.strerror}") from None
+        with disk_faults(self.path), self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")

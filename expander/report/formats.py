@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from expander.errors import EnvironmentFault
+from expander.errors import disk_faults
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
 """What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection)."""
@@ -41,11 +41,9 @@ def markdown_text(table: pd.DataFrame) -> str:
 
 def write_parquet(table: pd.DataFrame, path: Path) -> None:
     """A Parquet file with the table's own types. Raises EnvironmentFault when it cannot be written."""
-    try:
+    with disk_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         table.to_parquet(path, index=False)
-    except OSError as error:
-        raise EnvironmentFault(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def _line(cells: list[str]) -> str:

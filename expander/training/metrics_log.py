@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 
-from expander.errors import EnvironmentFault
+from expander.errors import EnvironmentFault, disk_faults
 from expander.training.training_folder import Row, TrainingFolder
 
 COLUMNS = ("epoch", "step", "loss", "lr", "clips_per_second", "data_wait", "val_loss", "video_top1")
@@ -34,13 +34,10 @@ class CsvLog(Log):
     def close(self) -> None:
         """Writes the file. Raises EnvironmentFault."""
         path = self.folder.folder / "metrics.csv"
-        try:
-            with path.open("w", newline="") as file:
-                table = csv.DictWriter(file, COLUMNS)
-                table.writeheader()
-                table.writerows(self.folder.rows())
-        except OSError as error:
-            raise EnvironmentFault(f"{path}: cannot be written: {error.strerror}") from None
+        with disk_faults(path), path.open("w", newline="") as file:
+            table = csv.DictWriter(file, COLUMNS)
+            table.writeheader()
+            table.writerows(self.folder.rows())
 
 
 class TensorBoardLog(Log):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -16,7 +17,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict, ValidationError
 
 from expander.config.settings import STRICT, BackendConfig, DataConfig, TrainRecipe
-from expander.errors import DataError, EnvironmentFault
+from expander.errors import DataError, EnvironmentFault, disk_faults
 from expander.runs.events import from_json, to_json
 from expander.runs.journal import STOP, Lock, write_atomic
 from expander.specs.spec import Spec
@@ -110,10 +111,8 @@ class TrainingFolder:
 
     def create(self) -> None:
         """Makes the folder. Raises EnvironmentFault when it cannot be written."""
-        try:
+        with disk_faults(self.folder, "made"):
             self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise EnvironmentFault(f"{self.folder}: cannot be made: {error.strerror}") from None
         if not os.access(self.folder, os.W_OK):
             raise EnvironmentFault(f"{self.folder}: is not writable")
 
@@ -128,10 +127,10 @@ class TrainingFolder:
 
     def read(self) -> Training:
         """What training.json says. Raises DataError when it is damaged."""
+        with disk_faults(self.record, "read"):
+            content = self.record.read_bytes()
         try:
-            training: Training = from_json(Training, self.record.read_bytes())
-        except OSError as error:
-            raise DataError(f"{self.record}: cannot be read: {error.strerror}") from None
+            training: Training = from_json(Training, content)
         except ValidationError as error:
             fault = error.errors()[0]
             place = ".".join(map(str, fault["loc"]))
@@ -151,11 +150,8 @@ class TrainingFolder:
 
     def append(self, row: Row) -> None:
         """One more row of metrics. Raises EnvironmentFault when the disk refuses."""
-        try:
-            with self.metrics.open("ab") as file:
-                file.write(json.dumps(row).encode() + b"\n")
-        except OSError as error:
-            raise EnvironmentFault(f"{self.metrics}: cannot be written: {error.strerror}") from None
+        with disk_faults(self.metrics), self.metrics.open("ab") as file:
+            file.write(json.dumps(row).encode() + b"\n")
 
     def cut(self, rows: int) -> None:
         """Keeps the first `rows` rows: what came after the checkpoint is trained again."""
@@ -164,9 +160,6 @@ class TrainingFolder:
 
     def _lines(self) -> list[bytes]:
         """Whole lines; one that was being written when the process died is none."""
-        try:
+        with disk_faults(self.metrics, "read"), suppress(FileNotFoundError):
             return self.metrics.read_bytes().split(b"\n")[:-1]
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise DataError(f"{self.metrics}: cannot be read: {error.strerror}") from None
+        return []

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
-from expander.errors import DataError, EnvironmentFault, UsageError, first_line
+from expander.errors import DataError, EnvironmentFault, UsageError, disk_faults, first_line
 from expander.profiling.memory import out_of_memory
 from expander.weights.state_dict import CONTAINERS, Network, find_network, unwrapped
 from expander.weights.unpickling import load_plain, refused_object
@@ -35,11 +35,8 @@ DAMAGE = (pickle.UnpicklingError, struct.error, RuntimeError, EOFError, LookupEr
 
 def sha256_of(path: Path) -> str:
     """Of a file's content. Raises DataError when it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
+    with disk_faults(path, "read"), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_checkpoint(path: Path, key: str | None = None) -> dict[str, Tensor]:

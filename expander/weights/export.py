@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from expander.errors import EnvironmentFault, ExpanderError
+from expander.errors import EnvironmentFault, ExpanderError, disk_faults
 from expander.model.network import X3D
 from expander.specs.spec import Spec
 from expander.weights.checkpoint_file import open_checkpoint
@@ -40,7 +40,7 @@ def export(network: X3D, spec: Spec, form: str, path: Path) -> float:
     when the written file does not give our logits.
     """
     network = network.eval()
-    try:
+    with disk_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
             temporary = Path(folder, path.name)
@@ -49,8 +49,6 @@ def export(network: X3D, spec: Spec, form: str, path: Path) -> float:
             if not worst <= TOLERANCE:
                 raise ExpanderError(f"{path}: not kept: the {form} export is {worst:.1e} off the network")
             os.replace(temporary, path)
-    except OSError as error:
-        raise EnvironmentFault(f"{path}: cannot be written: {error.strerror or error}") from None
     return worst
 
 
