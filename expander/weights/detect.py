@@ -48,7 +48,7 @@ def spec_of(state: Mapping[str, Tensor], library: Library, where: str) -> Detect
     except KeyError as error:
         raise DataError(f"{where}: not an X3D of {library.name}: no {error.args[0]}; "
                         "save the state_dict() of the whole network") from None  # fmt: skip
-    alike = [name for name, spec in published_specs().items() if _network(spec) == seen]
+    alike = [name for name, spec in published_specs().items() if _network_of(spec) == seen]
     if not alike:
         return Detected(_own(seen, classes, where), ())
     file = where.lower().replace("-", "_")
@@ -67,7 +67,7 @@ class _Network(NamedTuple):
     hidden: int
 
 
-def _network(spec: Spec) -> _Network:
+def _network_of(spec: Spec) -> _Network:
     return _Network(spec.stem_width, spec.widths, spec.inner_widths, spec.depths, spec.base.head_width)
 
 
@@ -94,7 +94,7 @@ def _own(seen: _Network, classes: int, where: str) -> Spec:
     """A Spec of these sizes with a clip of 16x5 at 224 pixels."""
     base = Base(16, 5, 224, seen.stem, seen.depths, seen.hidden, classes, width_divisor=1)
     spec = Spec(base, bottleneck=round(seen.inner[-1] / seen.widths[-1] + 5e-7, 6))
-    if _network(spec) != seen:
+    if _network_of(spec) != seen:
         raise UsageError(
             f"{where}: widths {seen.widths} with inner {seen.inner} follow no Spec (each stage twice the "
             "one before, one bottleneck factor); give its spec with --spec"
