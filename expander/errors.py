@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class ExpanderError(Exception):
     """An expected failure. `exit_code` is what the command line ends with."""
@@ -46,6 +49,21 @@ FULL = ("can't allocate memory", "not enough memory", "out of memory", "Unable t
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory is full."""
     return isinstance(error, MemoryError) or any(text in str(error) for text in FULL)
+
+
+@contextmanager
+def disk_faults(path: object, verb: str = "written") -> Iterator[None]:
+    """Tells in one line what the disk refuses: DataError where `verb` is read, else EnvironmentFault."""
+    try:
+        yield
+    except OSError as error:
+        kind = DataError if verb == "read" else EnvironmentFault
+        raise kind(f"{path}: cannot be {verb}: {error.strerror or error}") from None
+
+
+def first_line(error: BaseException, most: int = 200) -> str:
+    """What another library's error says, on one line; its type where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:most]
 
 
 KINDS: dict[int, type[ExpanderError]] = {

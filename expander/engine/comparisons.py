@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from expander.backends.base import Backend
 from expander.config.reading import is_there
+from expander.engine.loop import order_of
 from expander.errors import DataError
 from expander.runs.chain import RESTORE, SEALED_SINCE, SealedLines
 from expander.runs.checks import check_cost, check_result, require
@@ -21,7 +22,6 @@ from expander.runs.events import (
     RunStarted,
     Trial,
     TrialFailure,
-    TrialOrder,
     TrialResult,
     from_json,
     make_trial,
@@ -79,16 +79,9 @@ def _tried(line: bytes) -> ComparisonTrial:
 
 
 def try_out(
-    run: Run,
-    start: RunStarted,
-    file: Path,
-    kind: str,
-    target: float,
-    wanted: Sequence[Candidate],
-    step: int,
-    backend: Callable[[], Backend],
-    on_result: Callable[[ComparisonTrial], None],
-) -> list[ComparisonTrial]:
+    run: Run, start: RunStarted, file: Path, kind: str, target: float, wanted: Sequence[Candidate], step: int,
+    backend: Callable[[], Backend], on_result: Callable[[ComparisonTrial], None],
+) -> list[ComparisonTrial]:  # fmt: skip
     """Trains the specs of `wanted` (named by their axis) with each seed of the run, what is new of them.
 
     Returns all of them, in order. The caller holds the run's lock. Raises as the backend does.
@@ -112,8 +105,9 @@ def try_out(
         on_result(tried)
 
     if missing:
+        folder = run.folder.resolve()
         with backend() as entered:
-            entered.run([_order(run, start, trial) for trial in missing.values()], report)
+            entered.run([order_of(start, trial, folder) for trial in missing.values()], report)
     return [known[_key(trial)] for trial in trials]
 
 
@@ -121,13 +115,3 @@ def _key(trial: Trial) -> tuple[str, Spec, int]:
     return trial.axis, trial.spec, trial.seed
 
 
-def _order(run: Run, start: RunStarted, trial: Trial) -> TrialOrder:
-    return TrialOrder(
-        trial=trial,
-        recipe=start.problem.space.proxy,
-        data=start.data,
-        classes=start.classes,
-        data_fingerprint=start.data_fingerprint,
-        folder=str(run.folder.resolve()),
-        threads=start.backend.cpus_per_trial,
-    )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
 
 from expander.backends.base import Backend
 from expander.config.settings import Budget
@@ -30,12 +29,8 @@ from expander.search.accounting import of_event, total
 from expander.search.controller import State, ask, replay, tell
 
 SPENT = "the budget is spent"
-
-
-class Listener(Protocol):
-    """Hears of every event once it is in the journal; replayed ones are not told again."""
-
-    def __call__(self, event: Event, state: State) -> None: ...
+Listener = Callable[[Event, State], None]
+"""Hears of every event once it is in the journal; replayed ones are not told again."""
 
 
 def started(run: Run) -> RunStarted:
@@ -82,13 +77,9 @@ class Stop:
 
 
 def search(
-    run: Run,
-    backend: Backend,
-    listen: Listener,
-    stop: Stop | None = None,
-    budget: Budget | None = None,
+    run: Run, backend: Backend, listen: Listener, stop: Stop | None = None, budget: Budget | None = None,
     known: Mapping[str, Known] | None = None,
-) -> State:
+) -> State:  # fmt: skip
     """Runs the search of a folder whose journal has begun to its end; the caller holds the lock.
 
     stop: ends it earlier when asked. budget: instead of the run's own; when it is spent, `stop` is
@@ -99,15 +90,8 @@ def search(
 
 
 class _Search:
-    def __init__(
-        self,
-        run: Run,
-        backend: Backend,
-        listen: Listener,
-        stop: Stop,
-        budget: Budget | None,
-        known: dict[str, Known],
-    ) -> None:
+    def __init__(self, run: Run, backend: Backend, listen: Listener, stop: Stop, budget: Budget | None,
+                 known: dict[str, Known]) -> None:  # fmt: skip
         self.run, self.backend, self.listen, self.stop = run, backend, listen, stop
         self.start, self.state = started(run), state_of(run)
         self.price = cost_function(self.start.problem, run.folder, self.start.backend.cpus_per_trial)
@@ -146,7 +130,8 @@ class _Search:
         keys = {self._key(trial): trial for trial in reversed(wanted)}  # of twins the first
         if taken := [(trial, self.known[key]) for key, trial in keys.items() if key in self.known]:
             for trial, found in reversed(taken):
-                self._adopt(trial, found)
+                result = adopt(found, trial, self.run.folder / "trials" / trial.folder)
+                self._record(TrialFinished(trial.step, result, found.source))
             return
         room = len(wanted)
         if self.budget.trials is not None:
@@ -155,21 +140,19 @@ class _Search:
         if trials and not self._spent_hours():
             planned = self.state.planned.candidates if self.state.planned else ()
             self.macs = {candidate.axis: candidate.cost.macs for candidate in planned}
-            self.backend.run([_order(self.run, self.start, trial) for trial in trials], self._report)
+            storage = self.start.backend.storage
+            folder = Path(storage, self.run.folder.name) if storage else self.run.folder.resolve()
+            self.backend.run([order_of(self.start, trial, folder) for trial in trials], self._report)
         else:
             self.stop.ask(SPENT)
 
-    def _adopt(self, trial: Trial, found: Known) -> None:
-        result = adopt(found, trial, self.run.folder / "trials" / trial.folder)
-        self._record(TrialFinished(trial.step, result, found.source))
-
     def _report(self, outcome: TrialResult | TrialFailure) -> None:
-        number = self.state.planned.step if self.state.planned else 0
-        event = (
-            TrialFinished(number, outcome)
-            if isinstance(outcome, TrialResult)
-            else TrialFailed(number, outcome)
-        )
+        step = self.state.planned.step if self.state.planned else 0
+        event: TrialFinished | TrialFailed
+        if isinstance(outcome, TrialResult):
+            event = TrialFinished(step, outcome)
+        else:
+            event = TrialFailed(step, outcome)
         self.spent += of_event(event, self.macs)[1]
         self._record(event)
         if isinstance(outcome, TrialResult):
@@ -195,15 +178,15 @@ class _Search:
         return limit is not None and self.spent.gpu_seconds >= 3600 * limit
 
 
-def _order(run: Run, start: RunStarted, trial: Trial) -> TrialOrder:
-    storage = start.backend.storage
+def order_of(start: RunStarted, trial: Trial, folder: Path) -> TrialOrder:
+    """What a worker is told of a trial of a run. folder: of the run, as workers see it."""
     return TrialOrder(
         trial=trial,
         recipe=start.problem.space.proxy,
         data=start.data,
         classes=start.classes,
         data_fingerprint=start.data_fingerprint,
-        folder=str(Path(storage, run.folder.name) if storage else run.folder.resolve()),
+        folder=str(folder),
         threads=start.backend.cpus_per_trial,
         checkpoint_seconds=start.backend.checkpoint_seconds,
     )
@@ -214,4 +197,3 @@ def _write_spec(run: Run, event: StepChosen) -> None:
     text = dump_spec(event.winner.spec, f"{what}, proxy video_top1 {event.accuracy:.4f}")
     for name in (f"step{event.step}", "final"):
         write_atomic(run.folder / "specs" / f"{name}.yaml", text.encode())
-

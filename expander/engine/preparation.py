@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 WORKERS = 6.0
 """Seconds until the Ray workers of a round of trials have started and imported torch."""
 
-LIBRARIES = ("torch", "ray", "decord", "av", "fvcore", "numpy", "pandas", "pydantic", "safetensors")
+LIBRARIES = ("torch", "ray", "decord", "av", "numpy", "pandas", "pydantic", "safetensors")
 
 
 def embedded_limits() -> tuple[int, SourceLimits]:
@@ -58,13 +58,9 @@ class Goal:
 
 
 def problem_of(
-    settings: Settings,
-    goal: Goal,
-    classes: int,
-    limits: SourceLimits,
-    seed: int = 0,
+    settings: Settings, goal: Goal, classes: int, limits: SourceLimits, seed: int = 0,
     max_steps: int | None = None,
-) -> Problem:
+) -> Problem:  # fmt: skip
     """The problem of a search. Raises TargetError when no search of the space can meet the goal."""
     space = replace(settings.space, base=settings.space.start.with_classes(classes).base)
     problem = Problem(space, goal.target, limits, settings.selection, seed, max_steps,
@@ -92,13 +88,9 @@ def check_reach(problem: Problem, cost_of: CostOf) -> None:
 
 
 def measured_pace(
-    problem: Problem,
-    backend: BackendConfig,
-    videos: int,
-    cost_of: CostOf = cost,
-    data: VideoData | None = None,
-    config: DataConfig | None = None,
-) -> TrainingSpeed:
+    problem: Problem, backend: BackendConfig, videos: int, cost_of: CostOf, data: VideoData | None,
+    config: DataConfig,
+) -> TrainingSpeed:  # fmt: skip
     """Seconds of a trial, from training steps measured on this machine, and clips loaded if there are any."""
     from expander.backends.pool import at_once
     from expander.runs.events import Candidate
@@ -111,7 +103,7 @@ def measured_pace(
     threads = backend.cpus_per_trial
     parallel = 1 if backend.kind == "inline" else at_once(backend)
     loading: tuple[float, ...] = (0.0, 0.0)
-    if data is not None and config is not None:
+    if data is not None:
         specs = (base.spec, costliest.spec)
         loading = loading_seconds(specs, problem.space.proxy, threads, data, config)
     pace = measure_pace(base, costliest, problem.space.proxy, threads, videos, parallel, loading)
@@ -142,7 +134,7 @@ def begin(run: Run, start: RunStarted, command: list[str], pace: TrainingSpeed) 
         "ceilings": asdict(start.problem.ceilings),
         "seed": start.problem.seed,
         "max_steps": start.problem.max_steps,
-        "space": _plain(start.problem.space),
+        "space": json.loads(json.dumps(asdict(start.problem.space))),  # YAML has no tuples
         "selection": asdict(start.problem.selection),
         "data": asdict(start.data),
         "backend": asdict(start.backend),
@@ -152,11 +144,6 @@ def begin(run: Run, start: RunStarted, command: list[str], pace: TrainingSpeed) 
     facts = sealed_document({**_provenance(start, command), "pace": asdict(pace)})
     write_atomic(run.folder / "provenance.json", facts)
     run.append(start)
-
-
-def _plain(value: object) -> object:
-    """A dataclass as the lists and dicts that YAML writes."""
-    return json.loads(json.dumps(asdict(value)))  # type: ignore[call-overload]
 
 
 def _provenance(start: RunStarted, command: list[str]) -> dict[str, object]:

@@ -26,14 +26,9 @@ Progress = Callable[[int, int], None]
 
 
 def plan(
-    settings: Settings,
-    goal: Goal,
-    seed: int = 0,
-    max_steps: int | None = None,
-    dry: bool = False,
-    progress: Progress | None = None,
-    on_data: Callable[[VideoData], None] = lambda _: None,
-) -> tuple[RunStarted, TrainingSpeed]:
+    settings: Settings, goal: Goal, seed: int = 0, max_steps: int | None = None, dry: bool = False,
+    progress: Progress | None = None, on_data: Callable[[VideoData], None] = lambda _: None,
+) -> tuple[RunStarted, TrainingSpeed]:  # fmt: skip
     """Opens the data, checks the target, measures how fast this machine trains.
 
     dry: makes no embedded videos. progress: of making them. on_data: told of videos of the user's own.

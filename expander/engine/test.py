@@ -13,7 +13,7 @@ from expander.config.settings import DataConfig
 from expander.data.sources import decoder, embedded
 from expander.data.test_list import HeldOut, open_held_out
 from expander.engine.references import data_of, find_spec, find_training, find_weights, home_of
-from expander.errors import DataError, UsageError
+from expander.errors import DataError, UsageError, first_line
 from expander.evaluation.multiview import Outcome, Scorer, for_inference
 from expander.evaluation.result import METRICS, summary
 from expander.evaluation.scores import ScoreFile
@@ -156,7 +156,7 @@ def _scorer(order: Evaluation, loaded: Loaded, views: Any, config: DataConfig) -
             raise UsageError(f"--device {name}: nothing is computed there; take cpu, cuda or cuda:1")
         network = loaded.network.to(device)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"--device {name}: {str(error).splitlines()[0]}") from None
+        raise UsageError(f"--device {name}: {first_line(error)}") from None
     uncached = replace(config, cache_gb=0.0)
     look = Look(loaded.spec, views, order.protocol)
     quick = for_inference(network, loaded.spec)

@@ -150,4 +150,3 @@ def _stopped(folder: TrainingFolder, reason: str) -> None:
     """Writes it, unless the training had finished: what failed then was only telling of it."""
     if (training := folder.read()).state != "finished":
         folder.write(replace(training, state="stopped", reason=reason))
-

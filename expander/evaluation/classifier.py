@@ -56,9 +56,7 @@ class Classifier:
         return [Prediction(self.classes[index], value) for index, value in pairs]
 
 
-def classifier(
-    weights: Path, spec: Spec | None = None, labels: tuple[str, ...] | None = None
-) -> Classifier:
+def classifier(weights: Path, spec: Spec | None = None, labels: tuple[str, ...] | None = None) -> Classifier:
     """The network in a weights file, on the GPU if there is one.
 
     spec: what it must be (default: what the file says; its clip and crop count). labels: other names

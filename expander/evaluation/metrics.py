@@ -49,18 +49,14 @@ def mean_class_accuracy(counts: Ints, predicted_too: bool = False) -> float:
 
 
 def resampled(
-    right: Sequence[npt.NDArray[np.bool_]],
-    predicted: Ints,
-    labels: Ints,
-    classes: int,
+    right: Sequence[npt.NDArray[np.bool_]], predicted: Ints, labels: Ints, classes: int,
     predicted_too: bool = False,
-    seed: int = 0,
-) -> Floats:
+) -> Floats:  # fmt: skip
     """(metrics, RESAMPLES): each mean of `right`, then the mean class accuracy, of the same resamples.
 
     A resample draws as many videos as there are, with replacement.
     """
-    rng, count = np.random.default_rng(seed), len(labels)
+    rng, count = np.random.default_rng(0), len(labels)
     hits = predicted == labels
     found = np.empty((len(right) + 1, RESAMPLES))
     for column in range(RESAMPLES):

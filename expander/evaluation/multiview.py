@@ -111,7 +111,10 @@ class Scorer:
                 failed.append((data.names[i], outcome))
             else:
                 decoding += seen.seconds
-                outcome = found[i] = _checked(self.video(seen), data.names[i])
+                outcome = found[i] = self.video(seen)
+                if not np.isfinite(outcome).all():
+                    reason = "the checkpoint is damaged or its training diverged"
+                    raise DataError(f"{data.names[i]}: its scores are not finite: {reason}")
             if file is not None:
                 file.add(data.names[i], data.videos.labels[i], outcome)
             if progress is not None:
@@ -121,13 +124,6 @@ class Scorer:
         for i, row in found.items():
             scores[i] = row
         return Outcome(scores, tuple(failed), time.monotonic() - begun, decoding, len(left))
-
-
-def _checked(scores: Scores, name: str) -> Scores:
-    if not np.isfinite(scores).all():
-        reason = "the checkpoint is damaged or its training diverged"
-        raise DataError(f"{name}: its scores are not finite: {reason}")
-    return scores
 
 
 def macs_per_view(spec: Spec, views: Views, protocol: Protocol) -> int:

@@ -35,13 +35,9 @@ SOURCES: dict[Protocol, tuple[str, ...]] = {
 
 
 def summary(
-    scorer: Scorer,
-    data: HeldOut,
-    outcome: Outcome,
-    classes: tuple[str, ...],
-    metrics: Sequence[str] = METRICS,
-    topk: Sequence[int] = (1, 5),
-) -> dict[str, Any]:
+    scorer: Scorer, data: HeldOut, outcome: Outcome, classes: tuple[str, ...],
+    metrics: Sequence[str] = METRICS, topk: Sequence[int] = (1, 5),
+) -> dict[str, Any]:  # fmt: skip
     """All but the checkpoint, ready for JSON. Accuracies are shares of the videos that could be read."""
     how, videos = scorer.how, len(data.names) + len(data.lost)
     rows = ~np.isnan(outcome.scores).any(1)

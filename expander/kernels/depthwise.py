@@ -1,7 +1,7 @@
 """Channel-wise convolution with its own backward: the one entry to the kernels.
 
 `convolve` is for networks of plain layers: Triton on a GPU, else the library. `depthwise` and `temporal`
-are for the CPU layout of `cpu`. EXPANDER_KERNELS=reference turns all of them off: the library alone.
+are for the CPU layout of `norm`. EXPANDER_KERNELS=reference turns all of them off: the library alone.
 
 Shapes: N clips, T frames, H height, W width, C channels, F = N * T frames.
 """
@@ -104,25 +104,17 @@ def depthwise(x_NTHWC: Tensor, weight: Tensor, stride: int) -> tuple[Tensor, Ten
     Equal to `conv3d` up to rounding. Also the moments (F, 2, C) of every frame of the result: means
     and sums of squared deviations, as `norm.moments` gives them (no gradient flows through them).
     """
-    y, moments = _Depthwise.apply(x_NTHWC, weight, stride)  # type: ignore[no-untyped-call]
-    return y, moments
+    return _Depthwise.apply(x_NTHWC, weight, stride)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def temporal(x_NTHWC: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Convolve contiguous clips over time with `weight` (C, 1, 5, 1, 1), padding 2; moments as above."""
-    y, moments = _Temporal.apply(x_NTHWC, weight)  # type: ignore[no-untyped-call]
-    return y, moments
+    return _Temporal.apply(x_NTHWC, weight)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _taps(weight: Tensor) -> Tensor:
     """(C, 1, taps...) -> (taps, C)."""
     return weight.detach().flatten(1).t().contiguous()
-
-
-def _save(ctx: Any, x: Tensor, taps: Tensor, moments: Tensor) -> None:
-    """What the backward pass needs; the moments have none."""
-    ctx.save_for_backward(x, taps)
-    ctx.mark_non_differentiable(moments)
 
 
 class _Depthwise(torch.autograd.Function):
@@ -134,7 +126,8 @@ class _Depthwise(torch.autograd.Function):
         n, t, h, w, c = x.shape
         y = x.new_empty(n, t, (h - 1) // stride + 1, (w - 1) // stride + 1, c)
         moments, taps = x.new_empty(n * t, 2, c), _taps(weight)
-        _save(ctx, x, taps, moments)
+        ctx.save_for_backward(x, taps)
+        ctx.mark_non_differentiable(moments)
         ctx.stride, ctx.sizes = stride, (t, h, w, *y.shape[2:4], c)
         launch(forward, n * t, x, taps, y, moments, *ctx.sizes, stride)
         return y, moments
@@ -148,8 +141,7 @@ class _Depthwise(torch.autograd.Function):
         (x, taps), dy = ctx.saved_tensors, dy.contiguous()
         frames, dx = x.shape[0] * x.shape[1], torch.empty_like(x)
         if ctx.stride == 1:  # the gradient of the input is a convolution with the reversed kernel
-            sizes = ctx.sizes
-            launch(forward, frames, dy, taps.flip(0), dx, x[:0], *sizes, 1)
+            launch(forward, frames, dy, taps.flip(0), dx, x[:0], *ctx.sizes, 1)
         else:
             launch(scatter, frames, dy, taps, dx, *ctx.sizes)
         parts = x.new_empty(min(GROUPS, frames), *taps.shape)
@@ -165,7 +157,8 @@ class _Temporal(torch.autograd.Function):
 
         n, t, h, w, c = x.shape
         y, moments, taps = torch.empty_like(x), x.new_empty(n * t, 2, c), _taps(weight)
-        _save(ctx, x, taps, moments)
+        ctx.save_for_backward(x, taps)
+        ctx.mark_non_differentiable(moments)
         launch(kernel, n * t, x, taps, y, moments, t, h * w, c)
         return y, moments
 

@@ -218,9 +218,7 @@ def _taps(weight: Tensor) -> Tensor:
     return weight.detach().flatten(1).t().contiguous()
 
 
-def forward(
-    x_NTHWC: Tensor, weight: Tensor, stride: int, reverse: bool = False, **blocks: int
-) -> Tensor:
+def forward(x_NTHWC: Tensor, weight: Tensor, stride: int, reverse: bool = False, **blocks: int) -> Tensor:
     """Convolve contiguous clips with `weight` (C, 1, 3, 3, 3) or (C, 1, 5, 1, 1), padded to keep T.
 
     reverse: with the reversed kernel: at stride 1 it makes the gradient of the input of that of the result.

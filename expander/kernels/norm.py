@@ -9,7 +9,6 @@ Shapes: N clips, T frames, H height, W width, C channels, F = N * T frames.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -28,25 +27,17 @@ BY_NORM, BY_RESULT, NO_RELU = 0, 1, 2  # masks of kernels.settle_norm
 ROWS = 6  # of a norm's table
 
 
-@dataclass(frozen=True, slots=True)
-class _Sizes:
-    """F, positions of a frame, C."""
-
-    frames: int
-    positions: int
-    channels: int
-
-
-def _sizes(x: Tensor) -> _Sizes:
-    n, t, h, w, c = x.shape
-    return _Sizes(n * t, h * w, c)
+def _sizes(x_NTHWC: Tensor) -> tuple[int, int, int]:
+    """Frames, positions of a frame, channels."""
+    n, t, h, w, c = x_NTHWC.shape
+    return n * t, h * w, c
 
 
 def moments(x_NTHWC: Tensor) -> Tensor:
     """(F, 2, C): the mean of every frame and its sum of squared deviations from it."""
-    sizes = _sizes(x_NTHWC)
-    found = x_NTHWC.new_empty(sizes.frames, 2, sizes.channels)
-    launch(kernels.moments, sizes.frames, x_NTHWC, found, sizes.positions, sizes.channels)
+    frames, positions, channels = _sizes(x_NTHWC)
+    found = x_NTHWC.new_empty(frames, 2, channels)
+    launch(kernels.moments, frames, x_NTHWC, found, positions, channels)
     return found
 
 
@@ -73,9 +64,7 @@ def conv_norm_relu(
     return z
 
 
-def norm_silu(
-    x_NTHWC: Tensor, norm: nn.BatchNorm3d, found: Tensor, excite: Excite = ()
-) -> Tensor:
+def norm_silu(x_NTHWC: Tensor, norm: nn.BatchNorm3d, found: Tensor, excite: Excite = ()) -> Tensor:
     """silu(gate * norm(x)) with the gate of squeeze-excite, or none; found: the moments of x."""
     if not torch.is_grad_enabled():
         return _gated_silu(x_NTHWC, norm, found, excite, x_NTHWC)[0]
@@ -85,18 +74,19 @@ def norm_silu(
 
 def _table(norm: nn.BatchNorm3d, x: Tensor, found: Tensor | None, mask: int) -> Tensor:
     """What `norm` does to x, (6, C) as the kernels say. In training its running statistics move on."""
-    sizes, running_mean, running_var = _sizes(x), norm.running_mean, norm.running_var
+    frames, positions, channels = _sizes(x)
+    running_mean, running_var = norm.running_mean, norm.running_var
     assert running_mean is not None
     assert running_var is not None
     if norm.training:
-        if sizes.frames * sizes.positions <= 1:
+        if frames * positions <= 1:
             raise ValueError("batch norm in training needs more than one value per channel")
         assert norm.num_batches_tracked is not None
         norm.num_batches_tracked.add_(1)  # not `+=`: a module takes long to set what it has
-    table = x.new_empty(ROWS, sizes.channels)
+    table = x.new_empty(ROWS, channels)
     launch(
-        kernels.settle_norm, sizes.channels, table[:0] if found is None else found, norm.weight, norm.bias,
-        running_mean, running_var, _share(norm), float(norm.eps), norm.training, mask, sizes.positions, table,
+        kernels.settle_norm, channels, table[:0] if found is None else found, norm.weight, norm.bias,
+        running_mean, running_var, _share(norm), float(norm.eps), norm.training, mask, positions, table,
     )  # fmt: skip
     return table
 
@@ -110,10 +100,10 @@ def _share(norm: nn.BatchNorm3d) -> float:
 
 
 def _affine(x: Tensor, table: Tensor, rest: Tensor | None, relu: bool, y: Tensor) -> Tensor:
-    sizes = _sizes(x)
+    frames, positions, channels = _sizes(x)
     more = x[:0] if rest is None else rest.contiguous()
-    arrays = x, table, more, 0.0 if relu else -float("inf"), y
-    launch(kernels.affine, sizes.frames, *arrays, sizes.positions, sizes.channels)
+    floor = 0.0 if relu else -float("inf")
+    launch(kernels.affine, frames, x, table, more, floor, y, positions, channels)
     return y
 
 
@@ -140,15 +130,13 @@ class _ConvNormRelu(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, u, y, table = ctx.saved_tensors
         u = x if u is None else u
-        sizes, dy = _sizes(u), dy.contiguous()
+        (frames, positions, channels), dy = _sizes(u), dy.contiguous()
         told = u if y is None else y
-        sums, k = u.new_empty(sizes.frames, 2, sizes.channels), u.new_empty(4, sizes.channels)
-        ends = sizes.positions, sizes.channels
-        launch(kernels.relu_sums, sizes.frames, dy, told, table, u, sums, *ends)
-        launch(kernels.settle_relu, sizes.channels, sums, table, ctx.batch, sizes.positions, k)
+        sums, k = u.new_empty(frames, 2, channels), u.new_empty(4, channels)
+        launch(kernels.relu_sums, frames, dy, told, table, u, sums, positions, channels)
+        launch(kernels.settle_relu, channels, sums, table, ctx.batch, positions, k)
         du, kept = torch.empty_like(u), u[:0] if y is None else torch.empty_like(u)
-        arrays = dy, told, table, u, k, du, kept
-        launch(kernels.relu_gradient, sizes.frames, *arrays, *ends)
+        launch(kernels.relu_gradient, frames, dy, told, table, u, k, du, kept, positions, channels)
         dx, dweight = (du, None) if weight is None else _linear_backward(du, x, weight)
         return dx, dweight, k[0], k[1], None if y is None else kept, None, None, None
 
@@ -163,17 +151,17 @@ def _gated_silu(
     x: Tensor, norm: nn.BatchNorm3d, found: Tensor, excite: Excite, y: Tensor
 ) -> tuple[Tensor, ...]:
     """The result in y, the table, the gates; of squeeze-excite means, its input and hidden layer."""
-    sizes, per = _sizes(x), x.shape[1]
+    frames, positions, channels = _sizes(x)
+    per = x.shape[1] if excite else frames
     table = _table(norm, x, found, BY_NORM)
-    gates = x.new_ones(1, sizes.channels)
+    gates = x.new_ones(1, channels)
     inner: tuple[Tensor, ...] = ()
     if excite:
-        means, squeezed = x.new_empty(2, x.shape[0], sizes.channels).unbind(0)
-        launch(kernels.squeeze, x.shape[0], found, table, per, sizes.channels, means, squeezed)
+        means, squeezed = x.new_empty(2, x.shape[0], channels).unbind(0)
+        launch(kernels.squeeze, x.shape[0], found, table, per, channels, means, squeezed)
         gates, hidden = gates_of(squeezed, excite)
         inner = means, squeezed, hidden
-    arrays = x, table, gates, y, per if excite else sizes.frames
-    launch(kernels.gated_silu, sizes.frames, *arrays, sizes.positions, sizes.channels)
+    launch(kernels.gated_silu, frames, x, table, gates, y, per, positions, channels)
     return y, table, gates, *inner
 
 
@@ -192,22 +180,20 @@ class _NormSilu(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, beta, table, gates, *rest = ctx.saved_tensors
-        sizes, dy, dx = _sizes(x), dy.contiguous(), torch.empty_like(x)
-        per = x.shape[1] if rest else sizes.frames
-        ends = per, sizes.positions, sizes.channels
-        sums, k = x.new_empty(sizes.frames, 2, sizes.channels), x.new_empty(4, sizes.channels)
-        arrays = dy, x, table, gates, dx, sums
-        launch(kernels.silu_sums, sizes.frames, *arrays, *ends)
+        (frames, positions, channels), dy, dx = _sizes(x), dy.contiguous(), torch.empty_like(x)
+        per = x.shape[1] if rest else frames
+        ends = per, positions, channels
+        sums, k = x.new_empty(frames, 2, channels), x.new_empty(4, channels)
+        launch(kernels.silu_sums, frames, dy, x, table, gates, dx, sums, *ends)
         dgates, rows = torch.empty_like(gates), torch.empty_like(gates)
-        totals = x.new_empty(len(gates), 2, sizes.channels)
-        launch(kernels.gate_gradient, len(gates), sums, table, beta, per, sizes.channels, totals, dgates)
+        totals = x.new_empty(len(gates), 2, channels)
+        launch(kernels.gate_gradient, len(gates), sums, table, beta, per, channels, totals, dgates)
         means, dmeans = gates, torch.zeros_like(gates)
         dexcite: list[Tensor] = []
         if rest:
             means, squeezed, hidden, *excite = rest
             dmeans, *dexcite = excite_backward(dgates, gates, squeezed, hidden, tuple(excite))
         of_clips = totals, table, gates, means, dmeans
-        launch(kernels.settle_silu, sizes.channels, *of_clips, ctx.batch, per, sizes.positions, k, rows)
-        arrays = x, table, gates, k, rows, dx
-        launch(kernels.silu_gradient, sizes.frames, *arrays, *ends)
+        launch(kernels.settle_silu, channels, *of_clips, ctx.batch, per, positions, k, rows)
+        launch(kernels.silu_gradient, frames, x, table, gates, k, rows, dx, *ends)
         return dx, k[0], k[1], None, None, *dexcite

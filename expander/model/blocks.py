@@ -21,10 +21,8 @@ class Stem(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.conv_xy = nn.Conv3d(3, width, (1, 3, 3), (1, 2, 2), (0, 1, 1), bias=False)
-        padding = (STEM_TAPS // 2, 0, 0)
-        self.conv_t = nn.Conv3d(
-            width, width, (STEM_TAPS, 1, 1), 1, padding, groups=width, bias=False
-        )
+        taps, padding = (STEM_TAPS, 1, 1), (STEM_TAPS // 2, 0, 0)
+        self.conv_t = nn.Conv3d(width, width, taps, 1, padding, groups=width, bias=False)
         self.bn = nn.BatchNorm3d(width)
 
     def forward(self, x_NCTHW: Tensor) -> Tensor:
@@ -92,9 +90,7 @@ class Block(nn.Module):
 class Head(nn.Module):
     """1x1x1 convolution to the inner width, global average, hidden linear, dropout, classifier."""
 
-    def __init__(
-        self, channels: int, inner: int, hidden: int, classes: int, dropout: float
-    ) -> None:
+    def __init__(self, channels: int, inner: int, hidden: int, classes: int, dropout: float) -> None:
         super().__init__()
         self.conv = nn.Conv3d(channels, inner, 1, bias=False)
         self.bn = nn.BatchNorm3d(inner)

@@ -96,9 +96,9 @@ def _curves_panel(panel: Axes, step: Step, lines: list[tuple[str, pd.DataFrame]]
 
 def layer_costs(spec: Spec, width: float = 7.6) -> Figure:
     """Where a spec's multiply-adds, parameters and activations are: by stage and operator, in per cent."""
-    rows = [(_stage(at.stage), _group(at.stage, at.operator), at.macs, at.params, at.activations)
-            for at in layers(spec)]  # fmt: skip
-    table = pd.DataFrame(rows, columns=["stage", "group", "macs", "params", "activations"])
+    table = pd.DataFrame(list(layers(spec)))
+    table["group"] = list(map(_group, table["stage"], table["operator"]))
+    table["stage"] = table["stage"].str.replace("stage", "stage ")
     stages = list(dict.fromkeys(table["stage"]))
     with drawing():
         figure = sheet(width, 1.0 + 0.26 * len(stages) if width > 6 else 2.0 + 0.78 * len(stages))
@@ -113,10 +113,6 @@ def layer_costs(spec: Spec, width: float = 7.6) -> Figure:
         handles = [Patch(facecolor=c, hatch=h, edgecolor=PAGE, label=name) for name, c, h in GROUPS]
         figure.legend(handles=handles, loc="outside lower center", ncols=4 if width > 6 else 2)
     return figure
-
-
-def _stage(name: str) -> str:
-    return name.replace("stage", "stage ")
 
 
 def _group(stage: str, operator: str) -> str:
@@ -191,5 +187,3 @@ def _list(test: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
 
 def _short(name: str, most: int = 28) -> str:
     return name if len(name) <= most else name[: most - 1] + "…"
-
-

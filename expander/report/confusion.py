@@ -72,7 +72,8 @@ def figure(test: Mapping[str, Any], width: float, title: str = "") -> Figure | N
         else:
             _pixels(axes, shares)
         axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5), aspect="equal")
-        axes.set(xlabel="predicted class", ylabel=f"true class ({_told(len(names))})")
+        told = "cells: % of it" if len(names) <= WRITTEN else "a stronger colour: more of it"
+        axes.set(xlabel="predicted class", ylabel=f"true class ({told})")
         if len(names) <= NAMED:
             short = [name if len(name) <= 28 else f"{name[:27]}…" for name in names]
             axes.set_xticks(range(len(names)), short, rotation=90)
@@ -82,10 +83,6 @@ def figure(test: Mapping[str, Any], width: float, title: str = "") -> Figure | N
         if title:
             drawn.suptitle(title, fontsize=10, wrap=True)
     return drawn
-
-
-def _told(classes: int) -> str:
-    return "cells: % of it" if classes <= WRITTEN else "a stronger colour: more of it"
 
 
 def _cells(axes: Axes, shares: npt.NDArray[np.float64]) -> None:

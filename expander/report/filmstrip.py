@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -56,11 +57,8 @@ def films(data: VideoData | str, specs: Sequence[Spec], folder: Path) -> list[Fi
     if isinstance(data, str):
         kept = json_file(folder / KEPT)
         return [_kept(spec, kept.get(spec.id), data) for spec in specs]
-    decoder = Decoder()
-    try:
+    with closing(Decoder()) as decoder:
         return [_film(spec, data, decoder) for spec in specs]
-    finally:
-        decoder.close()
 
 
 def keep(shown: Sequence[Film]) -> str:

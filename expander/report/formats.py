@@ -17,8 +17,9 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # 
 def csv_text(table: pd.DataFrame) -> str:
     """CSV with a header. Text that a spreadsheet would run as a formula gets an apostrophe before it."""
     safe = table.copy()
-    for name in _texts(table):
-        safe[name] = [_harmless(value) for value in table[name]]
+    for name in table.columns:
+        if isinstance(table[name].dtype, pd.StringDtype):
+            safe[name] = [_harmless(value) for value in table[name]]
     return safe.to_csv(index=False, lineterminator="\n")
 
 

@@ -42,7 +42,8 @@ def _written(
     for at, offset in spots:
         label = _label(axes, name, at, offset)
         box = label.get_window_extent().padded(AROUND)
-        covered = sum(_overlap(box, other) for other in taken) + 3 * _outside(box, bounds)
+        outside = float(box.width * box.height) - _overlap(box, bounds)
+        covered = sum(_overlap(box, other) for other in taken) + 3 * outside
         if best is None or covered < best[0]:
             if best is not None:
                 best[1].remove()
@@ -76,10 +77,5 @@ def _spots(axes: Axes, start: Point, end: Point) -> Iterator[tuple[Point, Point]
 
 
 def _overlap(one: Bbox, other: Bbox) -> float:
-    across = min(one.x1, other.x1) - max(one.x0, other.x0)
-    up = min(one.y1, other.y1) - max(one.y0, other.y0)
-    return float(max(0.0, across) * max(0.0, up))
-
-
-def _outside(box: Bbox, bounds: Bbox) -> float:
-    return float(box.width * box.height) - _overlap(box, bounds)
+    shared = Bbox.intersection(one, other)
+    return 0.0 if shared is None else float(shared.width * shared.height)

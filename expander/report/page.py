@@ -103,9 +103,7 @@ def _figures(past: History, id: str, last: Spec | None) -> dict[str, dict[str, A
     return {name: _both(f"{id}{name}", meaning, draw) for name, meaning, draw in drawn}
 
 
-def _table(
-    table: pd.DataFrame, columns: tuple[Column, ...], order: tuple[str, ...] | None = None
-) -> dict[str, Any]:
+def _table(table: pd.DataFrame, columns: tuple[Column, ...], order: tuple[str, ...]) -> dict[str, Any]:
     """A table for the page: its columns with their meanings, and its cells as people read them."""
     return {**rendering.cells(table, order), "meanings": {column.name: column.meaning for column in columns}}
 
@@ -185,5 +183,3 @@ def _tested(name: str, found: dict[str, Any], id: str) -> dict[str, Any]:
         "confusions": confusion.pairs(found),
         "failed": [(str(row.get("path", "")), str(row.get("reason", ""))) for row in failed],
     }
-
-

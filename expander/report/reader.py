@@ -15,7 +15,6 @@ from expander.config.reading import read_bytes
 from expander.runs.chain import opened_document
 from expander.runs.events import (
     Candidate,
-    Contracted,
     Problem,
     RunFinished,
     RunStarted,
@@ -32,7 +31,7 @@ from expander.search.controller import trials
 
 Outcome = TrialResult | TrialFailure
 log = logging.getLogger(__name__)
-TRIAL_ID = re.compile(r"s\d+-(?P<axis>.+)-seed(?P<seed>\d+)-(?P<spec>[0-9a-f]+)(-to(?P<until>\d+))?")
+TRIAL_ID = re.compile(r"(?P<folder>s\d+-(?P<axis>.+)-seed(?P<seed>\d+)-[0-9a-f]+)(-to(?P<until>\d+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,6 @@ class TrialName:
 
     axis: str
     seed: int
-    spec_id: str
     until: int | None
     folder: str
 
@@ -54,11 +52,9 @@ def trial_name(trial: str) -> TrialName:
     """Reads a trial's id; one of an unknown form is a trial of an axis without a name."""
     found = TRIAL_ID.fullmatch(trial)
     if found is None:
-        return TrialName("", 0, "", None, trial)
-    until, whole = found["until"], (found["axis"], int(found["seed"]), found["spec"])
-    if until is None:
-        return TrialName(*whole, None, trial)
-    return TrialName(*whole, int(until), trial.removesuffix(f"-to{until}"))
+        return TrialName("", 0, None, trial)
+    until = int(found["until"]) if found["until"] else None
+    return TrialName(found["axis"], int(found["seed"]), until, found["folder"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,31 +73,21 @@ class Step:
     """
 
     plan: StepPlanned
-    time: datetime
     trials: tuple[Trial, ...]
     ended: Mapping[str, Ended]
     chosen: StepChosen | None = None
-    chosen_at: datetime | None = None
 
     def outcomes(self, axis: str) -> list[Outcome]:
         """Of the candidate of an axis, one a seed: of a training with rungs the furthest."""
-        furthest: dict[int, tuple[float, Outcome]] = {}
-        for ended in self.ended.values():
-            what = trial_name(ended.outcome.trial)
-            if what.axis == axis:
-                reach = math.inf if what.until is None else what.until
-                kept = furthest.get(what.seed)
-                if kept is None or reach >= kept[0]:
-                    furthest[what.seed] = (reach, ended.outcome)
-        return [furthest[seed][1] for seed in sorted(furthest)]
+        named = [(trial_name(ended.outcome.trial), ended.outcome) for ended in self.ended.values()]
+        named.sort(key=lambda pair: math.inf if pair[0].until is None else pair[0].until)
+        furthest = {what.seed: outcome for what, outcome in named if what.axis == axis}
+        return [furthest[seed] for seed in sorted(furthest)]
 
     def seconds(self, axis: str) -> float | None:
         """Wall time of all trainings of the candidate of an axis together; none where there is none."""
-        spent = [
-            e.outcome.seconds
-            for e in self.ended.values()
-            if isinstance(e.outcome, TrialResult) and trial_name(e.outcome.trial).axis == axis
-        ]
+        results = (e.outcome for e in self.ended.values() if isinstance(e.outcome, TrialResult))
+        spent = [result.seconds for result in results if trial_name(result.trial).axis == axis]
         return sum(spent) if spent else None
 
     def candidate(self, axis: str) -> Candidate | None:
@@ -116,7 +102,6 @@ class History:
     run: Run
     start: RunStarted | None = None
     steps: tuple[Step, ...] = ()
-    contracted: Contracted | None = None
     finished: RunFinished | None = None
     first: datetime | None = None
     last: datetime | None = None
@@ -148,34 +133,29 @@ def history(run: Run | History) -> History:
         run=run,
         start=start,
         steps=tuple(_steps(entries, start.problem if start else None)),
-        contracted=_latest(entries, Contracted),
-        finished=_latest(entries, RunFinished),
+        finished=next((e for e, _ in entries if isinstance(e, RunFinished)), None),
         first=entries[0][1] if entries else None,
         last=entries[-1][1] if entries else None,
         provenance=_provenance(run),
     )
 
 
-def _latest(entries: list[tuple[Any, datetime]], kind: type) -> Any:
-    return next((event for event, _ in reversed(entries) if isinstance(event, kind)), None)
-
-
 def _steps(entries: list[tuple[Any, datetime]], problem: Problem | None) -> Iterator[Step]:
-    plan: tuple[StepPlanned, datetime] | None = None
+    plan: StepPlanned | None = None
     ended: dict[str, Ended] = {}
     for event, time in entries:
         match event:
             case StepPlanned():
                 if plan is not None:
-                    yield Step(*plan, (), ended)
-                plan, ended = (event, time), {}
+                    yield Step(plan, (), ended)
+                plan, ended = event, {}
             case TrialFinished(result=outcome) | TrialFailed(failure=outcome):
                 ended[outcome.trial] = Ended(outcome, time)
             case StepChosen() if plan is not None:
-                yield Step(*plan, (), ended, event, time)
+                yield Step(plan, (), ended, event)
                 plan = None
     if plan is not None:
-        yield Step(*plan, trials(problem, plan[0]) if problem else (), ended)
+        yield Step(plan, trials(problem, plan) if problem else (), ended)
 
 
 def _provenance(run: Run) -> dict[str, Any]:

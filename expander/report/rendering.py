@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from expander.report.tables import macs_text
@@ -12,7 +13,6 @@ from expander.specs.cost_kinds import duration_text
 PERCENT = ("accuracy", "accuracy_low", "accuracy_high", "video_top1", "best_video_top1", "data_wait")
 POINTS = ("score", "behind", "lead", "low", "high")
 COSTS = ("cost", "macs_per_video")
-
 
 STEP_ORDER = (
     "step", "kind", "axis", "cost", "ratio", "accuracy", "accuracy_low", "accuracy_high", "runner_up",
@@ -37,9 +37,9 @@ TEST_ORDER = (
 """The columns of a page's tables, what people decide by first; the others are in the CSV."""
 
 
-def cells(table: pd.DataFrame, order: tuple[str, ...] | None = None) -> dict[str, Any]:
+def cells(table: pd.DataFrame, order: tuple[str, ...]) -> dict[str, Any]:
     """columns, and rows of (text, sort key, whether a number); columns without any value are left out."""
-    kept = [str(name) for name in order or table.columns if _says(table[name])]
+    kept = [str(name) for name in order if _says(table[name])]
     # In a table of tests these are metrics, elsewhere scores.
     shares = {"value", "low", "high"} if "metric" in kept else set()
     units = ["accuracy" if name in shares else name for name in kept]
@@ -59,7 +59,7 @@ def _cell(name: str, value: Any) -> tuple[str, str, bool]:
         return value, value, False
     if pd.isna(value):
         return "", "", True
-    if isinstance(value, bool) or type(value).__name__ == "bool":
+    if isinstance(value, bool | np.bool_):
         return ("yes" if value else ""), str(int(value)), False
     return _number(name, value), repr(float(value)), True
 

@@ -45,7 +45,7 @@ def name_of(place: Place) -> str:
 
 
 def baselines(*runs: Place) -> pd.DataFrame:
-    """One row a baseline of RUN/baselines.jsonl. Columns: `columns.BASELINES`."""
+    """One row a baseline of RUN/baselines.jsonl. Columns: `schema.BASELINES`."""
     rows = ({"run": name_of(run), **_baseline(found)} for run in runs
             for found in json_lines(folder_of(run) / "baselines.jsonl", _check_baseline))  # fmt: skip
     return schema.frame(rows, schema.BASELINES)
@@ -64,6 +64,7 @@ def _check_baseline(found: Mapping[str, Any]) -> None:
 def _baseline(found: Mapping[str, Any]) -> Row:
     results = found.get("results") or found.get("result") or []
     results = [r for r in ([results] if isinstance(results, dict) else results) if isinstance(r, dict)]
+    seconds = _numbers(r.get("seconds") for r in results)
     price = found.get("cost") if isinstance(found.get("cost"), dict) else {}
     assert isinstance(price, dict)
     return {
@@ -74,7 +75,7 @@ def _baseline(found: Mapping[str, Any]) -> Row:
         "seeds": len(results) or None,
         "accuracy": _mean(r.get("accuracy") for r in results),
         "loss": _mean(r.get("loss") for r in results),
-        "seconds": _sum(r.get("seconds") for r in results),
+        "seconds": sum(seconds) if seconds else None,
     }
 
 
@@ -82,7 +83,7 @@ PRICES = (("cost", "macs"), ("params", "params"), ("activations", "activations")
 
 
 def trainings(*folders: Place) -> pd.DataFrame:
-    """One row a folder with a training.json. Columns: `columns.TRAININGS`."""
+    """One row a folder with a training.json. Columns: `schema.TRAININGS`."""
     rows = []
     for folder in map(folder_of, folders):
         about = json_file(folder / "training.json")
@@ -120,7 +121,7 @@ def test_files(place: Place) -> list[tuple[str, dict[str, Any]]]:
 
 
 def tests(*runs: Place) -> pd.DataFrame:
-    """One row a metric of every multi-view test. Columns: `columns.TESTS`."""
+    """One row a metric of every multi-view test. Columns: `schema.TESTS`."""
     rows = ({"run": name_of(run), "test": name, **row} for run in runs for name, found in test_files(run)
             for row in _test(found))  # fmt: skip
     return schema.frame(rows, schema.TESTS)
@@ -150,8 +151,7 @@ def specified(value: object) -> Row:
         spec = SPEC.validate_json(json.dumps(value))
     except (ValidationError, TypeError):
         return {}
-    price = cost(spec)
-    return {**spec_row(spec), "cost": price.macs, "params": price.params, "activations": price.activations}
+    return spec_row(spec, cost(spec))
 
 
 Check = Callable[[Mapping[str, Any]], None]
@@ -210,8 +210,3 @@ def _numbers(values: Iterable[object]) -> list[float]:
 def _mean(values: Iterable[object]) -> float | None:
     found = _numbers(values)
     return sum(found) / len(found) if found else None
-
-
-def _sum(values: Iterable[object]) -> float | None:
-    found = _numbers(values)
-    return sum(found) if found else None

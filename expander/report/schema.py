@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
-from expander.specs.spec import Spec
+from expander.specs.cost_kinds import Cost
+from expander.specs.spec import AXES, Spec
 
 Row = dict[str, Any]
 """Values by column name."""
@@ -16,32 +18,15 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column. dtype: of pandas; capital letters are the types that allow for missing values."""
+    """A column. dtype: of pandas."""
 
-    name: str
     dtype: str
+    name: str
     meaning: str
 
 
-def text(name: str, meaning: str) -> Column:
-    """A column of text; empty where there is none."""
-    return Column(name, "string", meaning)
-
-
-def real(name: str, meaning: str) -> Column:
-    """A column of floats; NaN where there is none."""
-    return Column(name, "float64", meaning)
-
-
-def whole(name: str, meaning: str) -> Column:
-    """A column of whole numbers, missing ones allowed."""
-    return Column(name, "Int64", meaning)
-
-
-def truth(name: str, meaning: str) -> Column:
-    """A column of yes and no."""
-    return Column(name, "bool", meaning)
-
+text, real, whole, truth = (partial(Column, dtype) for dtype in ("string", "float64", "Int64", "bool"))
+"""Kinds of columns. What is missing is "" in a text, NaN in a real and NA in a whole one."""
 
 RUN = text("run", "the run's name")
 STEP = whole("step", "0 is the base")
@@ -55,10 +40,7 @@ PRICE = (
     whole("activations", "outputs of convolutions and linears, one view"),
 )
 RATIO = real("ratio", "cost over the cost of the step before")
-FACTORS = tuple(
-    real(axis, f"factor of the {axis} axis over the base")
-    for axis in ("temporal", "frame_rate", "spatial", "width", "bottleneck", "depth")
-)
+FACTORS = tuple(real(axis, f"factor of the {axis} axis over the base") for axis in AXES)
 ACCURACY = real("accuracy", "share of validation videos right (proxy training, video_top1), mean over seeds")
 LOSS = real("loss", "validation cross-entropy, mean over seeds")
 SECONDS = real("seconds", "wall time of the trainings together, s")
@@ -179,9 +161,10 @@ def frame(rows: Iterable[Mapping[str, Any]], columns: tuple[Column, ...]) -> pd.
     return pd.DataFrame({c.name: _series([row.get(c.name) for row in given], c.dtype) for c in columns})
 
 
-def spec_row(spec: Spec) -> Row:
-    """The columns SPEC and SPEC_ID of a spec."""
-    return {SPEC.name: str(spec), SPEC_ID.name: spec.id}
+def spec_row(spec: Spec, cost: Cost) -> Row:
+    """The columns SPEC, SPEC_ID and PRICE of a spec."""
+    row = {SPEC.name: str(spec), SPEC_ID.name: spec.id}
+    return {**row, "cost": cost.macs, "params": cost.params, "activations": cost.activations}
 
 
 def _series(values: list[Any], dtype: str) -> pd.Series[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from expander.engine.loop import started, state_of
 from expander.report.forecast_check import foretold, remaining
-from expander.report.reader import Ended, History, Step, history, trial_name
+from expander.report.reader import History, Step, history, trial_name
 from expander.report.results import json_lines, number
 from expander.runs.events import TrialFailure, TrialResult
 from expander.runs.journal import UNPROTECTED, Run
@@ -47,7 +47,7 @@ def status_of(run: Run) -> dict[str, Any]:
         "spec": str(best.spec) if best else "",
         "cost": best.cost.of(problem.cost) if best else 0,
         "accuracy": state.accuracies[-1] if best else None,
-        "candidates": list(_candidates(past)) if state.planned else [],
+        "candidates": _candidates(past) if state.planned else [],
         "failed": [{"trial": name, "reason": reason} for name, reason in failures(past)],
         "forecast": remaining(past, state),
         "foretold": foretold(past),
@@ -74,17 +74,16 @@ def failures(past: History) -> Iterator[tuple[str, str]]:
                 yield name, ended.outcome.reason
 
 
-def _candidates(past: History) -> Iterator[dict[str, Any]]:
+def _candidates(past: History) -> list[dict[str, Any]]:
+    """Of every trial of the last step."""
     step = past.steps[-1]
     names = dict.fromkeys((*(trial.id for trial in step.trials), *step.ended))
-    for name in names:
-        yield _candidate(past, step, name, step.ended.get(name))
+    return [_candidate(past, step, name) for name in names]
 
 
-def _candidate(past: History, step: Step, name: str, ended: Ended | None) -> dict[str, Any]:
-    what = trial_name(name)
-    row: dict[str, Any] = {"trial": name, "axis": what.axis, "seed": what.seed}
-    row |= {"accuracy": None, "reason": ""}
+def _candidate(past: History, step: Step, name: str) -> dict[str, Any]:
+    what, ended = trial_name(name), step.ended.get(name)
+    row = {"trial": name, "axis": what.axis, "seed": what.seed, "accuracy": None, "reason": ""}
     match ended.outcome if ended else None:
         case TrialResult(accuracy=accuracy):
             state = "finished" if what.until is None else "rung"

@@ -38,11 +38,10 @@ def _outcome(past: History) -> str:
 
 
 def _facts(past: History) -> list[tuple[str, str, str]]:
-    if not past.path or past.problem is None:
+    decided = [step.chosen for step in past.path if step.chosen]
+    if not decided or past.problem is None:
         return []
-    first, last = past.path[0].chosen, past.path[-1].chosen
-    assert first is not None
-    assert last is not None
+    first, last = decided[0], decided[-1]
     spec, price = last.winner.spec, last.winner.cost
     videos = next((r.videos for r in past.path[-1].outcomes(last.winner.axis) if hasattr(r, "videos")), 0)
     low, high = wilson(last.accuracy, videos)

@@ -1,15 +1,7 @@
 """Runs as typed pandas tables. Reads runs that are finished, going on, or were killed.
 
-    steps       one row a decided step: the trajectory
-    trials      one row a training of a candidate
-    decisions   one row a candidate of every step, with the evidence
-    frontier    what no other candidate of a run beats in cost and accuracy
-    baselines   one row a network found without the search
-    trainings   one row a full training (also of a folder that is no run)
-    tests       one row a metric of a multi-view test
-
 Every function takes any number of runs (or their `history`, read once) and gives one table with a
-`run` column. The columns, their types and units are those of `report.columns`.
+`run` column. The columns, their types and units are those of `report.schema`.
 """
 
 from __future__ import annotations
@@ -32,17 +24,18 @@ __all__ = ["baselines", "decisions", "frontier", "steps", "tests", "trainings", 
 
 
 def steps(*runs: Run | History) -> pd.DataFrame:
-    """One row a decided step: the trajectory. Columns: `columns.STEPS`."""
-    return schema.frame(_rows(runs, lambda step: [_step(step)] if step.chosen else []), schema.STEPS)
+    """One row a decided step: the trajectory. Columns: `schema.STEPS`."""
+    rows = _rows(runs, lambda step: [_step(step, step.chosen)] if step.chosen else [])
+    return schema.frame(rows, schema.STEPS)
 
 
 def trials(*runs: Run | History) -> pd.DataFrame:
-    """One row a training, those still to run too. Columns: `columns.TRIALS`."""
+    """One row a training, those still to run too. Columns: `schema.TRIALS`."""
     return schema.frame(_rows(runs, _trials), schema.TRIALS)
 
 
 def decisions(*runs: Run | History) -> pd.DataFrame:
-    """One row a candidate of every step, with the evidence. Columns: `columns.DECISIONS`.
+    """One row a candidate of every step, with the evidence. Columns: `schema.DECISIONS`.
 
     Candidates of an undecided step come with what is known of them; rejected axes with their reason.
     """
@@ -58,15 +51,14 @@ def _rows(runs: Sequence[Run | History], of_step: Callable[[Step], Iterable[Row]
 
 
 def frontier(*runs: Run | History) -> pd.DataFrame:
-    """Of each run, what no other candidate of it beats in cost and accuracy. Columns: `columns.FRONTIER`."""
+    """Of each run, what no other candidate of it beats in cost and accuracy. Columns: `schema.FRONTIER`."""
     known = decisions(*runs).dropna(subset=["accuracy"])
     parts = [_undominated(group) for _, group in known.groupby("run", sort=False)]
     if not parts:
         return schema.frame([], schema.FRONTIER)
     kept = pd.concat(parts)
-    best = set(_undominated(kept).index)
-    rows = ({**row, "best": i in best} for i, row in zip(kept.index, _records(kept), strict=True))
-    return schema.frame(rows, schema.FRONTIER)
+    kept = kept.assign(best=kept.index.isin(_undominated(kept).index))
+    return kept[[column.name for column in schema.FRONTIER]].reset_index(drop=True)
 
 
 def _undominated(table: pd.DataFrame) -> pd.DataFrame:
@@ -76,26 +68,16 @@ def _undominated(table: pd.DataFrame) -> pd.DataFrame:
     return ordered[ordered["accuracy"] > before]
 
 
-def _records(table: pd.DataFrame) -> list[Row]:
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
-
-
-def _step(step: Step) -> Row:
-    chosen, spec = step.chosen, step.chosen.winner.spec if step.chosen else None
-    assert chosen is not None
-    assert spec is not None
-    axis = chosen.winner.axis
+def _step(step: Step, chosen: StepChosen) -> Row:
+    spec, axis = chosen.winner.spec, chosen.winner.axis
     results = [o for o in step.outcomes(axis) if isinstance(o, TrialResult)]
     low, high = wilson(chosen.accuracy, results[0].videos if results else 0)
     return {
         "step": chosen.step,
         "kind": step.plan.kind,
         **_candidate(chosen.winner),
-        "frames": spec.frames,
-        "stride": spec.stride,
-        "crop": spec.crop,
+        **{name: getattr(spec, name) for name in ("frames", "stride", "crop", *AXES)},
         **{name: "/".join(map(str, getattr(spec, name))) for name in ("widths", "inner_widths", "depths")},
-        **{factor: getattr(spec, factor) for factor in AXES},
         "seeds": len(results),
         "accuracy": chosen.accuracy,
         "accuracy_low": low,
@@ -106,28 +88,16 @@ def _step(step: Step) -> Row:
 
 
 def _candidate(candidate: Candidate) -> Row:
-    price = candidate.cost
-    return {
-        "axis": candidate.axis,
-        **spec_row(candidate.spec),
-        "cost": price.macs,
-        "params": price.params,
-        "activations": price.activations,
-        "ratio": candidate.ratio,
-    }
+    row = spec_row(candidate.spec, candidate.cost)
+    return {"axis": candidate.axis, **row, "ratio": candidate.ratio}
 
 
 def _lead(standings: tuple[CandidateResult, ...]) -> Row:
     second = standings[1] if len(standings) > 1 and not standings[1].failed else None
     if second is None:
         return {}
-    return {
-        "runner_up": second.axis,
-        "lead": second.behind,
-        "low": second.low,
-        "high": second.high,
-        "tie": second.tied,
-    }
+    return {"runner_up": second.axis, "lead": second.behind, "low": second.low, "high": second.high,
+            "tie": second.tied}  # fmt: skip
 
 
 def _trials(step: Step) -> Iterator[Row]:
@@ -138,6 +108,10 @@ def _trials(step: Step) -> Iterator[Row]:
                if ((what := trial_name(t.id)).axis, what.seed) not in known]  # fmt: skip
     for what, id, end in chain(ended, waiting if step.chosen is None else ()):
         yield {"step": step.plan.step, **by_axis.get(what.axis, {"axis": what.axis}), **_trial(what, id, end)}
+
+
+RESULT = ("accuracy", "loss", "train_loss", "videos", "clips", "seconds", "bad_videos")
+"""Columns of `schema.TRIALS` that a result says as they are."""
 
 
 def _trial(what: TrialName, id: str, end: Ended | None) -> Row:
@@ -152,14 +126,8 @@ def _trial(what: TrialName, id: str, end: Ended | None) -> Row:
             return {
                 **row,
                 "state": "finished" if what.until is None else "rung",
-                "accuracy": result.accuracy,
-                "loss": result.loss,
-                "train_loss": result.train_loss,
-                "videos": result.videos,
-                "clips": result.clips,
-                "seconds": result.seconds,
+                **{name: getattr(result, name) for name in RESULT},
                 "clips_per_second": result.clips / result.seconds if result.seconds > 0 else None,
-                "bad_videos": result.bad_videos,
             }
 
 
@@ -195,12 +163,7 @@ def _placed(standing: CandidateResult | None, chosen: StepChosen | None) -> Row:
     if standing.failed:
         return {"reason": standing.failed}
     return {
-        "accuracy": standing.accuracy,
-        "loss": standing.loss,
-        "score": standing.score,
-        "behind": standing.behind,
-        "low": standing.low,
-        "high": standing.high,
+        **{name: getattr(standing, name) for name in ("accuracy", "loss", "score", "behind", "low", "high")},
         "tie": standing.tied,
         "chosen": standing.axis == chosen.winner.axis,
         "reason": "" if (rung := getattr(standing, "until", None)) is None else f"stopped at step {rung}",

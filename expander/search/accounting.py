@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from expander.runs.events import Event, StepPlanned, TrialFailed, TrialFinished
 
@@ -26,15 +27,7 @@ class Spent:
     macs: int = 0
 
     def __add__(self, other: Spent) -> Spent:
-        return Spent(
-            self.trials + other.trials,
-            self.failed + other.failed,
-            self.reused + other.reused,
-            self.seconds + other.seconds,
-            self.gpu_seconds + other.gpu_seconds,
-            self.clips + other.clips,
-            self.macs + other.macs,
-        )
+        return Spent(*map(operator.add, astuple(self), astuple(other)))
 
 
 def by_trial(events: Iterable[Event]) -> dict[str, Spent]:
@@ -55,23 +48,13 @@ def of_event(event: TrialFinished | TrialFailed, macs: dict[str, int]) -> tuple[
     """The trial of an event and what it took; macs: of one clip, by the axis of a candidate."""
     if isinstance(event, TrialFailed):
         failure = event.failure
-        gpu_seconds = failure.seconds * failure.gpus
-        return failure.trial, Spent(1, 1, 0, failure.seconds, gpu_seconds)
+        return failure.trial, Spent(1, 1, 0, failure.seconds, failure.seconds * failure.gpus)
     result = event.result
     if event.reused_from:
         return result.trial, Spent(reused=1)
     each = macs.get(result.trial.split("-")[1], 0)
     spent = Spent(1, 0, 0, result.seconds, result.seconds * result.gpus, result.clips, result.clips * each)
     return result.trial, spent
-
-
-def by_step(events: Iterable[Event]) -> dict[int, Spent]:
-    """Of every step that has a finished or failed trial."""
-    steps: dict[int, Spent] = {}
-    for name, spent in by_trial(events).items():
-        step = int(name.split("-")[0].removeprefix("s"))
-        steps[step] = steps.get(step, Spent()) + spent
-    return steps
 
 
 def total(events: Iterable[Event]) -> Spent:

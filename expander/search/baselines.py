@@ -64,9 +64,8 @@ def _grown(
 def _fits(problem: Problem, spec: Spec) -> bool:
     """Whether the videos can give the clips of a spec."""
     start, limits = problem.space.start, problem.limits
-    return spec.duration <= max(limits.frames, start.duration) and spec.crop <= max(
-        limits.short_side, start.crop
-    )
+    frames, short_side = max(limits.frames, start.duration), max(limits.short_side, start.crop)
+    return spec.duration <= frames and spec.crop <= short_side
 
 
 def _along(problem: Problem, weights: Mapping[str, float], budget: float, cost_of: CostOf) -> Spec:

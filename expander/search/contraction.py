@@ -13,7 +13,6 @@ from expander.specs.spec import AXES, Spec
 TOLERANCE = 0.05
 """A cost within this share below the target has met it."""
 
-
 SMALLEST = 0.5
 """The least factor of an axis that is contracted without being the last one."""
 
@@ -75,11 +74,7 @@ def options(
 
 
 def contract(
-    path: Sequence[Candidate],
-    target: float,
-    cost_of: CostOf,
-    axis: str = "auto",
-    kind: CostKind = "flops",
+    path: Sequence[Candidate], target: float, cost_of: CostOf, axis: str = "auto", kind: CostKind = "flops"
 ) -> Option:
     """The contraction to `target` along `axis`.
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 from expander.runs.events import (
     Candidate,
@@ -97,7 +98,8 @@ def _is_planned(planned: StepPlanned | None, trial: str) -> bool:
 
 def _advance(state: State, event: StepChosen) -> State:
     begin = trial_prefix(event.step, event.winner.axis)
-    results = sorted((o for id, o in state.outcomes.items() if id.startswith(begin)), key=_by_trial)
+    outcomes = (o for id, o in state.outcomes.items() if id.startswith(begin))
+    results = sorted(outcomes, key=attrgetter("trial"))
     if not results:
         raise ValueError(f"step_chosen names {event.winner.axis}, of which no trial finished")
     return replace(
@@ -108,10 +110,6 @@ def _advance(state: State, event: StepChosen) -> State:
         planned=None,
         outcomes={},
     )
-
-
-def _by_trial(outcome: Outcome) -> str:
-    return outcome.trial
 
 
 def trials(problem: Problem, planned: StepPlanned) -> tuple[Trial, ...]:

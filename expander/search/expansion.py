@@ -65,9 +65,7 @@ def tidy(spec: Spec, axis: str, factor: float) -> Spec:
     return next((short for short in rounded if short.sizes == exact.sizes), exact)
 
 
-def _solve(
-    spec: Spec, axis: str, rule: AxisRule, factor: float, cost_of: CostOf, kind: CostKind
-) -> Spec:
+def _solve(spec: Spec, axis: str, rule: AxisRule, factor: float, cost_of: CostOf, kind: CostKind) -> Spec:
     """The expansion whose cost ratio is nearest to `factor` on a logarithmic scale."""
     goal = cost_of(spec).of(kind) * factor
     now = getattr(spec, axis)
@@ -88,8 +86,9 @@ def _fault(spec: Spec, now: Spec, limits: SourceLimits) -> str:
 
 
 def _step(
-    space: SearchSpace, axis: str, now: Spec, cost_of: CostOf, limits: SourceLimits, kind: CostKind
-) -> Candidate | Rejection:
+    space: SearchSpace, axis: str, now: Spec, cost_of: CostOf, limits: SourceLimits, kind: CostKind,
+    ceilings: Ceilings,
+) -> Candidate | Rejection:  # fmt: skip
     rule = space.axes[axis]
     if rule.step == "solve":
         spec = _solve(now, axis, rule, space.step_factor, cost_of, kind)
@@ -98,13 +97,14 @@ def _step(
         if factor > rule.limit * (1 + 1e-9):
             return Rejection(axis, f"factor {factor:.4g} is over the axis's limit {rule.limit:g}")
         spec = now.with_factor(axis, factor)
-    fault = _fault(spec, now, limits)
-    if fault:
+    if fault := _fault(spec, now, limits):
         return Rejection(axis, fault)
     cost = cost_of(spec)
     ratio = cost.of(kind) / cost_of(now).of(kind)
     if ratio < space.step_factor**LEAST_MOVE:
         return Rejection(axis, f"would move the cost only x{ratio:.3f}")
+    if fault := over(cost, ceilings):
+        return Rejection(axis, fault)
     return Candidate(axis, spec, cost, ratio)
 
 
@@ -117,26 +117,16 @@ def over(cost: Cost, ceilings: Ceilings) -> str:
     return ""
 
 
-def _within(step: Candidate | Rejection, ceilings: Ceilings) -> Candidate | Rejection:
-    if isinstance(step, Candidate) and (fault := over(step.cost, ceilings)):
-        return Rejection(step.axis, fault)
-    return step
-
-
 def expand(
-    space: SearchSpace,
-    now: Spec,
-    cost_of: CostOf,
-    limits: SourceLimits,
-    kind: CostKind = "flops",
+    space: SearchSpace, now: Spec, cost_of: CostOf, limits: SourceLimits, kind: CostKind = "flops",
     ceilings: Ceilings = NO_CEILINGS,
-) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
+) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:  # fmt: skip
     """One candidate per axis of the space that can move from `now`, and the axes that cannot.
 
     kind: of the cost that grows by the step factor.
     """
     axes = [axis for axis in AXES if axis in space.axes]
-    steps = [_within(_step(space, axis, now, cost_of, limits, kind), ceilings) for axis in axes]
+    steps = [_step(space, axis, now, cost_of, limits, kind, ceilings) for axis in axes]
     candidates = tuple(step for step in steps if isinstance(step, Candidate))
     return candidates, tuple(step for step in steps if isinstance(step, Rejection))
 

@@ -48,12 +48,8 @@ class TrainingSpeed:
 
     def scaled(self, factor: float) -> TrainingSpeed:
         """The same pace corrected by what was seen."""
-        return replace(
-            self,
-            fixed=self.fixed * factor,
-            per_clip=self.per_clip * factor,
-            per_mac=self.per_mac * factor,
-        )
+        scaled = {name: getattr(self, name) * factor for name in ("fixed", "per_clip", "per_mac")}
+        return replace(self, **scaled)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,16 +45,11 @@ def rounds(selection: Selection, steps: int, kind: str) -> tuple[Race, ...]:
 def trials_of(problem: Problem, step: int, candidates: Sequence[Candidate], this: Race) -> tuple[Trial, ...]:
     """Every trial of a round; seeds are paired across candidates."""
     seeds = range(problem.seed, problem.seed + this.seeds)
-    return tuple(
-        make_trial(step, c.axis, c.spec, seed, this.until) for c in candidates for seed in seeds
-    )
+    return tuple(make_trial(step, c.axis, c.spec, seed, this.until) for c in candidates for seed in seeds)
 
 
 def play(
-    problem: Problem,
-    planned: StepPlanned,
-    outcomes: Mapping[str, Outcome],
-    current: Sequence[TrialResult],
+    problem: Problem, planned: StepPlanned, outcomes: Mapping[str, Outcome], current: Sequence[TrialResult]
 ) -> tuple[tuple[Trial, ...], tuple[CandidateResult, ...]]:
     """The trials that the first unfinished round still needs; when there are none, the standings.
 
@@ -80,12 +75,9 @@ def play(
 
 @lru_cache(maxsize=16)
 def _evidence(
-    left: tuple[Candidate, ...],
-    results: tuple[Outcome, ...],
-    grown_from: tuple[TrialResult, ...],
-    rule: Selection,
-    seed: tuple[int, ...],
-) -> Evidence:
+    left: tuple[Candidate, ...], results: tuple[Outcome, ...], grown_from: tuple[TrialResult, ...],
+    rule: Selection, seed: tuple[int, ...],
+) -> Evidence:  # fmt: skip
     """`weigh`, kept: every question about a step goes through its earlier rounds again."""
     seeds = len(results) // len(left)
     by_axis = {c.axis: results[seeds * i : seeds * (i + 1)] for i, c in enumerate(left)}

@@ -105,12 +105,9 @@ def interval(draws: Floats, rule: Selection) -> Floats:
 
 
 def weigh(
-    candidates: Sequence[Candidate],
-    outcomes: Mapping[str, Sequence[Outcome]],
-    current: Sequence[TrialResult],
-    rule: Selection,
-    seed: tuple[int, ...],
-) -> Evidence:
+    candidates: Sequence[Candidate], outcomes: Mapping[str, Sequence[Outcome]],
+    current: Sequence[TrialResult], rule: Selection, seed: tuple[int, ...],
+) -> Evidence:  # fmt: skip
     """The evidence of a round in which every candidate trained with the same seeds.
 
     outcomes: by axis, in the same order of seeds for all. current: results of the spec they grew
@@ -127,12 +124,9 @@ def weigh(
 
 
 def rank(
-    candidates: Sequence[Candidate],
-    outcomes: Mapping[str, Sequence[Outcome]],
-    current: Sequence[TrialResult],
-    selection: Selection,
-    seed: tuple[int, ...],
-) -> tuple[CandidateResult, ...]:
+    candidates: Sequence[Candidate], outcomes: Mapping[str, Sequence[Outcome]],
+    current: Sequence[TrialResult], selection: Selection, seed: tuple[int, ...],
+) -> tuple[CandidateResult, ...]:  # fmt: skip
     """Every candidate's standing, the winner first, failed ones last; arguments as in `weigh`.
 
     Ties go to lower loss, lower cost, fewer parameters, axis order.
@@ -207,12 +201,9 @@ def _weights(rng: np.random.Generator, resamples: int, items: int) -> Floats:
 
 
 def _score_draws(
-    arms: Sequence[Arm],
-    matrices: Sequence[Floats],
-    now: Floats | None,
-    rule: Selection,
+    arms: Sequence[Arm], matrices: Sequence[Floats], now: Floats | None, rule: Selection,
     seed: tuple[int, ...],
-) -> Floats:
+) -> Floats:  # fmt: skip
     if now is None:
         return _resample(matrices, rule, seed)
     drawn = _resample([*matrices, now], rule, seed)

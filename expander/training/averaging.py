@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import update_bn
 
 from expander.data.clips import Batch
 from expander.model.network import X3D
@@ -39,16 +40,9 @@ def measure_statistics(network: nn.Module, batches: Iterable[Batch], team: Worke
 
     Source: precise BN (arXiv 2105.07576, section 3); as fvcore does it, equal weight for each batch.
     """
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # torch then averages over all batches since the reset
-    network.train()
-    for batch in batches:
-        network(batch.clips.to(team.device, non_blocking=True))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        for statistic in (norm.running_mean, norm.running_var):
-            assert statistic is not None
-            team.mean(statistic)
+    update_bn((batch.clips.to(team.device, non_blocking=True) for batch in batches), network)
+    for norm in network.modules():
+        if isinstance(norm, _BatchNorm):
+            for statistic in (norm.running_mean, norm.running_var):
+                assert statistic is not None
+                team.mean(statistic)

@@ -108,13 +108,10 @@ def check_identity(found: dict[str, Any], wanted: dict[str, Any], folder: Path) 
         raise DataError(f"{folder}: the checkpoint has {counts}; {remedy}")
     if found["data"] != wanted["data"] or found["classes"] != wanted["classes"]:
         raise DataError(f"{folder}: the checkpoint is of another data set; {remedy}")
-    for what in ("spec", "recipe"):
-        differing = _differences(found[what], wanted[what])
-        if differing:
+    parts = [(what, found[what], wanted[what]) for what in ("spec", "recipe")]
+    for what, old, new in (*parts, ("training", found, wanted)):
+        if differing := _differences(old, new):
             raise UsageError(f"{folder}: the checkpoint is of another {what}: {differing}; {remedy}")
-    differing = _differences(found, wanted)
-    if differing:
-        raise UsageError(f"{folder}: the checkpoint is of another training: {differing}; {remedy}")
 
 
 def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:

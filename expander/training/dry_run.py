@@ -47,18 +47,16 @@ class Rehearsal:
 
 
 def rehearse(training: Training, data: VideoData) -> str:
-    """What one batch took, as lines for a person. Raises EnvironmentFault when memory does not suffice."""
+    """What one batch took, as lines for a person; what an epoch takes follows from the same seconds.
+
+    Raises EnvironmentFault when memory does not suffice.
+    """
     try:
         found = _measure(training, data)
     except (RuntimeError, MemoryError) as error:
         if (fault := fault_of(error, training.recipe, training.workers)) is None:
             raise
         raise fault from None
-    return told(found, training)
-
-
-def told(found: Rehearsal, training: Training) -> str:
-    """Lines for a person. Clips a second and seconds an epoch follow from the seconds of the same batch."""
     recipe, seconds = training.recipe, found.seconds(training.data.workers)
     epoch = seconds * training.steps_per_epoch
     macs = cost(training.spec).macs * recipe.batch

@@ -13,6 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from expander.errors import first_line
+
 WARM_UP = 3
 """Batches before the recording: kernels are compiled and libraries have chosen theirs."""
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -63,8 +65,7 @@ class Gradients:
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self.result = self._run(*self.inputs)
         except RuntimeError as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            log.warning("steps are not recorded as a CUDA graph, which is slower: %s", reason)
+            log.warning("steps are not recorded as a CUDA graph, which is slower: %s", first_line(error))
             self.records = False
             return
         self.kept = [parameter.grad for parameter in self.parameters]

@@ -61,16 +61,10 @@ def step_on(device: torch.device) -> Step:
 
 
 def train(
-    network: nn.Module,
-    sgd: torch.optim.SGD,
-    batches: Iterable[Batch],
-    recipe: Recipe,
-    device: torch.device,
-    log: Callable[[int, float, float], None],
-    begin: int = 0,
-    step_of: Step | None = None,
+    network: nn.Module, sgd: torch.optim.SGD, batches: Iterable[Batch], recipe: Recipe, device: torch.device,
+    log: Callable[[int, float, float], None], begin: int = 0, step_of: Step | None = None,
     every: int | None = None,
-) -> float:
+) -> float:  # fmt: skip
     """Trains on `batches`, which are those of the steps from `begin` on; returns the last logged loss.
 
     The schedule is that of recipe.steps, however few batches come. log(step, loss, lr) is called every

@@ -3,46 +3,28 @@
 from __future__ import annotations
 
 import csv
-from typing import Any, Protocol
 
-from expander.errors import EnvironmentFault
+from expander.errors import EnvironmentFault, disk_faults
 from expander.training.training_folder import Row, TrainingFolder
 
 COLUMNS = ("epoch", "step", "loss", "lr", "clips_per_second", "data_wait", "val_loss", "video_top1")
 
 
-class Log(Protocol):
-    """Takes the rows of metrics.jsonl as they come."""
-
-    def add(self, row: Row) -> None: ...
-
-    def close(self) -> None: ...
-
-
-def open_log(form: str, folder: TrainingFolder) -> Log:
-    """The log of a form (`csv`, `tensorboard`, or empty for none), with the rows there are already."""
-    kinds: dict[str, Any] = {"": NoLog, "csv": CsvLog, "tensorboard": TensorBoardLog}
-    log: Log = kinds[form](folder)
-    return log
-
-
-class NoLog:
-    """metrics.jsonl is enough."""
-
-    def __init__(self, folder: TrainingFolder) -> None: ...
-
-    def add(self, row: Row) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""
-
-
-class CsvLog:
-    """metrics.csv, made from metrics.jsonl at the end and at every validation."""
+class Log:
+    """Takes the rows of metrics.jsonl as they come; this one leaves it at that file."""
 
     def __init__(self, folder: TrainingFolder) -> None:
         self.folder = folder
+
+    def add(self, row: Row) -> None:
+        """One more row."""
+
+    def close(self) -> None:
+        """The training has ended."""
+
+
+class CsvLog(Log):
+    """metrics.csv, made from metrics.jsonl at the end and at every validation."""
 
     def add(self, row: Row) -> None:
         """Writes the file when a validation is done."""
@@ -52,16 +34,13 @@ class CsvLog:
     def close(self) -> None:
         """Writes the file. Raises EnvironmentFault."""
         path = self.folder.folder / "metrics.csv"
-        try:
-            with path.open("w", newline="") as file:
-                table = csv.DictWriter(file, COLUMNS)
-                table.writeheader()
-                table.writerows(self.folder.rows())
-        except OSError as error:
-            raise EnvironmentFault(f"{path}: cannot be written: {error.strerror}") from None
+        with disk_faults(path), path.open("w", newline="") as file:
+            table = csv.DictWriter(file, COLUMNS)
+            table.writeheader()
+            table.writerows(self.folder.rows())
 
 
-class TensorBoardLog:
+class TensorBoardLog(Log):
     """Event files in tensorboard/ (tensorboardX, which comes with ray[tune])."""
 
     def __init__(self, folder: TrainingFolder) -> None:
@@ -80,3 +59,11 @@ class TensorBoardLog:
     def close(self) -> None:
         """Writes what is not written yet."""
         self.writer.close()
+
+
+LOGS = {"": Log, "csv": CsvLog, "tensorboard": TensorBoardLog}
+
+
+def open_log(form: str, folder: TrainingFolder) -> Log:
+    """The log of a form (`csv`, `tensorboard`, or empty for none), with the rows there are already."""
+    return LOGS[form](folder)

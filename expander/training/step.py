@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from expander.config.settings import TrainRecipe
-from expander.errors import EnvironmentFault, out_of_memory
+from expander.errors import EnvironmentFault, first_line, out_of_memory
 from expander.profiling.memory import memory_remedy
 from expander.training.averaging import WeightAverage
 from expander.training.distributed import Workers
@@ -120,9 +120,8 @@ def fault_of(error: Exception, recipe: TrainRecipe, workers: int) -> Environment
         from torch._dynamo.exc import TorchDynamoException
 
         if isinstance(error, TorchDynamoException):
-            reason = next(iter(str(error).strip().splitlines()), "")
-            remedy = "install a C++ compiler (g++), or leave train.compile out"
-            return EnvironmentFault(f"train.compile: torch cannot compile the network: {reason}; {remedy}")
+            said = f"train.compile: torch cannot compile the network: {first_line(error)}"
+            return EnvironmentFault(f"{said}; install a C++ compiler (g++), or leave train.compile out")
     return None
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+import timeit
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 
 import torch
 
@@ -35,8 +37,8 @@ LOADED = 8
 """Videos whose clips are loaded to time it, again and again: the first time decodes into the cache."""
 
 
-def seconds_per_clip(spec: Spec, recipe: Recipe, threads: int, rounds: int = 3) -> float:
-    """Of a training step on random clips of `spec`, warmed up; the fastest of `rounds`."""
+def seconds_per_clip(spec: Spec, recipe: Recipe, threads: int) -> float:
+    """Of a training step on random clips of `spec`, warmed up; the fastest of three."""
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     clips = min(CLIPS, recipe.batch)
@@ -46,12 +48,8 @@ def seconds_per_clip(spec: Spec, recipe: Recipe, threads: int, rounds: int = 3) 
     shape = (clips, spec.frames, spec.crop, spec.crop, 3)
     clips_NCTHW = torch.rand(shape, device=device).permute(0, 4, 1, 2, 3)
     labels = torch.zeros(clips, dtype=torch.long, device=device)
-    step, times = step_on(device), []
-    first = 1 if device.type == "cpu" else WARM_UP + 1
-    for _ in range(first + rounds):
-        begun = time.perf_counter()
-        float(step(network, sgd, clips_NCTHW, labels))
-        times.append(time.perf_counter() - begun)
+    step, first = step_on(device), 1 if device.type == "cpu" else WARM_UP + 1
+    times = timeit.repeat(lambda: float(step(network, sgd, clips_NCTHW, labels)), number=1, repeat=first + 3)
     return min(times[first:]) / clips  # the others were disturbed
 
 
@@ -64,10 +62,7 @@ def crowding(parallel: int, threads: int) -> float:
 
     def work(_: int) -> float:
         torch.set_num_threads(threads)
-        begun = time.perf_counter()
-        for _ in range(PRODUCTS):
-            torch.mm(matrix, matrix)
-        return time.perf_counter() - begun
+        return timeit.timeit(lambda: torch.mm(matrix, matrix), number=PRODUCTS)
 
     matrix = torch.rand(SIDE, SIDE)
     with ThreadPoolExecutor(parallel) as pool:
@@ -84,10 +79,8 @@ def loading_seconds(
     Unreadable videos are the trials' business: with too many of them it says 0.
     """
     torch.set_num_threads(threads)
-    frames = decoder(config, data.fingerprint)
-    count = min(LOADED, len(data.train))
-    found = []
-    try:
+    count, found = min(LOADED, len(data.train)), []
+    with closing(decoder(config, data.fingerprint)) as frames, suppress(DataError):
         for spec in specs:
             clips = TrainingClips(data.train, spec, recipe.flip, frames)
             times = []
@@ -97,22 +90,14 @@ def loading_seconds(
                     clips[video, 0, 0]
                 times.append(time.perf_counter() - begun)
             found.append(min(times[1:]) / count / max(1, config.workers))
-    except DataError:
-        return (0.0,) * len(specs)
-    finally:
-        frames.close()
-    return tuple(found)
+        return tuple(found)
+    return (0.0,) * len(specs)
 
 
 def measure_pace(
-    base: Candidate,
-    costliest: Candidate,
-    recipe: Recipe,
-    threads: int,
-    videos: int,
-    parallel: int,
-    loading: Sequence[float] = (0.0, 0.0),
-) -> TrainingSpeed:
+    base: Candidate, costliest: Candidate, recipe: Recipe, threads: int, videos: int, parallel: int,
+    loading: Sequence[float],
+) -> TrainingSpeed:  # fmt: skip
     """A line through the measured steps of two specs: seconds a clip and a multiply-add.
 
     loading: seconds to load a clip of each of the two.

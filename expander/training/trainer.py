@@ -19,7 +19,7 @@ import torch
 from expander.data.annotations import VideoData
 from expander.data.clips import Batch, TrainingClips, batched
 from expander.data.sources import decoder
-from expander.errors import DataError, TrainingFault
+from expander.errors import TrainingFault
 from expander.model.network import X3D
 from expander.model.sync_bn import synced
 from expander.training.averaging import WeightAverage
@@ -32,7 +32,7 @@ from expander.training.schedule import optimizer
 from expander.training.step import FullStep, fault_of
 from expander.training.throughput import Meter, Throughput
 from expander.training.training_folder import Best, Row, Training, TrainingFolder
-from expander.training.validation import validate
+from expander.training.validation import check_readable, validate
 from expander.weights.safetensors_file import save_weights
 
 ROWS = 10
@@ -109,7 +109,8 @@ class Trainer:
             train(self.network, self.sgd, self._watched(ahead), self.recipe, self.team.device, self._log,
                   self.step, full, max(1, per_epoch // ROWS))  # fmt: skip
             if self.step < epoch * per_epoch:
-                return self._stopped()
+                self._save(self.step)
+                return self._end("stopped", "interrupted")
             if epoch % recipe.validate_every == 0 or epoch == recipe.epochs:
                 self._validate(epoch)
         if self._enough():
@@ -131,9 +132,7 @@ class Trainer:
     def _watched(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in self.meter.watch(batches):
             self.bad.update(batch.bad)
-            if len(self.bad) > self.training.data.max_bad_fraction * len(self.data.train):
-                share = f"{len(self.bad)} of {len(self.data.train)} training videos cannot be read"
-                raise DataError(f"{share}, more than data.max_bad_fraction; {sorted(self.bad)[0]}")
+            check_readable(sorted(self.bad), self.data.train, self.training.data, "training")
             yield batch
             self.step += 1
             if self.watcher is not None:
@@ -212,10 +211,6 @@ class Trainer:
         self.training = replace(self.training, best=Best(**state["best"]) if state["best"] else None)
         if self.team.leads:
             self.folder.cut(state["rows"])
-
-    def _stopped(self) -> Training:
-        self._save(self.step)
-        return self._end("stopped", "interrupted")
 
     def _finished(self, reason: str) -> Training:
         self._keep(self.folder.last)

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, ValidationError
 
 from expander.config.reading import is_there, read_bytes
 from expander.config.settings import STRICT, BackendConfig, DataConfig, TrainRecipe
-from expander.errors import DataError
+from expander.errors import DataError, disk_faults
 from expander.runs.chain import RESTORE, SealedLines, opened_document, rows_of, sealed_document, sealed_row
 from expander.runs.events import from_json, to_json
 from expander.runs.journal import STOP, write_atomic
@@ -125,13 +125,12 @@ class TrainingFolder:
 
     def read(self) -> Training:
         """What training.json says. Raises DataError when it is damaged."""
+        with disk_faults(self.record, "read"):
+            content = read_bytes(self.record)
         try:
-            content = opened_document(read_bytes(self.record))
-            training: Training = from_json(Training, json.dumps(content))
+            training: Training = from_json(Training, json.dumps(opened_document(content)))
             if training.best is not None:
                 check_best(training.best.epoch, training.best.step, training.best.video_top1)
-        except OSError as error:
-            raise DataError(f"{self.record}: cannot be read: {error.strerror}") from None
         except ValidationError as error:
             fault = error.errors()[0]
             place = ".".join(map(str, fault["loc"]))

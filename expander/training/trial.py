@@ -1,4 +1,4 @@
-"""run_trial: what a worker executes. Plain data in, plain data out, files in its own folder.
+"""Trains and validates one candidate: plain values in, plain values out, files in its own folder.
 
 A trial's folder gets metrics.jsonl (step, loss, lr; and the validations), attempts.jsonl (who tried,
 from which step), checkpoints while it is under way, and weights.safetensors. The rungs of a trial
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import closing
 
 import torch
 from torch import nn
@@ -16,14 +17,14 @@ from torch import nn
 from expander.data.annotations import VideoData
 from expander.data.clips import Batch, TrainingClips, ViewClips, loader, training_order
 from expander.data.sources import decoder, open_data
-from expander.errors import DataError, EnvironmentFault, out_of_memory
+from expander.errors import DataError, EnvironmentFault, first_line, out_of_memory
 from expander.model.network import X3D
 from expander.runs.bitmask import pack_bits
 from expander.runs.events import TrialFailure, TrialOrder, TrialResult
 from expander.training.loop import Diverged, train
 from expander.training.schedule import optimizer
 from expander.training.trial_folder import Stopped, TrialRun
-from expander.training.validation import VideoScores, score_videos
+from expander.training.validation import VideoScores, check_readable, score_videos
 from expander.video.decoder import Decoder
 from expander.weights.safetensors_file import save_weights
 
@@ -54,40 +55,33 @@ def run_trial(order: TrialOrder) -> TrialResult | TrialFailure:
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        reason = f"{OUT_OF_MEMORY} {os.uname().nodename} ({_first(error)}); a smaller proxy.batch helps"
+        reason = f"{OUT_OF_MEMORY} {os.uname().nodename} ({first_line(error)}); a smaller proxy.batch helps"
     except OSError as error:
         place = error.filename or order.folder
         raise EnvironmentFault(f"{place}: cannot be written or read: {error.strerror}") from None
     return TrialFailure(order.trial.id, reason, time.monotonic() - started, order.gpus)
 
 
-def _first(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
 def _run(order: TrialOrder) -> TrialResult:
     data = open_data(order.data, again=True)
     if data.fingerprint != order.data_fingerprint:
         raise DataError("the data set differs from the one this run was started on")
-    frames = decoder(order.data, data.fingerprint)
-    try:
+    with closing(decoder(order.data, data.fingerprint)) as frames:
         course = TrialRun(order)
         if course.asked_to_stop:
             raise Stopped
-        return _attempt(order, course, data, frames)
-    finally:
-        frames.close()
+        return _attempt(course, data, frames)
 
 
-def _attempt(order: TrialOrder, course: TrialRun, data: VideoData, frames: Decoder) -> TrialResult:
+def _attempt(course: TrialRun, data: VideoData, frames: Decoder) -> TrialResult:
+    order = course.order
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     # The same seed gives every candidate of a step the same videos, clips, crops and flips.
     torch.manual_seed(order.trial.seed)
     spec = order.trial.spec.with_classes(len(order.classes))
     network = X3D(spec, order.recipe.dropout, order.recipe.he_head).to(device)
-    sgd = optimizer(network, order.recipe)
-    _train(network, sgd, order, course, data, frames)
-    scores = _validate(network, sgd, order, course, data, frames)
+    _train(network, course, data, frames)
+    scores = _validate(network, course, data, frames)
     course.validated(scores)
     save_weights(course.folder / "weights.safetensors", network, spec, order.classes)
     return TrialResult(
@@ -105,54 +99,32 @@ def _attempt(order: TrialOrder, course: TrialRun, data: VideoData, frames: Decod
     )
 
 
-def _train(
-    network: nn.Module,
-    sgd: torch.optim.SGD,
-    order: TrialOrder,
-    course: TrialRun,
-    data: VideoData,
-    frames: Decoder,
-) -> None:
-    """To the end of the course, from where it stands."""
-    recipe, settings = order.recipe, order.data
-    clips = TrainingClips(data.train, order.trial.spec, recipe.flip, frames)
-    items = list(training_order(len(data.train), recipe.steps * recipe.batch, order.trial.seed))
-    ahead = items[course.step * recipe.batch : course.end * recipe.batch]
+def _train(network: nn.Module, course: TrialRun, data: VideoData, frames: Decoder) -> None:
+    """Trains from where the trial stands to its end."""
+    trial, recipe, settings = course.order.trial, course.order.recipe, course.order.data
+    sgd = optimizer(network, recipe)
+    clips = TrainingClips(data.train, trial.spec, recipe.flip, frames)
+    first, end = (step * recipe.batch for step in (course.step, course.end))
+    ahead = training_order(len(data.train), end, trial.seed, first)
 
     def watched(batch: Batch) -> Batch:
         course.bad.update(batch.bad)
-        if len(course.bad) > settings.max_bad_fraction * len(data.train):
-            share = f"{len(course.bad)} of {len(data.train)} training videos cannot be read"
-            raise DataError(f"{share}, more than data.max_bad_fraction; {min(course.bad)}")
+        check_readable(sorted(course.bad), data.train, settings, "training")
         return batch
 
     # Before the random state is restored: a loader draws from it when it begins.
     batches = map(watched, loader(clips, ahead, recipe.batch, settings.workers))
     course.begin(network, sgd)
-
-    def log(step: int, loss: float, lr: float) -> None:
-        course.log(step, loss, lr, network, sgd)
-
-    train(network, sgd, batches, recipe, next(network.parameters()).device, log, course.step)
+    train(network, sgd, batches, recipe, next(network.parameters()).device, course.log, course.step)
 
 
-def _validate(
-    network: X3D,
-    sgd: torch.optim.SGD,
-    order: TrialOrder,
-    course: TrialRun,
-    data: VideoData,
-    frames: Decoder,
-) -> VideoScores:
-    recipe, settings = order.recipe, order.data
-    clips = ViewClips(data.val, order.trial.spec, recipe.views, frames)
-    batches = course.until_stop(
-        loader(clips, range(len(clips)), recipe.batch, settings.workers), network, sgd
-    )
-    scores = score_videos(network, batches, recipe.views, next(network.parameters()).device)
-    if len(scores.bad) > settings.max_bad_fraction * len(data.val):
-        share = f"{len(scores.bad)} of {len(data.val)} validation videos cannot be read"
-        raise DataError(f"{share}, more than data.max_bad_fraction; {scores.bad[0]}")
+def _validate(network: X3D, course: TrialRun, data: VideoData, frames: Decoder) -> VideoScores:
+    recipe, settings = course.order.recipe, course.order.data
+    clips = ViewClips(data.val, course.order.trial.spec, recipe.views, frames)
+    batches = loader(clips, range(len(clips)), recipe.batch, settings.workers)
+    seen = course.until_stop(batches)
+    scores = score_videos(network, seen, recipe.views, next(network.parameters()).device)
+    check_readable(scores.bad, data.val, settings, "validation")
     if scores.diverged:
         raise Diverged("the scores of the validation are not finite; a lower proxy.lr may help")
     return scores

@@ -94,6 +94,7 @@ class TrialRun:
 
     def begin(self, network: nn.Module, sgd: torch.optim.SGD) -> None:
         """Network, optimiser and random state as the checkpoint has them; rows after it are cut."""
+        self.network, self.sgd = network, sgd
         if self.found is not None:
             restore(network, sgd, self.found)
             self.found = None
@@ -105,9 +106,7 @@ class TrialRun:
         step = row.get("step", self.end + 1)
         return bool(step < self.end if "val_loss" in row else step <= self.step)
 
-    def log(
-        self, step: int, loss: float, lr: float, network: nn.Module, sgd: torch.optim.SGD
-    ) -> None:
+    def log(self, step: int, loss: float, lr: float) -> None:
         """A row of metrics, a checkpoint if one is due. Raises Stopped."""
         self.step, self.train_loss = step, loss
         row = {"step": step, "loss": loss, "lr": lr, "bad_videos": len(self.bad)}
@@ -115,28 +114,26 @@ class TrialRun:
         asked = self.asked_to_stop
         rung = step == self.end < self.order.recipe.steps
         if asked or rung or time.monotonic() - self.saved >= self.order.checkpoint_seconds:
-            self.save(network, sgd)
+            self.save()
         if asked:
             raise Stopped
 
-    def save(self, network: nn.Module, sgd: torch.optim.SGD) -> None:
+    def save(self) -> None:
         """A checkpoint of now, unless there is one; at a rung's end the only one that is kept."""
         if self.saved_step == self.step and self.step > 0:
             return
         state = {"step": self.step, "key": self.key, "trial": self.order.trial.id, "first": self.first,
                  "seconds": self.seconds, "bad": sorted(self.bad), "train_loss": self.train_loss}  # fmt: skip
         kept = {"keep": 1} if self.step == self.end else {}
-        self.checkpoints.save(self.step, {**state, **snapshot(network, sgd)}, **kept)
+        self.checkpoints.save(self.step, {**state, **snapshot(self.network, self.sgd)}, **kept)
         self.saved, self.saved_step = time.monotonic(), self.step
 
-    def until_stop(
-        self, batches: Iterable[Batch], network: nn.Module, sgd: torch.optim.SGD
-    ) -> Iterator[Batch]:
+    def until_stop(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """The batches of the validation. Raises Stopped between two of them, after a checkpoint."""
         for batch in batches:
             yield batch
             if self.asked_to_stop:
-                self.save(network, sgd)
+                self.save()
                 raise Stopped
 
     def validated(self, scores: VideoScores) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
+from expander.config.settings import DataConfig
 from expander.data.annotations import VideoData, VideoList
 from expander.data.clips import Batch, TrainingClips, ViewClips, loader, training_order
 from expander.errors import DataError
@@ -55,11 +56,18 @@ class VideoScores:
         return float(-chosen.clamp_min(1e-12).log().double().mean())
 
 
+def check_readable(bad: Sequence[str], videos: VideoList, config: DataConfig, kind: str) -> None:
+    """Raises DataError for too many unreadable videos in a list, naming the first. kind: of the list."""
+    if len(bad) > config.max_bad_fraction * len(videos):
+        share = f"{len(bad)} of {len(videos)} {kind} videos cannot be read"
+        raise DataError(f"{share}, more than data.max_bad_fraction; {bad[0]}")
+
+
 @torch.inference_mode()
 def score_videos(
     network: nn.Module, batches: Iterable[Batch], views: int, device: torch.device
 ) -> VideoScores:
-    """Scores whose views come video by video, `views` of each (dataset.ViewClips)."""
+    """Scores whose views come video by video, `views` of each (`ViewClips`)."""
     network.eval()
     probabilities, labels = [], []
     bad: list[str] = []
@@ -83,9 +91,7 @@ def validate(
     """The scores of the validation videos, the same in every process. Raises DataError or Diverged."""
     _refresh(network, training, data, frames, team)
     scores = _scores(network, training, data.val, frames, team)
-    if len(scores.bad) > training.data.max_bad_fraction * len(data.val):
-        share = f"{len(scores.bad)} of {len(data.val)} validation videos cannot be read"
-        raise DataError(f"{share}, more than data.max_bad_fraction; {scores.bad[0]}")
+    check_readable(scores.bad, data.val, training.data, "validation")
     if scores.diverged:
         raise Diverged("the scores of the validation are not finite; a lower learning rate may help")
     return scores

@@ -20,7 +20,7 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from expander.config.reading import check_regular
-from expander.errors import DataError, EnvironmentFault, UsageError, out_of_memory
+from expander.errors import DataError, EnvironmentFault, UsageError, disk_faults, first_line, out_of_memory
 from expander.weights.state_dict import CONTAINERS, Network, find_network, unwrapped
 from expander.weights.unpickling import load_plain, refused_object
 
@@ -35,15 +35,10 @@ DAMAGE = (pickle.UnpicklingError, struct.error, RuntimeError, EOFError, LookupEr
 
 def sha256_of(path: Path) -> str:
     """Of a file's content. Raises DataError when it cannot be read."""
-    digest = hashlib.sha256()
-    try:
+    with disk_faults(path, "read"):
         check_regular(path)
         with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    return digest.hexdigest()
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def open_checkpoint(path: Path, key: str | None = None) -> dict[str, Tensor]:
@@ -85,7 +80,7 @@ def _told(path: Path, error: Exception) -> DataError | EnvironmentFault:
         size = f"{path.stat().st_size / 1e6:.0f} MB"
         return EnvironmentFault(f"{path}: there is not enough memory to read it ({size}), or it is damaged")
     if path.suffix == ".safetensors":
-        return DataError(f"{path}: damaged, or no safetensors file: {_first_line(error)}")
+        return DataError(f"{path}: damaged, or no safetensors file: {first_line(error, 120)}")
     if "TorchScript" in str(error):
         return DataError(f"{path}: a TorchScript archive, which is a program; {ALONE}")
     if name := refused_object(error):
@@ -93,11 +88,6 @@ def _told(path: Path, error: Exception) -> DataError | EnvironmentFault:
                          f"(nothing of it was run); {ALONE}")  # fmt: skip
     return DataError(f"{path}: no checkpoint that can be trusted: damaged, or more than tensors are in it "
                      "(nothing of it was run)")  # fmt: skip
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:120]
 
 
 def _state(path: Path, content: Any, named: str | None) -> Mapping[str, Any]:

@@ -65,11 +65,10 @@ def to_ours(state: Mapping[str, Tensor], spec: Spec, library: Library, where: st
     if not wrong:
         found = {theirs: tuple(state[theirs].shape) for theirs in kept.values()}
         wrong = misfits(found, {theirs: shapes[ours] for ours, theirs in kept.items()})
-    wrong = wrong or _unlike(
-        theirs
-        for ours, theirs in kept.items()
-        if state[theirs].is_floating_point() != shapes[ours].is_floating_point()
-    )
+    if not wrong:
+        unlike = [theirs for ours, theirs in kept.items()
+                  if state[theirs].is_floating_point() != shapes[ours].is_floating_point()]  # fmt: skip
+        wrong = f"{len(unlike)} of another kind of number: {', '.join(unlike[:FIRST])}" if unlike else ""
     if wrong:
         fits = _fits(state, library, where)
         raise UsageError(f"{where}: not the {library.name} weights of {spec}: {wrong}{fits}")
@@ -95,11 +94,6 @@ def _fits(state: Mapping[str, Tensor], library: Library, where: str) -> str:
     except (ExpanderError, ValueError):  # not even the sizes of a network
         return ""
     return f"; they are of {' or '.join(alike)}" if alike else ""
-
-
-def _unlike(keys: Iterable[str]) -> str:
-    found = list(keys)
-    return f"{len(found)} of another kind of number: {', '.join(found[:FIRST])}" if found else ""
 
 
 def _identity(shapes: Mapping[str, Tensor], absent: set[str]) -> dict[str, Tensor]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -43,69 +45,59 @@ def spec_of(state: Mapping[str, Tensor], library: Library, where: str) -> Detect
     Raises DataError when a layer is missing, UsageError for sizes that no Spec has.
     """
     try:
-        seen = _sizes(state, library)
+        seen, classes = _sizes(state, library)
     except KeyError as error:
         raise DataError(f"{where}: not an X3D of {library.name}: no {error.args[0]}; "
                         "save the state_dict() of the whole network") from None  # fmt: skip
-    alike = [name for name, spec in published_specs().items() if _network(spec) == seen.network]
-    named = sorted(alike, key=lambda name: (name not in where.lower().replace("-", "_"), -len(name)))
-    if alike:
-        chosen = named[0] if named[0] in where.lower().replace("-", "_") else alike[0]
-        rest = tuple(name for name in alike if name != chosen)
-        return Detected(published_specs()[chosen].with_classes(seen.classes), (chosen, *rest))
-    return Detected(_own(seen, where), ())
+    alike = [name for name, spec in published_specs().items() if _network_of(spec) == seen]
+    if not alike:
+        return Detected(_own(seen, classes, where), ())
+    file = where.lower().replace("-", "_")
+    chosen = max((name for name in alike if name in file), key=len, default=alike[0])
+    rest = (name for name in alike if name != chosen)
+    return Detected(published_specs()[chosen].with_classes(classes), (chosen, *rest))
 
 
-@dataclass(frozen=True, slots=True)
-class _Sizes:
+class _Network(NamedTuple):
+    """What the tensors show of a Spec, besides the classes."""
+
     stem: int
     widths: tuple[int, ...]
     inner: tuple[int, ...]
     depths: tuple[int, ...]
     hidden: int
-    classes: int
-
-    @property
-    def network(self) -> tuple[object, ...]:
-        return (self.stem, self.widths, self.inner, self.depths, self.hidden)
 
 
-def _network(spec: Spec) -> tuple[object, ...]:
-    return (spec.stem_width, spec.widths, spec.inner_widths, spec.depths, spec.base.head_width)
+def _network_of(spec: Spec) -> _Network:
+    return _Network(spec.stem_width, spec.widths, spec.inner_widths, spec.depths, spec.base.head_width)
 
 
 def _key(library: Library, part: str, stage: int, block: int) -> str:
     return f"{library.module(part, stage, block)}.weight"
 
 
-def _sizes(state: Mapping[str, Tensor], library: Library) -> _Sizes:
-    stages = 0
-    while _key(library, "conv_a", stages, 0) in state:
-        stages += 1
-    depths = []
-    for stage in range(stages):
-        block = 0
-        while _key(library, "conv_a", stage, block) in state:
-            block += 1
-        depths.append(block)
-    down = [state[_key(library, "conv_c", stage, 0)].shape for stage in range(stages)]
-    return _Sizes(
+def _sizes(state: Mapping[str, Tensor], library: Library) -> tuple[_Network, int]:
+    """The network, and the number of classes."""
+    stages = range(next(n for n in count() if _key(library, "conv_a", n, 0) not in state))
+    depths = (next(n for n in count() if _key(library, "conv_a", stage, n) not in state) for stage in stages)
+    down = [state[_key(library, "conv_c", stage, 0)].shape for stage in stages]
+    network = _Network(
         stem=state[_key(library, "stem.conv_t", 0, 0)].shape[0],
         widths=tuple(shape[0] for shape in down),
         inner=tuple(shape[1] for shape in down),
         depths=tuple(depths),
         hidden=state[_key(library, "head.fc1", 0, 0)].shape[0],
-        classes=state[_key(library, "head.fc2", 0, 0)].shape[0],
     )
+    return network, state[_key(library, "head.fc2", 0, 0)].shape[0]
 
 
-def _own(seen: _Sizes, where: str) -> Spec:
+def _own(seen: _Network, classes: int, where: str) -> Spec:
     """A Spec of these sizes with a clip of 16x5 at 224 pixels."""
     spec = None
     with contextlib.suppress(ValueError, IndexError, ZeroDivisionError):  # of sizes that no network has
-        base = Base(16, 5, 224, seen.stem, seen.depths, seen.hidden, seen.classes, width_divisor=1)
+        base = Base(16, 5, 224, seen.stem, seen.depths, seen.hidden, classes, width_divisor=1)
         spec = Spec(base, bottleneck=round(seen.inner[-1] / seen.widths[-1] + 5e-7, 6))
-    if spec is None or _network(spec) != seen.network:
+    if spec is None or _network_of(spec) != seen:
         raise UsageError(
             f"{where}: widths {seen.widths} with inner {seen.inner} follow no Spec (each stage twice the "
             "one before, one bottleneck factor); give its spec with --spec"

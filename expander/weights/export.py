@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from expander.errors import EnvironmentFault, ExpanderError
+from expander.errors import EnvironmentFault, ExpanderError, disk_faults
 from expander.model.network import X3D
 from expander.specs.spec import Spec
 from expander.weights.checkpoint_file import open_checkpoint
@@ -40,31 +40,16 @@ def export(network: X3D, spec: Spec, form: str, path: Path) -> float:
     when the written file does not give our logits.
     """
     network = network.eval()
-    temporary = _temporary(path)
-    try:
-        logits = _WRITERS.get(form, _library)(network, spec, temporary, form)
-        worst = max(_difference(network, logits, spec, clips) for clips in (1, 3))
-        if not worst <= TOLERANCE:
-            raise ExpanderError(f"{path}: not kept: the {form} export is {worst:.1e} off the network")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise EnvironmentFault(f"{path}: cannot be written: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-    return worst
-
-
-def _temporary(path: Path) -> Path:
-    try:
+    with disk_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-    except OSError as error:
-        raise EnvironmentFault(f"{path}: cannot be written: {error.strerror}") from None
-    os.close(descriptor)
-    mask = os.umask(0)
-    os.umask(mask)
-    os.chmod(name, 0o666 & ~mask)
-    return Path(name)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
+            temporary = Path(folder, path.name)
+            logits = _WRITERS.get(form, _library)(network, spec, temporary, form)
+            worst = max(_difference(network, logits, spec, clips) for clips in (1, 3))
+            if not worst <= TOLERANCE:
+                raise ExpanderError(f"{path}: not kept: the {form} export is {worst:.1e} off the network")
+            os.replace(temporary, path)
+    return worst
 
 
 @torch.inference_mode()

@@ -15,13 +15,26 @@ from expander.specs.spec import Spec
 CONV, LINEAR = ("weight",), ("weight", "bias")
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 PARTS = {
-    "stem.conv_xy": CONV, "stem.conv_t": CONV, "stem.bn": NORM,
-    "shortcut.conv": CONV, "shortcut.bn": NORM,
-    "conv_a": CONV, "bn_a": NORM, "conv_b": CONV, "bn_b": NORM, "conv_c": CONV, "bn_c": NORM,
-    "se.fc1": LINEAR, "se.fc2": LINEAR,
-    "head.conv": CONV, "head.bn": NORM, "head.fc1": CONV, "head.fc2": LINEAR,
+    # ours: its state, SlowFast's name, PyTorchVideo's, MMAction2's
+    "stem.conv_xy": (CONV, "s1.pathway0_stem.conv_xy", "blocks.0.conv.conv_t", "backbone.conv1_s.conv"),
+    "stem.conv_t": (CONV, "s1.pathway0_stem.conv", "blocks.0.conv.conv_xy", "backbone.conv1_t.conv"),
+    "stem.bn": (NORM, "s1.pathway0_stem.bn", "blocks.0.norm", "backbone.conv1_t.bn"),
+    "shortcut.conv": (CONV, "branch1", "branch1_conv", "downsample.conv"),
+    "shortcut.bn": (NORM, "branch1_bn", "branch1_norm", "downsample.bn"),
+    "conv_a": (CONV, "branch2.a", "branch2.conv_a", "conv1.conv"),
+    "bn_a": (NORM, "branch2.a_bn", "branch2.norm_a", "conv1.bn"),
+    "conv_b": (CONV, "branch2.b", "branch2.conv_b", "conv2.conv"),
+    "bn_b": (NORM, "branch2.b_bn", "branch2.norm_b.0", "conv2.bn"),
+    "conv_c": (CONV, "branch2.c", "branch2.conv_c", "conv3.conv"),
+    "bn_c": (NORM, "branch2.c_bn", "branch2.norm_c", "conv3.bn"),
+    "se.fc1": (LINEAR, "branch2.se.fc1", "branch2.norm_b.1.block.0", "se_module.fc1"),
+    "se.fc2": (LINEAR, "branch2.se.fc2", "branch2.norm_b.1.block.2", "se_module.fc2"),
+    "head.conv": (CONV, "head.conv_5", "blocks.5.pool.pre_conv", "backbone.conv5.conv"),
+    "head.bn": (NORM, "head.conv_5_bn", "blocks.5.pool.pre_norm", "backbone.conv5.bn"),
+    "head.fc1": (CONV, "head.lin_5", "blocks.5.pool.post_conv", "cls_head.fc1"),
+    "head.fc2": (LINEAR, "head.projection", "blocks.5.proj", "cls_head.fc2"),
 }  # fmt: skip
-"""Every module with a state, and what its state is called."""
+"""Every module with a state: what its state is called, and the module's name in each library."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,66 +74,14 @@ def _root(key: str) -> str:
     return key.partition(".")[0].rstrip("0123456789")
 
 
-SLOWFAST = Library("slowfast", "model_state", 2, "s{stage}.pathway0_res{block}.", {
-    "stem.conv_xy": "s1.pathway0_stem.conv_xy",
-    "stem.conv_t": "s1.pathway0_stem.conv",
-    "stem.bn": "s1.pathway0_stem.bn",
-    "shortcut.conv": "branch1",
-    "shortcut.bn": "branch1_bn",
-    "conv_a": "branch2.a",
-    "bn_a": "branch2.a_bn",
-    "conv_b": "branch2.b",
-    "bn_b": "branch2.b_bn",
-    "conv_c": "branch2.c",
-    "bn_c": "branch2.c_bn",
-    "se.fc1": "branch2.se.fc1",
-    "se.fc2": "branch2.se.fc2",
-    "head.conv": "head.conv_5",
-    "head.bn": "head.conv_5_bn",
-    "head.fc1": "head.lin_5",
-    "head.fc2": "head.projection",
-})  # fmt: skip
+def _modules(column: int) -> dict[str, str]:
+    return {part: names[column] for part, (_, *names) in PARTS.items()}
 
-PYTORCHVIDEO = Library("pytorchvideo", "model_state", 1, "blocks.{stage}.res_blocks.{block}.", {
-    "stem.conv_xy": "blocks.0.conv.conv_t",
-    "stem.conv_t": "blocks.0.conv.conv_xy",
-    "stem.bn": "blocks.0.norm",
-    "shortcut.conv": "branch1_conv",
-    "shortcut.bn": "branch1_norm",
-    "conv_a": "branch2.conv_a",
-    "bn_a": "branch2.norm_a",
-    "conv_b": "branch2.conv_b",
-    "bn_b": "branch2.norm_b.0",
-    "conv_c": "branch2.conv_c",
-    "bn_c": "branch2.norm_c",
-    "se.fc1": "branch2.norm_b.1.block.0",
-    "se.fc2": "branch2.norm_b.1.block.2",
-    "head.conv": "blocks.5.pool.pre_conv",
-    "head.bn": "blocks.5.pool.pre_norm",
-    "head.fc1": "blocks.5.pool.post_conv",
-    "head.fc2": "blocks.5.proj",
-}, frozenset({"stages.0.0.shortcut.bn"}))  # fmt: skip
 
-MMACTION2 = Library("mmaction2", "state_dict", 1, "backbone.layer{stage}.{block}.", {
-    "stem.conv_xy": "backbone.conv1_s.conv",
-    "stem.conv_t": "backbone.conv1_t.conv",
-    "stem.bn": "backbone.conv1_t.bn",
-    "shortcut.conv": "downsample.conv",
-    "shortcut.bn": "downsample.bn",
-    "conv_a": "conv1.conv",
-    "bn_a": "conv1.bn",
-    "conv_b": "conv2.conv",
-    "bn_b": "conv2.bn",
-    "conv_c": "conv3.conv",
-    "bn_c": "conv3.bn",
-    "se.fc1": "se_module.fc1",
-    "se.fc2": "se_module.fc2",
-    "head.conv": "backbone.conv5.conv",
-    "head.bn": "backbone.conv5.bn",
-    "head.fc1": "cls_head.fc1",
-    "head.fc2": "cls_head.fc2",
-})  # fmt: skip
-
+SLOWFAST = Library("slowfast", "model_state", 2, "s{stage}.pathway0_res{block}.", _modules(0))
+PYTORCHVIDEO = Library("pytorchvideo", "model_state", 1, "blocks.{stage}.res_blocks.{block}.", _modules(1),
+                       frozenset({"stages.0.0.shortcut.bn"}))  # fmt: skip
+MMACTION2 = Library("mmaction2", "state_dict", 1, "backbone.layer{stage}.{block}.", _modules(2))
 LIBRARIES = {library.name: library for library in (SLOWFAST, PYTORCHVIDEO, MMACTION2)}
 
 
@@ -144,5 +105,5 @@ def names(spec: Spec, library: Library) -> dict[str, str]:
         f"{ours}.{suffix}": f"{library.module(part, stage, block)}.{suffix}"
         for ours, part, stage, block in _places(spec)
         if ours not in library.absent
-        for suffix in PARTS[part]
+        for suffix in PARTS[part][0]
     }

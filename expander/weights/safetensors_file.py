@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from expander.config.space import published_specs
-from expander.errors import DataError, UsageError
+from expander.errors import DataError, UsageError, first_line
 from expander.model.network import X3D
 from expander.runs.journal import write_atomic
 from expander.specs.spec import Spec
@@ -49,11 +49,7 @@ class Loaded:
 
 
 def save_weights(
-    path: Path,
-    network: X3D,
-    spec: Spec,
-    classes: tuple[str, ...],
-    source: Mapping[str, str] | None = None,
+    path: Path, network: X3D, spec: Spec, classes: tuple[str, ...], source: Mapping[str, str] | None = None
 ) -> None:
     """Writes the state of `network`, whole or not at all. Raises EnvironmentFault."""
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
@@ -74,10 +70,11 @@ def load_weights(path: Path, spec: Spec | None = None) -> Loaded:
         with safe_open(path, framework="pt") as file:
             header = _header(path, file.metadata())
             wanted = spec.with_classes(header.spec.base.classes) if spec else header.spec
-            _check(path, _shapes(file), header.spec, wanted)
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            names = list(file.keys())
+            _check(path, {name: file.get_slice(name) for name in names}, header.spec, wanted)
+            state = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
-        raise DataError(f"{path}: damaged, or no safetensors file ({_short(error)}); "
+        raise DataError(f"{path}: damaged, or no safetensors file ({first_line(error, 100)}); "
                         "expander weights import reads checkpoints of other libraries") from None  # fmt: skip
     if _digest(header, state) != header.sha256:
         raise DataError(f"{path}: damaged: it does not have the checksum in its header")
@@ -86,10 +83,6 @@ def load_weights(path: Path, spec: Spec | None = None) -> Loaded:
         network = X3D(wanted)
     network.load_state_dict(state, assign=True)
     return Loaded(network.eval(), wanted, header.classes, digest, header.source)
-
-
-def _short(error: Exception) -> str:
-    return str(error).splitlines()[0][:100] if str(error) else type(error).__name__
 
 
 def _header(path: Path, metadata: Mapping[str, str] | None) -> Header:
@@ -105,28 +98,18 @@ def _header(path: Path, metadata: Mapping[str, str] | None) -> Header:
     return header
 
 
-def _shapes(file: Any) -> dict[str, tuple[tuple[int, ...], str]]:
-    slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    return {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
-
-
-def _check(path: Path, found: dict[str, tuple[tuple[int, ...], str]], said: Spec, wanted: Spec) -> None:
-    expected = blank(wanted)
-    wrong = differences(found, expected)
-    wrong = wrong or misfits({name: shape for name, (shape, _) in found.items()}, expected)
-    if wrong:
-        fits = [name for name, spec in published_specs().items() if _fits(found, spec, said)]
+def _check(path: Path, found: dict[str, Any], said: Spec, wanted: Spec) -> None:
+    """found: slices of the tensors. Raises UsageError for another network, DataError for another kind."""
+    expected, classes = blank(wanted), said.base.classes
+    shapes = {name: tuple(part.get_shape()) for name, part in found.items()}
+    if wrong := differences(shapes, expected) or misfits(shapes, expected):
+        known = {name: blank(spec.with_classes(classes)) for name, spec in published_specs().items()}
+        fits = [name for name, state in known.items() if shapes == {key: t.shape for key, t in state.items()}]
         hint = f"; they are of {' or '.join(fits)}" if fits else f"; they are of {said}"
         raise UsageError(f"{path}: not the weights of {wanted}: {wrong}{hint}")
-    kinds = [name for name, (_, kind) in found.items() if kind != KINDS[expected[name].dtype]]
-    if kinds:
-        raise DataError(f"{path}: {kinds[0]} is {found[kinds[0]][1]}, not {KINDS[expected[kinds[0]].dtype]}")
-
-
-def _fits(found: dict[str, tuple[tuple[int, ...], str]], spec: Spec, said: Spec) -> bool:
-    expected = blank(spec.with_classes(said.base.classes))
-    shapes = {name: shape for name, (shape, _) in found.items()}
-    return shapes == {name: tuple(value.shape) for name, value in expected.items()}
+    for name, part in found.items():
+        if (kind := part.get_dtype()) != KINDS[expected[name].dtype]:
+            raise DataError(f"{path}: {name} is {kind}, not {KINDS[expected[name].dtype]}")
 
 
 def _digest(header: Header, state: Mapping[str, Tensor]) -> str:

@@ -20,30 +20,20 @@ UNKNOWN = re.compile(r"(?:Unsupported global: GLOBAL|unsupported GLOBAL) (\S+)")
 
 
 class Blank:
-    """What a record in a checkpoint becomes: nothing is kept of it."""
+    """What a record in a checkpoint becomes: nothing is kept of it.
+
+    instead: what becomes of a dict or a queue of a library's own class, whose items are plain values again;
+    torch puts items only into its own kinds of them.
+    """
+
+    instead: type | None = None
 
     def __new__(cls, *_: Any, **__: Any) -> Any:
         """Whatever the record is made of is left where it is."""
-        return super().__new__(cls)
+        return super().__new__(cls) if cls.instead is None else cls.instead()
 
     def __setstate__(self, _: Any) -> None:
         """See pickle."""
-
-
-class BlankDict(Blank):
-    """A dict of a library's own class: a plain one, as its items are plain values again."""
-
-    def __new__(cls, *_: Any, **__: Any) -> Any:
-        """An ordered dict: torch puts items only into its own kinds."""
-        return OrderedDict()
-
-
-class BlankList(Blank):
-    """A queue: a plain list."""
-
-    def __new__(cls, *_: Any, **__: Any) -> Any:
-        """A list: torch appends to nothing else."""
-        return []
 
 
 NUMPY = tuple(f"numpy.{core}.{name}" for core in ("core", "_core")
@@ -74,8 +64,8 @@ DICTS = (
 LISTS = ("collections.deque",)
 
 BLANKS: tuple[tuple[type[Blank], str], ...] = tuple(
-    (type(name.rpartition(".")[2], (base,), {"__doc__": name}), name)
-    for base, names in ((Blank, RECORDS), (BlankDict, DICTS), (BlankList, LISTS)) for name in names
+    (type(name.rpartition(".")[2], (Blank,), {"__doc__": name, "instead": instead}), name)
+    for instead, names in ((None, RECORDS), (OrderedDict, DICTS), (list, LISTS)) for name in names
 )  # fmt: skip
 
 
