@@ -41,8 +41,9 @@ QUIET = {
 OBJECT_STORE = 200_000_000
 """Bytes: only settings and results pass through it, never clips."""
 
-LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""By what Ray takes 127.0.0.1 for the address of this machine, as it does by itself on macOS."""
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"} | (
+    {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {})  # fmt: skip
+"""By what Ray takes 127.0.0.1 for the address of this machine, as by itself on macOS, and gloo does too."""
 TOKEN = secrets.token_hex(32)
 """Of the private Ray. One a process: Ray reads it once, however often it is started."""
 
