@@ -13,7 +13,6 @@ import secrets
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,12 +21,13 @@ from typing import Any
 
 from expander.backends.base import Report, last_lines, require_ray
 from expander.backends.processes import Watch, kill
+from expander.backends.ray_scratch import Scratch, sweep
 from expander.backends.trackers import callbacks, told
 from expander.config.settings import BackendConfig
 from expander.errors import EnvironmentFault, ExpanderError
 from expander.kernels.allocator import ONE_HEAP
 from expander.runs.events import TrialFailure, TrialOrder, TrialResult, from_json, to_json
-from expander.runs.machine import alive, cores, end_with_parent
+from expander.runs.machine import cores, end_with_parent
 from expander.training.trial import Stopped, run_trial
 
 QUIET = {
@@ -41,10 +41,9 @@ QUIET = {
 OBJECT_STORE = 200_000_000
 """Bytes: only settings and results pass through it, never clips."""
 
-SCRATCH = "expander-ray-"
-"""Ray's files of a run lie in /tmp/expander-ray-<pid>-*: Unix socket paths are limited to 107 bytes, so
-not below a TMPDIR that may be long."""
-
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"} | (
+    {"GLOO_SOCKET_IFNAME": "lo"} if sys.platform == "linux" else {})  # fmt: skip
+"""By what Ray takes 127.0.0.1 for the address of this machine, as by itself on macOS, and gloo does too."""
 TOKEN = secrets.token_hex(32)
 """Of the private Ray. One a process: Ray reads it once, however often it is started."""
 
@@ -82,6 +81,7 @@ class RayBackend:
     def __init__(self, config: BackendConfig) -> None:
         self.config = config
         self.local = config.address == "local"
+        self.own: Scratch | None = None
         self.scratch: Path | None = None
         self.watch: Watch | None = None
         self.recording = threading.Lock()
@@ -90,14 +90,15 @@ class RayBackend:
         require_ray()
         for name, value in (*QUIET.items(), ONE_HEAP):
             os.environ.setdefault(name, value)
-        _sweep()
+        sweep()
         return self
 
     def start(self, folder: Path, command: str = "search") -> Path:
         """Starts Ray for the run of a folder; where its files may go. Raises EnvironmentFault."""
         self.again = f"expander {command} --run {folder.name} --resume"
         if self.local:
-            self.scratch = Path(tempfile.mkdtemp(prefix=f"{SCRATCH}{os.getpid()}-", dir="/tmp"))
+            self.own = Scratch()
+            self.scratch = self.own.folder
         else:  # where the other nodes see it too
             self.scratch = folder / "ray"
         try:
@@ -110,8 +111,12 @@ class RayBackend:
 
     def _init(self, scratch: Path) -> None:
         if self.local:
-            os.environ["RAY_AUTH_TOKEN"] = TOKEN
+            os.environ |= {"RAY_AUTH_TOKEN": TOKEN, **LOOPBACK}
         import ray
+        from ray._private import ray_constants
+
+        # It is read once, when Ray is imported: a program may have done that, or used a cluster before.
+        ray_constants.ENABLE_RAY_CLUSTER = not self.local
 
         options: dict[str, Any] = {"address": self.config.address, "log_to_driver": False}
         if self.local:
@@ -159,7 +164,9 @@ class RayBackend:
         os._exit(EnvironmentFault.exit_code)
 
     def _clean(self) -> None:
-        if self.scratch is not None:
+        if self.own is not None:
+            self.own.delete()
+        elif self.scratch is not None:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
     def __exit__(self, *_: object) -> None:
@@ -221,11 +228,3 @@ class RayBackend:
                 failure_config=tune.FailureConfig(max_failures=self.config.max_failures),
             ),
         )
-
-
-def _sweep() -> None:
-    """Deletes what processes that were killed have left behind."""
-    for folder in Path("/tmp").glob(f"{SCRATCH}*-*"):
-        pid = folder.name.removeprefix(SCRATCH).split("-")[0]
-        if pid.isdigit() and not alive(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)

@@ -70,11 +70,11 @@ def prepare(
 
     Raises UsageError, DataError or EnvironmentFault.
     """
-    views = parse_views(order.views)
+    views, device = parse_views(order.views), _device(order.device)
     loaded, path = _weights(order, note)
     config, data = _data(order, loaded, progress)
     out = _result_path(order, str(views))
-    scorer = _scorer(order, loaded, views, config)
+    scorer = _scorer(order, loaded, views, config, device)
     # One file may hold several networks.
     identity = f"{loaded.sha256} {order.key}" if order.key else loaded.sha256
     file = _score_file(order, out, scorer, data, identity)
@@ -148,18 +148,25 @@ def _result_path(order: Evaluation, views: str) -> Path | None:
     return file
 
 
-def _scorer(order: Evaluation, loaded: Loaded, views: Any, config: DataConfig) -> Scorer:
-    name = order.device or ("cuda" if torch.cuda.is_available() else "cpu")
+def _device(name: str | None) -> torch.device:
+    """The one that is named, or a GPU if there is one. Raises UsageError where nothing can be computed."""
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         if device.type not in DEVICES:
             raise UsageError(f"--device {name}: nothing is computed there; take cpu, cuda or cuda:1")
-        network = loaded.network.to(device)
+        torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"--device {name}: {first_line(error)}") from None
+    return device
+
+
+def _scorer(
+    order: Evaluation, loaded: Loaded, views: Any, config: DataConfig, device: torch.device
+) -> Scorer:
     uncached = replace(config, cache_gb=0.0)
     look = Look(loaded.spec, views, order.protocol)
-    quick = for_inference(network, loaded.spec)
+    quick = for_inference(loaded.network.to(device), loaded.spec)
     return Scorer(quick, look, order.average, order.batch, order.workers, lambda: decoder(uncached, ""))
 
 

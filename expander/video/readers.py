@@ -194,8 +194,11 @@ class PicturesReader:
         return np.stack(found)
 
     def _decoded(self, number: int) -> Any:
-        with _opened(self.path / self.names[number]) as container:
-            frame = next(_frames(container), None)
+        try:
+            with _opened(self.path / self.names[number]) as container:
+                frame = next(_frames(container), None)
+        except Unreadable as error:
+            raise Unreadable(f"{self.names[number]} {error}") from None
         if frame is None:
             raise Unreadable(f"{self.names[number]} holds no picture")
         self.size = self.size or (frame.width, frame.height)  # the first is the first that is asked for

@@ -71,10 +71,10 @@ def look(path: Path, how: Look, decoder: Decoder) -> ViewedVideo:
     wanted = clip_frames(how.protocol, how.views.clips, how.spec, video.length, video.fps)
     unique, rows = np.unique(wanted, return_inverse=True)
     place = canvas(how.protocol, how.views.crops, how.spec, video.height, video.width)
-    clip, painting = how.spec.frames * place.crop**2, len(unique) * math.prod(extent(place))
-    check_room(3 * BYTES * (clip + painting), f"{path}: {how.spec.frames} frames of {place.crop} pixels")
-    parts = [painted(torch.from_numpy(np.ascontiguousarray(part)), place, how.protocol in MMACTION2)
-             for part in decoder.stream(path, video, unique)]  # fmt: skip
+    clip, seen = how.spec.frames * place.crop**2, len(unique) * math.prod(extent(place))
+    check_room(3 * BYTES * (clip + seen), f"{path}: {how.spec.frames} frames of {place.crop} pixels a clip")
+    parts = [painted(torch.from_numpy(np.ascontiguousarray(frames)), place, how.protocol in MMACTION2)
+             for frames in decoder.stream(path, video, unique)]  # fmt: skip
     frames = parts[0] if len(parts) == 1 else torch.cat(parts)
     return ViewedVideo(frames, rows.reshape(wanted.shape), place, time.perf_counter() - begun)
 
