@@ -109,7 +109,7 @@ def test_a_search_and_a_training_under_a_name_that_another_plans_with_are_refuse
         refused(expander("train", "x2d", "--run", "r"), 6, f"runs/r: in use by process {owner.pid}")
         assert snapshot(tmp_path / "runs") == before
         owner.communicate("")
-    assert os.listdir(tmp_path / "runs") == []
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_run_that_is_at_work_is_not_resumed_contracted_or_compared(

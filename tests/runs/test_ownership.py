@@ -68,7 +68,7 @@ def test_a_plan_that_comes_to_nothing_leaves_no_folder(tmp_path: Path) -> None:
     with planning(folder) as first:
         first.communicate("")
     assert first.returncode == 0
-    assert list((tmp_path / "runs").iterdir()) == []
+    assert os.listdir(tmp_path) == []
     with pytest.raises(UsageError, match="no such data"), claimed(folder):
         raise UsageError("no such data")
     assert not folder.exists()
