@@ -168,9 +168,8 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
 
 
 def test_a_training_that_does_not_fit_into_memory_is_a_failure_that_says_so(order: TrialOrder) -> None:
-    recipe = replace(order.recipe, batch=100_000)
     spec = replace(order.trial.spec, temporal=1e6)
-    huge = replace(order, recipe=replace(recipe, batch=1), trial=Trial("huge", 0, "temporal", spec, 0))
+    huge = replace(order, recipe=replace(order.recipe, batch=1), trial=Trial("huge", 0, "temporal", spec, 0))
     outcome = run_trial(huge)
     assert isinstance(outcome, TrialFailure)
     assert outcome.reason.startswith("out of memory on ")
