@@ -200,7 +200,7 @@ def _child(form: Format, numbers: range, place: Path, told: io.TextIOBase) -> No
         before = _names(place)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(HANGS)
-        code, said, errors = _called(form.run)
+        code, said, errors = called(form.run)
         signal.alarm(0)
         elsewhere = sorted(name for name in _names(place) - before if not name.startswith(OWN))
         same = content == form.files[form.changed]
@@ -212,7 +212,7 @@ def _names(place: Path) -> set[str]:
     return {str(path.relative_to(place)) for path in place.rglob("*")}
 
 
-def _called(run: Callable[[], object]) -> tuple[int, str, str]:
+def called(run: Callable[[], object]) -> tuple[int, str, str]:
     """Exit code, and what was written to standard output and error."""
     logging.root.handlers.clear()
     out, err = io.StringIO(), io.StringIO()

@@ -41,6 +41,8 @@ LISTS = {
 }
 
 
+NAMES = {"kinetics": "train.csv", "expander": "train.csv", "ssv2": "train.json",
+         "hmdb51": "run_test_split1.txt"}  # fmt: skip
 LABELS = {
     "labels.json": b'{"Opening something": "0", "Closing": "1"}',
     "classInd.txt": b"1 Run\n2 Jump\n",
@@ -88,7 +90,7 @@ def formats(place: Path) -> list[Format]:
     read += [
         Format(f"list, {form}, {how}", {name: text, **LABELS}, name, partial(read_rows, Path(name), how))
         for form, text in LISTS.items() for how in (form, "auto")
-        for name in (f"train.{'json' if form == 'ssv2' else 'csv' if b'label,' in text else 'txt'}",)
+        for name in (NAMES.get(form, "train.txt"),)
     ]  # fmt: skip
     assert set(LISTS) == set(FORMATS)
     return [*read, *_settings(), *_results(), *_weights(place)]
