@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
-from click.utils import PacifyFlushWrapper
 
 from expander import __version__
 from expander.cli.baseline import baseline
@@ -71,14 +70,15 @@ def main() -> NoReturn:
     """The console script."""
     open_streams()
     log_to_terminal()
+    output = sys.stdout
     signal.signal(signal.SIGTERM, _terminated)
     try:
         code = cli.main(standalone_mode=False)
     except (click.exceptions.Abort, KeyboardInterrupt):
         code = 130
     except SystemExit as end:
-        # click calls it a failure when nobody reads its pages of help any more.
-        code = CLOSED_PIPE if type(sys.stdout) is PacifyFlushWrapper else end.code
+        # When nobody reads its pages of help any more, click calls it a failure, and puts another stream in.
+        code = end.code if sys.stdout is output else CLOSED_PIPE
     except click.ClickException as error:
         code = _told(error.format_message(), error.exit_code)
     except Exception as error:
