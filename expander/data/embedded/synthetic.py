@@ -13,6 +13,7 @@ import logging
 import multiprocessing
 import os
 import shutil
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -116,8 +117,19 @@ def _make_videos(
         return _collect(map(work, items), len(items), progress)
     # Spawned, never forked: a fork of a process with decoder or torch threads can hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        return _collect(pool.map(work, items, chunksize=8), len(items), progress)
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_signals) as pool:
+        results = pool.map(work, items, chunksize=8)
+        try:
+            return _collect(results, len(items), progress)
+        except BaseException:
+            # Before `map` takes back its orders one by one, over which the thread of the pool would stumble.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _leave_signals() -> None:
+    """In a process of the pool: Ctrl-C is for the one that started it, which ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _collect(
