@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import signal
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -19,7 +18,7 @@ from expander.backends.base import Report
 from expander.backends.inline import outcome_of
 from expander.config.settings import BackendConfig
 from expander.runs.events import TrialFailure, TrialOrder, TrialResult
-from expander.runs.machine import cores, end_with_parent
+from expander.runs.machine import begin_worker, cores
 from expander.training.trial import OUT_OF_MEMORY, gpus_here
 
 log = logging.getLogger(__name__)
@@ -98,16 +97,10 @@ class PoolBackend:
         if self.pool is None:
             # A fork would copy this process's threads and CUDA state into a dead lock.
             context = multiprocessing.get_context("spawn")
-            self.pool = ProcessPoolExecutor(self.places, context, _begin)
+            self.pool = ProcessPoolExecutor(self.places, context, begin_worker)
         return self.pool
 
     def _end(self) -> None:
         if self.pool is not None:
             self.pool.shutdown(wait=False, cancel_futures=True)
             self.pool = None
-
-
-def _begin() -> None:
-    """In each process: it ends with the search, which alone hears of Ctrl-C and tells the trials."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()

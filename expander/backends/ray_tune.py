@@ -29,6 +29,7 @@ from expander.kernels.allocator import ONE_HEAP
 from expander.runs.events import TrialFailure, TrialOrder, TrialResult, from_json, to_json
 from expander.runs.machine import cores, end_with_parent
 from expander.training.trial import Stopped, run_trial
+from expander.video.filenames import one_line
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -156,7 +157,7 @@ class RayBackend:
         """Ends this process: calls into Ray hang or abort once a part of it is gone."""
         self.recording.acquire(timeout=5)  # an event that is being written is finished
         message = f"error: Ray broke off: {what} is gone; nothing finished is lost, go on with: {self.again}"
-        sys.stderr.write(f"{message}\n")
+        sys.stderr.write(f"{one_line(message)}\n")
         sys.stderr.flush()
         if self.watch is not None:
             kill(self.watch.below)

@@ -87,6 +87,9 @@ def run_search(run: Run, start: RunStarted, pace: TrainingSpeed, known: dict[str
     except KeyboardInterrupt:
         if not interruption.code and not stop.reason:
             raise
+    except SystemExit:  # nobody reads what it says any more
+        say(f"stopped; nothing finished is lost, go on with: {_again(run)}", err=True)
+        raise
     finally:
         stop.clear()
     state = state_of(run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import threading
 import time
@@ -68,6 +69,12 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=follow, name=name, daemon=True).start()
+
+
+def begin_worker() -> None:
+    """In a process of a pool: it ends with the one that started it, which alone hears of Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
 
 
 def running(pid: int | None = None) -> dict[int, Process]:

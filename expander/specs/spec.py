@@ -31,6 +31,9 @@ LIMITS = {
     "crop_divisor": (10_000, "no crop is as large"),
 }
 """The most that a size of the base may be, and why; of a spec's derived sizes, see `Spec.check_sizes`."""
+DERIVED = {"frames": (1_000_000, "hours of film"), "crop": (100_000, "pixels that no film has")}
+"""The most that a clip may be, once the factors are in."""
+MOST_BLOCKS = 2000
 MOST_STAGES = 16
 """Each stage halves the picture and doubles the channels."""
 MOST_CHANNELS = 10_000_000
@@ -121,12 +124,12 @@ class Spec:
     def check_sizes(self) -> None:
         """Raises ValueError for sizes that nothing can be computed with, before anything is made of them."""
         for name, size in (("frames", self.frames), ("crop", self.crop)):
-            most, why = LIMITS[name]
+            most, why = DERIVED[name]
             if size > most:
                 raise ValueError(f"{name} of {size:,} a clip: at most {most:,} ({why})")
-        blocks, (most, why) = sum(self.depths), LIMITS["depths"]
-        if blocks > most:
-            raise ValueError(f"depth of {blocks:,} blocks: at most {most:,} in all ({why})")
+        if (blocks := sum(self.depths)) > MOST_BLOCKS:
+            why = LIMITS["depths"][1]
+            raise ValueError(f"depth of {blocks:,} blocks: at most {MOST_BLOCKS:,} in all ({why})")
         if (channels := max(*self.widths, *self.inner_widths)) > MOST_CHANNELS:
             raise ValueError(f"width of {channels:,} channels: at most {MOST_CHANNELS:,} (beyond any memory)")
 

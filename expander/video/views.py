@@ -26,6 +26,9 @@ from expander.video.room import BYTES, check_room
 from expander.video.sampling import Indices
 from expander.video.transforms import cut, extent, painted
 
+NUMBER = 100
+"""Bytes that the number of a frame may take while it is computed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -68,6 +71,7 @@ def look(path: Path, how: Look, decoder: Decoder) -> ViewedVideo:
     """Opens and decodes a video once for all its views. Raises VideoError."""
     begun = time.perf_counter()
     video = decoder.open(path)
+    check_room(NUMBER * how.views.clips * how.spec.frames, f"{path}: the numbers of its frames in all clips")
     wanted = clip_frames(how.protocol, how.views.clips, how.spec, video.length, video.fps)
     unique, rows = np.unique(wanted, return_inverse=True)
     place = canvas(how.protocol, how.views.crops, how.spec, video.height, video.width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -123,6 +124,12 @@ def test_escape_sequences_in_names_of_files_and_classes_reach_no_terminal(
         assert terminal.end() == (3 if command[0] == "check" else 0)
         assert_harmless(terminal.drawn)
     assert EVIL in (tmp_path / "o.csv").read_text()  # a file has the name itself
+
+
+def test_the_commands_print_in_one_place_only() -> None:
+    own = re.compile(r"\bclick\.echo\(|\bprint\(|sys\.std(out|err)\.write")
+    files = {path.name for path in (ROOT / "expander" / "cli").glob("*.py") if own.search(path.read_text())}
+    assert files == {"terminal.py"}
 
 
 def test_what_steers_is_written_out_and_letters_stay() -> None:

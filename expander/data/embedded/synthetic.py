@@ -27,7 +27,7 @@ import numpy as np
 
 from expander.config.reading import parse_json, read_text
 from expander.data.embedded.scenes import CLASSES, FULL, ClassProgram, Clutter, Video, render
-from expander.runs.machine import alive, cores, end_with_parent
+from expander.runs.machine import alive, begin_worker, cores
 
 VERSION = 4
 """Raised with every change of the pixels, so that an old cache is never taken for a new set."""
@@ -117,8 +117,14 @@ def _make_videos(
         return _collect(map(work, items), len(items), progress)
     # Spawned, never forked: a fork of a process with decoder or torch threads can hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
-        return _collect(pool.map(work, items, chunksize=8), len(items), progress)
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker) as pool:
+        results = pool.map(work, items, chunksize=8)
+        try:
+            return _collect(results, len(items), progress)
+        except BaseException:
+            # Before `map` takes back its orders one by one, over which the thread of the pool would stumble.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _collect(
