@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 WORKERS = 6.0
 """Seconds until the Ray workers of a round of trials have started and imported torch."""
 
-LIBRARIES = ("torch", "ray", "decord", "av", "numpy", "pandas", "pydantic", "safetensors")
+LIBRARIES = ("torch", "ray", "decord", "av", "fvcore", "numpy", "pandas", "pydantic", "safetensors")
 
 
 def embedded_limits() -> tuple[int, SourceLimits]:

@@ -1,1 +1,1 @@
-"""What a network costs when it is run: latency, memory."""
+"""What a network costs when it is run: multiply-adds by fvcore, latency, memory."""

@@ -1,4 +1,4 @@
-"""What a spec costs, in closed form, in microseconds; the tests prove it with fvcore.
+"""What a spec costs, in closed form, in microseconds; `profiling.count` proves it with fvcore.
 
 Counted as in the X3D paper: multiply-adds of convolutions and linears (SE's included), one per
 multiply-add; parameters all, BN's included; activations are the outputs of those layers (pycls,

@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from absent import NO_DECORD
 from films import film, textured
 from foreign import randomised
-from fvcore_count import count
 from peers import create_x3d, pytorchvideo_part
 from torch import Tensor, nn
 
@@ -24,6 +23,7 @@ from expander.data.test_list import HeldOut
 from expander.evaluation.multiview import Average, Scorer, macs_per_view, probabilities
 from expander.evaluation.result import summary
 from expander.model.network import X3D
+from expander.profiling.count import count
 from expander.specs.spec import Base, Spec
 from expander.video.decoder import Decoder, VideoError
 from expander.video.probe import Verdict

@@ -6,7 +6,6 @@ import random
 
 import pytest
 import torch
-from fvcore_count import count, measured_cost
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from expander.config.space import load_spec
 from expander.model.network import X3D
+from expander.profiling.count import count, measured_cost
 from expander.specs.cost import cost, layers, params_without_norm
 from expander.specs.cost_kinds import Cost
 from expander.specs.spec import Base, Spec

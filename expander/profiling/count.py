@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis
 from torch import Tensor, nn
 
 from expander.model.network import X3D
@@ -29,6 +28,8 @@ def measured_cost(spec: Spec, crop: int | None = None) -> Cost:
 
 def count(network: nn.Module, clip_NCTHW: Tensor) -> Cost:
     """fvcore's count of a network on one clip. Raises ValueError for an operator nobody knows."""
+    from fvcore.nn import ActivationCountAnalysis, FlopCountAnalysis  # slow to import
+
     flops = FlopCountAnalysis(network, clip_NCTHW).unsupported_ops_warnings(False)
     flops.uncalled_modules_warnings(False).tracer_warnings("none")
     by_operator = flops.by_operator()
