@@ -91,7 +91,7 @@ def test_a_folder_that_was_deleted_is_told(tmp_path: Path, environment: dict[str
     gone = tmp_path / "gone"
     for command in (["cost", "x3d_s"], ["data", "check", "x"], ["predict", "x.mp4", "--weights", "w"]):
         gone.mkdir()
-        program = f"import os, sys; os.rmdir('.'); sys.argv = ['expander', *{command!r}]"
+        program = f"import os, sys; os.rmdir(os.getcwd()); sys.argv = ['expander', *{command!r}]"
         program += "; from expander.cli.main import main; main()"
         done = subprocess.run([sys.executable, "-c", program], cwd=gone, env=environment, capture_output=True,
                               text=True, check=False, timeout=300)  # fmt: skip
