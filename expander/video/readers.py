@@ -118,7 +118,7 @@ class AvReader:
         with _opened(path) as container:
             stream = video_of(container)
             times: list[Fraction] = []
-            for frame in _frames(container, progress):
+            for frame in frames_of(container, progress):
                 self.length += 1
                 times = [*times[:1], *_time(frame)]
                 self.size = self.size or (frame.width, frame.height)
@@ -134,7 +134,7 @@ class AvReader:
             return np.stack([_picture(self.kept[number], self.size) for number in unique.tolist()])
         if self.container is None or unique[0] < self.position:
             self.container, self.position = _opened(self.path), 0
-            self.walk = _frames(self.container, self.progress)
+            self.walk = frames_of(self.container, self.progress)
         found = []
         for number in unique.tolist():
             while self.position <= number:
@@ -182,12 +182,13 @@ class PicturesReader:
         """See Reader."""
         found: list[Frames] = []
         for number in unique.tolist():
-            found.append(_rgb(self._decoded(number), self.size))
+            found.append(_rgb(self.decoded(number), self.size))
         return np.stack(found)
 
-    def _decoded(self, number: int) -> Any:
+    def decoded(self, number: int) -> Any:
+        """One picture, at its own size. Raises Unreadable."""
         with _opened(self.path / self.names[number]) as container:
-            frame = next(_frames(container), None)
+            frame = next(frames_of(container), None)
         if frame is None:
             raise Unreadable(f"{self.names[number]} holds no picture")
         self.size = self.size or (frame.width, frame.height)  # the first is the first that is asked for
@@ -201,7 +202,7 @@ def _opened(path: Path) -> Any:
         raise Unreadable(f"cannot be opened: {reason_of(error)}") from None
 
 
-def _frames(container: Any, progress: Progress = lambda _: None) -> Iterator[Any]:
+def frames_of(container: Any, progress: Progress = lambda _: None) -> Iterator[Any]:
     """Every frame that is shown. Raises Unreadable for one that is damaged."""
     stream = video_of(container)
     stream.thread_type = "NONE"
