@@ -103,7 +103,7 @@ def test_a_rate_that_jitters_by_less_than_half_a_frame_loses_nothing(tmp_path: P
 
 
 @pytest.mark.parametrize("gop", [1, 4, 12])
-def test_a_key_frame_comes_every_so_many_frames_and_decoding_can_begin_there(tmp_path: Path, gop: int) -> None:
+def test_a_key_frame_comes_every_so_many_frames_and_begins_anew(tmp_path: Path, gop: int) -> None:
     target, _ = made(shot(tmp_path / "a.mp4", 40), Encoding(64, gop))
     with av.open(str(target)) as container:
         assert [stream.type for stream in container.streams] == ["video"]
@@ -170,7 +170,8 @@ def test_colours_are_those_that_are_read_from_the_source(tmp_path: Path, space: 
         stream.height, stream.width, stream.pix_fmt = 80, 160, "yuv420p"
         stream.codec_context.colorspace, stream.codec_context.color_range = space, extent
         frame = av.VideoFrame.from_ndarray(stripes(0, 80, 160)).reformat(
-            format="yuv420p", dst_colorspace=space if space != 2 else None, dst_color_range=extent)  # fmt: skip
+            format="yuv420p", dst_colorspace=space if space != 2 else None, dst_color_range=extent
+        )
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     target, _ = made(source, Encoding(80, crf=5))
@@ -179,13 +180,15 @@ def test_colours_are_those_that_are_read_from_the_source(tmp_path: Path, space: 
 
 def test_a_damaged_source_is_refused_with_the_reason(tmp_path: Path) -> None:
     whole = shot(tmp_path / "whole.mp4", 60).read_bytes()
-    for name, content in {"empty.mp4": b"", "text.mp4": b"<html>", "cut.mp4": whole[: len(whole) // 2]}.items():
+    half = whole[: len(whole) // 2]
+    for name, content in {"empty.mp4": b"", "text.mp4": b"<html>", "cut.mp4": half}.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(Unreadable) as error:
             made(tmp_path / name)
         assert str(error.value) == examine(tmp_path / name).reason
-    lossy = copied(shot(tmp_path / "a.mkv", 60), tmp_path / "lossy.ts", lambda number, _: number not in (9, 10))
-    with pytest.raises(Unreadable, match="damaged|cannot be decoded"):
+    given = shot(tmp_path / "a.mkv", 60)
+    lossy = copied(given, tmp_path / "lossy.ts", lambda number, _: number not in (9, 10))
+    with pytest.raises(Unreadable, match=r"damaged|cannot be decoded"):
         made(lossy)
 
 
