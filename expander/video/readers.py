@@ -1,5 +1,5 @@
-"""Two readers of video files: decord, and PyAV for what decord reads wrongly or not at all, and where there
-is no decord.
+"""Readers of video files: decord, and PyAV for what decord reads wrongly, slowly or not at all, and where
+there is no decord.
 
 Used in the decoding process only (worker.py): a reader may hang, crash, or write to the terminal.
 Frames are (T, H, W, 3) bytes, in the order they are shown, at their native size.
@@ -11,8 +11,10 @@ import functools
 import os
 import re
 import traceback
+from bisect import bisect_right
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,13 +25,18 @@ from expander.video.frame_rate import UNKNOWN, of_header, rate
 from expander.video.orientation import orientation_of
 from expander.video.pictures import survey
 from expander.video.probe import FAULTS, Progress, Verdict, open_container, reason_of, video_of
+from expander.video.random_access import INDEXED
 from expander.video.sampling import Indices
 
 Frames = npt.NDArray[np.uint8]
 Size = tuple[int, int]
 """Width and height of a video's first picture, to which those of another size are scaled, as players do."""
+Shape = tuple[int, int]
+"""Height and width of the pictures that a reader gives."""
 PLACE = re.compile(r"^.*\.cc:\d+: ", re.MULTILINE)
 """Where decord says in its own source that an error is from."""
+MOST_JUMPED = 10_000
+"""Frames of a video whose index is looked through each time that it is opened."""
 KEPT_BYTES = 256_000_000
 """Decoded frames (YUV) of one video that a reader keeps in memory."""
 
@@ -39,10 +46,11 @@ class Unreadable(Exception):
 
 
 class Reader(Protocol):
-    """A video that is open. fps: mean frames a second."""
+    """A video that is open. fps: mean frames a second. shape: (H, W) where no frame is needed to know it."""
 
     length: int
     fps: Fraction
+    shape: Shape | None
 
     def gather(self, unique: Indices) -> Frames:
         """The frames of sorted, unique numbers. Raises Unreadable."""
@@ -71,6 +79,8 @@ def opened(path: Path, verdict: Verdict, progress: Progress) -> tuple[Reader, Ve
     """
     if verdict.route == "pictures":
         return PicturesReader(path), verdict
+    if verdict.route == "decord" and (jumping := JumpingReader.of(path)) is not None:
+        return jumping, verdict
     if verdict.route == "decord" and has_decord():
         try:
             return DecordReader(path), verdict
@@ -81,6 +91,8 @@ def opened(path: Path, verdict: Verdict, progress: Progress) -> tuple[Reader, Ve
 
 class DecordReader:
     """Exact frames of H.264, HEVC, VP9 and MPEG-4 in ordinary containers."""
+
+    shape: Shape | None = None
 
     def __init__(self, path: Path) -> None:
         import decord
@@ -102,12 +114,62 @@ class DecordReader:
         return frames
 
 
+class JumpingReader:
+    """H.264 in an MP4, stored in the order in which it is shown, as prepared videos are: begins at the key
+    frame before each wanted one. Of few frames it takes a part of decord's time. Only of a file that is
+    proved (random_access.py).
+    """
+
+    def __init__(self, path: Path, container: Any) -> None:
+        self.path, self.container, self.stream = path, container, video_of(container)
+        entries = list(self.stream.index_entries)
+        self.times = [entry.timestamp for entry in entries]
+        self.keys = [number for number, entry in enumerate(entries) if entry.is_keyframe]
+        self.length, self.fps = len(entries), of_header(self.stream.average_rate)
+        codec = self.stream.codec_context
+        self.shape: Shape | None = (codec.height, codec.width)
+
+    @classmethod
+    def of(cls, path: Path) -> JumpingReader | None:
+        """A reader of a file that is such a one. Raises Unreadable."""
+        container = _opened(path)
+        stream = video_of(container)
+        codec, count = stream.codec_context, stream.frames
+        ordered = container.format.name == INDEXED[0] and codec.name == "h264" and not codec.has_b_frames
+        if ordered and 0 < count <= MOST_JUMPED and len(stream.index_entries) == count:
+            reader = cls(path, container)
+            steps = {later - earlier for earlier, later in pairwise(reader.times)}
+            if len(steps) <= 1 and reader.keys[:1] == [0]:
+                return reader
+        container.close()
+        return None
+
+    def gather(self, unique: Indices) -> Frames:
+        """See Reader."""
+        found, position = [], self.length
+        walk: Iterator[Any] = iter(())
+        for number in unique.tolist():
+            key = self.keys[bisect_right(self.keys, number) - 1]
+            if not key <= position <= number:
+                self.container.seek(self.times[key], stream=self.stream)
+                position, walk = key, frames_of(self.container)
+            while position <= number:
+                frame: Any = next(walk, None)
+                if frame is None or frame.pts != self.times[position]:  # not so even as it seemed
+                    return AvReader(self.path).gather(unique)
+                position += 1
+            found.append(frame.to_ndarray(format="rgb24"))
+        return np.stack(found)
+
+
 class AvReader:
     """Any video, decoded from its beginning: edit lists applied, turned and mirrored, damage refused.
 
     Its length is known only once it is decoded; the frames are kept if they are few enough, and
     otherwise decoded a second time.
     """
+
+    shape: Shape | None = None
 
     def __init__(self, path: Path, progress: Progress = lambda _: None) -> None:
         self.path, self.length, self.fps, self.position = path, 0, UNKNOWN, 0
@@ -167,6 +229,7 @@ class PicturesReader:
     """A folder of pictures, one a frame, numbered without a gap from 1 or 0."""
 
     fps = UNKNOWN
+    shape: Shape | None = None
 
     def __init__(self, path: Path) -> None:
         try:
@@ -205,7 +268,8 @@ def _opened(path: Path) -> Any:
 def frames_of(container: Any, progress: Progress = lambda _: None) -> Iterator[Any]:
     """Every frame that is shown. Raises Unreadable for one that is damaged."""
     stream = video_of(container)
-    stream.thread_type = "NONE"
+    if not stream.codec_context.is_open:
+        stream.thread_type = "NONE"
     try:
         for number, frame in enumerate(container.decode(stream)):
             if frame.is_corrupt:

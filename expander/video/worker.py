@@ -263,7 +263,7 @@ class _Child:
         self.reader, verdict = opened(path, verdict, self.progress)
         if self.reader.length == 0:
             raise Unreadable("it holds no frames")
-        height, width = self.reader.gather(np.zeros(1, np.int64)).shape[1:3]
+        height, width = self.reader.shape or self.reader.gather(np.zeros(1, np.int64)).shape[1:3]
         return {"length": self.reader.length, "height": height, "width": width,
                 "fps": str(self.reader.fps), "verdict": asdict(verdict)}  # fmt: skip
 

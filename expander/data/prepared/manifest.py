@@ -161,7 +161,8 @@ def table_bytes(columns: dict[str, list[Any]], head: dict[str, Any]) -> bytes:
     told = {"schema": SCHEMA, **head, "fingerprint": digest.hexdigest()}
     table = pa.table(columns, schema=pa.schema([(name, _type(name)) for name in columns]))
     out = BytesIO()
-    pq.write_table(table.replace_schema_metadata({KEY: json.dumps(told).encode()}), out, compression="zstd")
+    table = table.replace_schema_metadata({KEY: json.dumps(told).encode()})
+    pq.write_table(table, out, compression="zstd", use_dictionary=["split", "reason", "fps"])
     return out.getvalue()
 
 
