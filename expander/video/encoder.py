@@ -6,7 +6,6 @@ nothing of the clock. Shapes: H height, W width of a picture, pixels.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,12 +16,11 @@ from typing import IO, Any
 import av
 import numpy as np
 
-from expander.video.frame_rate import UNKNOWN, Ticks, rate, resampled
+from expander.video.film import Film, Pictures, digest_of, state_of
+from expander.video.frame_rate import resampled
 from expander.video.orientation import Orientation, orientation_of
-from expander.video.pictures import survey
-from expander.video.probe import FAULTS, Progress, examine, open_container, reason_of, video_of
-from expander.video.random_access import INDEXED
-from expander.video.readers import PicturesReader, Unreadable, frames_of
+from expander.video.probe import FAULTS, Progress, examine, reason_of
+from expander.video.readers import Unreadable
 
 VERSION = 1
 """Raised with every change of the bytes that come out."""
@@ -30,7 +28,6 @@ GOP, CRF = 8, 21
 """Unless a data set is prepared otherwise."""
 SLOWER = 10
 """How much longer than decoding it may take, encoding included, before a video counts as hanging."""
-CHUNK = 1 << 20
 CHANGED = "it changed while it was read; prepare it again when nothing writes to it"
 LIMITED, YUV = 1, "yuv420p"
 """Of PyAV: colours in the range of television; the pictures that all decoders take."""
@@ -89,15 +86,15 @@ def prepare(source: Path, target: Path, how: Encoding, progress: Progress = lamb
     def more(pixels: int) -> None:
         progress(SLOWER * pixels)
 
-    before = _state(source)
+    before = state_of(source)
     content = digest_of(source, more)
     verdict = examine(source, more)
     if verdict.route == "bad":
         raise Unreadable(verdict.reason)
-    film = _Pictures(source) if verdict.route == "pictures" else _Film(source, more)
+    film = Pictures(source) if verdict.route == "pictures" else Film(source, more)
     try:
         made = _written(film, target, how)
-        if _state(source) != before:
+        if state_of(source) != before:
             raise Unreadable(CHANGED)
         if (found := examine(target)).route != "decord":
             raise Unreadable(f"what was made of it is not as it should be: {found.reason}")
@@ -106,100 +103,11 @@ def prepare(source: Path, target: Path, how: Encoding, progress: Progress = lamb
         raise Unwritable(reason_of(error)) from None
 
 
-def _state(path: Path) -> tuple[int, ...]:
-    try:
-        found = path.stat()
-    except OSError as error:
-        raise Unreadable(f"cannot be opened: {error.strerror}") from None
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
-
-
-def digest_of(path: Path, progress: Progress = lambda _: None) -> str:
-    """SHA-256 of a file, or of the pictures of a folder one after another. Raises Unreadable."""
-    digest = hashlib.sha256()
-    try:
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        for file in files:
-            with file.open("rb") as opened:
-                while chunk := opened.read(CHUNK):
-                    digest.update(chunk)
-                    progress(len(chunk))
-    except OSError as error:
-        raise Unreadable(f"cannot be read: {error.strerror}") from None
-    return digest.hexdigest()
-
-
-class _Film:
-    """A video file, decoded from its start: edit lists applied, turned and mirrored, damage refused."""
-
-    def __init__(self, path: Path, progress: Progress) -> None:
-        self.path, self.progress = path, progress
-        try:
-            with open_container(path) as container:
-                stream = video_of(container)
-                self.base = Fraction(stream.time_base)
-                self.ticks = _packet_times(container, stream) if container.format.name in INDEXED else None
-        except FAULTS as error:
-            raise Unreadable(f"cannot be opened: {reason_of(error)}") from None
-        if self.ticks is None:
-            self.decoded_times()
-
-    def decoded_times(self) -> None:
-        """The times of the frames as they come out of the decoder, where packets do not tell."""
-        found = [frame.dts if frame.pts is None else frame.pts for frame in self.frames()]
-        self.ticks = [tick for tick in found if tick is not None]
-        self.ticks = self.ticks if len(self.ticks) == len(found) else [*range(len(found))]
-
-    def frames(self) -> Iterator[Any]:
-        """Every frame that is shown. Raises Unreadable."""
-        try:
-            with open_container(self.path) as container:
-                yield from frames_of(container, self.progress)
-        except FAULTS as error:
-            raise Unreadable(f"cannot be opened: {reason_of(error)}") from None
-
-    def fps(self) -> Fraction:
-        """Mean frames a second, as the readers say it."""
-        ends = [tick * self.base for tick in (self.ticks or [0])[:: max(1, len(self.ticks or ()) - 1)]]
-        try:
-            with open_container(self.path) as container:
-                return rate(container, video_of(container), ends, len(self.ticks or ()))
-        except FAULTS as error:
-            raise Unreadable(f"cannot be opened: {reason_of(error)}") from None
-
-
-class _Pictures:
-    """A folder of pictures, one a frame."""
-
-    def __init__(self, path: Path) -> None:
-        self.reader = PicturesReader(path)
-        self.ticks: Ticks | None = [*range(len(survey(path).names))]
-        self.base = 1 / UNKNOWN
-
-    def decoded_times(self) -> None:
-        """Their numbers are their times."""
-
-    def frames(self) -> Iterator[Any]:
-        """See _Film."""
-        for number in range(self.reader.length):
-            yield self.reader.decoded(number)
-
-    def fps(self) -> Fraction:
-        """See _Film."""
-        return UNKNOWN
-
-
-def _packet_times(container: Any, stream: Any) -> list[int] | None:
-    """When the packets are shown, in order; none where one does not say it."""
-    found = [packet.pts for packet in container.demux(stream) if packet.size and not packet.is_discard]
-    return None if not found or None in found else sorted(found)
-
-
 Made = tuple[int, str, int, int, int, int, int, list[int] | None]
 """Frames, fps, height, width, frames, height and width of the source, mapping."""
 
 
-def _written(film: _Film | _Pictures, target: Path, how: Encoding) -> Made:
+def _written(film: Film | Pictures, target: Path, how: Encoding) -> Made:
     """Encodes it; a second time where decoding gives other frames than its packets promise."""
     for _ in range(2):
         assert film.ticks is not None

@@ -66,10 +66,10 @@ def test_a_prepared_set_is_the_same_data_set_in_small(prepare: Prepare, tmp_path
     for before, after in ((original.train, found.train), (original.val, found.val)):
         assert after.labels == before.labels
         assert len(set(after.paths)) == len(before.paths)
+    shutil.rmtree(tmp_path / "out" / "videos")  # the manifest tells the sizes
     assert source_limits(found, DataConfig(folder=str(tmp_path / "out"))) == SourceLimits(13, 48)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         ".lock", "classes.txt", "damaged.csv", "manifest.parquet", "prepare.json", "train.txt", "val.txt",
-        "videos",
     ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from expander.data.prepared.manifest import PROGRESS, Outcome, Source, read_outc
 from expander.data.prepared.video import state_of
 from expander.errors import EnvironmentFault
 from expander.runs.machine import cores
-from expander.video.encoder import digest_of
+from expander.video.film import digest_of
 from expander.video.readers import Unreadable
 
 
