@@ -29,6 +29,7 @@ from expander.data.sources import cache_folder, open_data
 from expander.errors import EnvironmentFault, UsageError
 from expander.runs.journal import Lock, write_atomic
 from expander.runs.machine import cores
+from expander.specs.spec import JITTER_SCALE
 from expander.video.encoder import CRF, GOP, VERSION, Encoding
 
 SAMPLES = 8
@@ -58,7 +59,7 @@ class PrepareOrder:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is ahead. crop: the largest that the short side serves. bytes, seconds: of the videos that are
+    """What is ahead. crop: the largest whose training frames are no larger than the short side. bytes, seconds: of the videos that are
     left, a guess. free: bytes on the disk.
     """
 
@@ -92,7 +93,9 @@ def encoding(order: PrepareOrder) -> tuple[Encoding, int]:
     side = order.short_side or largest.jitter[1]
     if side < 16 or side % 2:
         raise UsageError(f"--short-side {side}: an even number of pixels, 16 at least")
-    return Encoding(side, order.gop, order.crf), min(side, largest.crop)
+    divisor = space.base.crop_divisor
+    served = int(side / JITTER_SCALE + 0.7) // divisor * divisor  # its largest frame rounds to the short side
+    return Encoding(side, order.gop, order.crf), min(served, largest.crop)
 
 
 def prepare(
