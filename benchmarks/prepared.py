@@ -72,17 +72,20 @@ class Arm:
 
 
 def originals(root: Path, size: tuple[int, int], count: int, seconds: int) -> Path:
-    """`count` videos in two classes, the first half of each to train with."""
+    """`count` videos in two classes, the last two to validate with; large ones are small ones enlarged."""
+    times = max(1, size[0] // 240)
+    small = (size[0] // times, size[1] // times)
     for number in range(count):
         label, split = number % 2, "train" if number < count - 2 else "val"
-        video = render(CLASSES[label], np.random.default_rng(number), seconds * FPS, *size)
+        video = render(CLASSES[label], np.random.default_rng(number), seconds * FPS, *small)
         path = root / split / CLASSES[label].name / f"{number}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
         with av.open(str(path), "w") as container:
             stream = container.add_stream("libx264", rate=FPS)
             stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
             for picture in video:
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+                large = picture.repeat(times, 0).repeat(times, 1)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(large, format="rgb24")))
             container.mux(stream.encode(None))
     return root
 
@@ -127,6 +130,7 @@ def main() -> None:
     """Makes the videos, prepares them, trains on all of them in turn."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, default=4, help="clips a step")
     parser.add_argument("--steps", type=int, default=8, help="of a round")
@@ -140,10 +144,11 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     print(f"torch {torch.__version__}, {options.threads} threads, batch {options.batch}; {options.videos} "
           f"videos of {options.seconds} s at {FPS} frames a second\n")  # fmt: skip
-    print("| network | videos | size | clips/s | ratio | CPU of a clip | ratio |\n" + "|---" * 7 + "|")
+    print("| network | videos | size | clips/s | ratio | CPU of a clip | ratio |")
+    print(7 * "|---" + "|", flush=True)
     with tempfile.TemporaryDirectory() as place:
-        for size, shape in SIZES.items():
-            root = originals(Path(place) / size, shape, options.videos, options.seconds)
+        for size in options.sizes:
+            root = originals(Path(place) / size, SIZES[size], options.videos, options.seconds)
             for name in options.networks:
                 spec = NETWORKS[name]
                 folders = {f"originals, {size}": root}

@@ -59,8 +59,8 @@ class PrepareOrder:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is ahead. crop: the largest whose training frames are no larger than the short side. bytes, seconds: of the videos that are
-    left, a guess. free: bytes on the disk.
+    """What is ahead. crop: the largest whose training frames are no larger than the short side. bytes,
+    seconds: of the videos that are left, a guess. free: bytes on the disk.
     """
 
     how: Encoding

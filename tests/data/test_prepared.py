@@ -17,12 +17,14 @@ from conftest import Run
 from films import film, trimmed
 from forking import run
 
+import expander
 from expander.config.settings import DataConfig
 from expander.data.annotations import VideoData
 from expander.data.prepared import manifest
 from expander.data.sources import open_data, source_limits
 from expander.engine.prepare import SAMPLES
 from expander.runs.events import SourceLimits
+from expander.runs.journal import Lock
 
 OPTIONS = ("--short-side", "48", "--workers", "2")
 Prepare = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -235,6 +237,25 @@ def test_a_target_that_cannot_be_written_is_one_line(prepare: Prepare) -> None:
     assert done.returncode == 6
     assert done.stderr.count("error: ") == 1
     assert "/proc/out: cannot be made: No such file or directory" in last(done)
+
+
+def test_a_folder_that_another_process_works_on_is_refused(prepare: Prepare, tmp_path: Path) -> None:
+    assert prepare().returncode == 0
+    with Lock(tmp_path / "out" / ".lock"):
+        done = prepare()
+    assert done.returncode == 6
+    assert f"in use by process {os.getpid()}" in last(done)
+
+
+def test_python_prepares_too_and_says_what_was_damaged(tmp_path: Path, cache: Path) -> None:
+    assert cache.exists()
+    (films(tmp_path / "films") / "train" / "wave" / "empty.mp4").write_bytes(b"")
+    told: list[tuple[int, int]] = []
+    made = expander.prepare(tmp_path / "films", tmp_path / "out", short_side=48, processes=1,
+                            progress=lambda *done: told.append(done))  # fmt: skip
+    assert told == [(number, 7) for number in range(8)]
+    assert made.damaged == {"train/wave/empty.mp4": "the file is empty"}
+    assert (made.videos, made.bytes) == (7, sum(p.stat().st_size for p in tmp_path.rglob("out/**/*.mp4")))
 
 
 def test_a_full_disk_loses_nothing(prepare: Prepare, tmp_path: Path, environment: dict[str, str]) -> None:

@@ -210,15 +210,11 @@ def read(folder: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
 def read_outcomes(folder: Path) -> Iterator[Outcome]:
     """What the manifest and the file of progress say of each source, the later one last."""
     if read_head(folder) is not None:
+        import pyarrow.parquet as pq
+
         names = [field.name for field in fields(Encoded)]
-        for row in read(folder).to_dict("records"):
-            encoded = None if row["reason"] else Encoded(**{name: _plain(row[name]) for name in names})
-            yield Outcome(row["source"], row["source_bytes"], row["source_time"], row["reason"], encoded)
+        for batch in pq.ParquetFile(folder / NAME).iter_batches():
+            for row in batch.to_pylist():
+                encoded = None if row["reason"] else Encoded(**{name: row[name] for name in names})
+                yield Outcome(row["source"], row["source_bytes"], row["source_time"], row["reason"], encoded)
     yield from read_progress(folder)
-
-
-def _plain(value: Any) -> Any:
-    """Of Arrow to Python: a list is an array there, and nothing is NA."""
-    if hasattr(value, "__len__") and not isinstance(value, str):
-        return [int(number) for number in value]
-    return value if isinstance(value, str | int) else None

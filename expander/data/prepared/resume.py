@@ -14,6 +14,9 @@ from expander.runs.machine import cores
 from expander.video.film import digest_of
 from expander.video.readers import Unreadable
 
+AT_ONCE = 10_000
+"""Videos that wait to be looked at: a list of a million is never queued whole."""
+
 
 def finished(folder: Path, sources: Sequence[Source], verify: bool = False) -> dict[str, Outcome]:
     """The outcomes of the videos that are there as they should be, by the names of their sources.
@@ -26,8 +29,12 @@ def finished(folder: Path, sources: Sequence[Source], verify: bool = False) -> d
         outcome = known.get(source.name)
         return None if outcome is None else _confirmed(folder, source, outcome, verify)
 
+    found: dict[str, Outcome] = {}
     with ThreadPoolExecutor(cores()) as pool:
-        return {outcome.name: outcome for outcome in pool.map(look, sources) if outcome is not None}
+        for first in range(0, len(sources), AT_ONCE):
+            outcomes = pool.map(look, sources[first : first + AT_ONCE])
+            found |= {outcome.name: outcome for outcome in outcomes if outcome is not None}
+    return found
 
 
 def _confirmed(folder: Path, source: Source, outcome: Outcome, verify: bool) -> Outcome | None:
