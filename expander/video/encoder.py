@@ -6,6 +6,7 @@ nothing of the clock. Shapes: H height, W width of a picture, pixels.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -206,7 +207,19 @@ def _set_up(stream: Any, first: Any, size: tuple[int, int], how: Encoding) -> No
     codec.colorspace, codec.color_range = first.colorspace, LIMITED
     # Without B-frames no edit list is needed, and a frame is stored where it is shown.
     stream.options = {"preset": "veryfast", "crf": str(how.crf), "bf": "0", "g": str(how.gop),
-                      "sc_threshold": "0"}  # fmt: skip
+                      "sc_threshold": "0", "x264-params": _steady()}  # fmt: skip
+
+
+@functools.cache
+def _steady() -> str:
+    """What x264 needs to give the same bytes each time: with AVX-512 and a look ahead over macroblocks, one
+    encoding in twenty to fifty of a busy machine came out different (docs/log.md).
+    """
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        flags = ""
+    return "mbtree=0" + (":asm=MMX2,SSE2,SSE3,SSSE3,SSE4,AVX,AVX2" if "avx512" in flags else "")
 
 
 def _fitted(frame: Any, size: tuple[int, int]) -> Any:

@@ -81,6 +81,22 @@ def test_a_signal_leaves_whole_videos_and_no_process(
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
+def test_search_train_and_test_take_the_prepared_videos(
+    expander: Run, videos: Path, micro: list[str]
+) -> None:
+    done = expander("data", "prepare", videos, "--out", "out", "--short-side", "64")
+    assert done.returncode == 0, done.stderr
+    place = micro.index("--train-ann")
+    search = [*micro[:place], "--data", "out", "--max-steps", "1", "--set", "axes.width.limit=1"]
+    small = ["--set", "train.epochs=1", "--set", "train.batch=8", "--set", "train.precise_bn=0"]
+    for words in ([*search, "--backend", "inline", "--run", "r"],
+                  ["train", "r:final", "--data", "out", "--run", "full", *small],
+                  ["test", "full", "--data", "out", "--views", "2x1"],
+                  ["data", "check", "out"]):  # fmt: skip
+        done = expander(*words)
+        assert done.returncode == 0, done.stderr
+
+
 MILLION = """
 import json, re, sys, time
 from pathlib import Path
