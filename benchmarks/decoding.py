@@ -29,7 +29,7 @@ import numpy.typing as npt
 from expander.video import probe
 from expander.video.decoder import Decoder
 from expander.video.probe import Verdict, content_of, examine
-from expander.video.random_access import Proof
+from expander.video.proof.random_access import Proof
 from expander.video.worker import DecodingProcess
 
 Indices = npt.NDArray[np.int64]

@@ -16,6 +16,7 @@ from expander.errors import TargetError, UsageError
 from expander.specs.spec import Spec
 
 if TYPE_CHECKING:
+    from expander.engine.prepare import Prepared
     from expander.evaluation.classifier import Classifier, Prediction
     from expander.model.network import X3D
     from expander.runs.events import Candidate, Event
@@ -74,6 +75,29 @@ def trace(axes: Sequence[str], space: str = "x3d") -> tuple[Candidate, ...]:
     from expander.search.trace import follow
 
     return follow(load_space(space), list(axes))
+
+
+def prepare(
+    data: str | Path | Lists,
+    out: str | Path,
+    space: str = "x3d",
+    short_side: int | None = None,
+    processes: int | None = None,
+    progress: Callable[[int, int], None] = lambda _, __: None,
+) -> Prepared:
+    """Every video once as small H.264 in the folder `out`, which search, train and test take as data.
+
+    short_side: pixels (default: what the largest spec of `space` can use). processes: at a time (default: the
+    CPUs). progress: told of (done, total). What is done already is not done again. Sources that cannot be
+    read are in `damaged` of the result. Raises UsageError, DataError or EnvironmentFault.
+    """
+    from expander.config.settings import DataConfig
+    from expander.engine import prepare as engine
+
+    order = engine.PrepareOrder(DataConfig(**_lists(data)), Path(out), space, short_side, processes=processes)
+    made = engine.prepare(order, progress=progress)
+    assert made is not None  # only a dry run makes nothing
+    return made
 
 
 def search(

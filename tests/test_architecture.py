@@ -20,8 +20,8 @@ ORDER = ("errors", "specs", "config", "runs", "search", "video", "data", "kernel
 HOMES = {
     "ray": {"backends"},
     "fvcore": {"profiling/count.py"},
-    "decord": {"video/readers.py"},
-    "av": {"video/probe.py", "video/readers.py", "data/embedded/synthetic.py"},
+    "decord": {"video/jumping.py"},
+    "av": {"video/encoder.py", "video/probe.py", "video/readers.py", "data/embedded/synthetic.py"},
     "matplotlib": {"engine/answers.py", "report"},
     "safetensors": {"weights/checkpoint_file.py", "weights/safetensors_file.py"},
     "onnxruntime": {"weights/export.py"},
@@ -38,10 +38,11 @@ HOMES = {
     "triton": {"kernels"},
 }  # fmt: skip
 NO_TORCH = ("specs", "config", "runs", "search", "report", "engine/loop.py", "data/annotations.py",
-            "data/embedded", "data/formats.py", "data/sources.py", "data/test_list.py",
+            "data/embedded", "data/formats.py", "data/prepared", "data/sources.py", "data/test_list.py",
             "evaluation/metrics.py", "evaluation/scores.py", "training/training_folder.py",
-            "video/decoder.py", "video/probe.py", "video/protocols.py", "video/readers.py",
-            "video/sampling.py", "video/verdict_cache.py", "video/worker.py")  # fmt: skip
+            "video/decoder.py", "video/encoder.py", "video/jumping.py", "video/probe.py",
+            "video/proof", "video/protocols.py",
+            "video/readers.py", "video/sampling.py", "video/verdict_cache.py", "video/worker.py")  # fmt: skip
 PURE = ("os", "pathlib", "shutil", "tempfile", "time", "datetime", "subprocess", "socket",
         "expander.runs.journal")
 """What the search may not import: it decides from values alone, not from a clock or a disk."""

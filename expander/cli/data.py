@@ -1,4 +1,4 @@
-"""data make, index and check: the embedded set, annotation formats into ours, files that are no good."""
+"""data make, index, check and prepare: the embedded set, formats into ours, bad files, small copies."""
 
 from __future__ import annotations
 
@@ -101,6 +101,57 @@ def check(as_json: bool, **options: Any) -> None:
         say(counted + (f" ({NO_DECORD} here)" if lacking else ""))
     if bad:
         raise DataError(f"{len(bad)} of {len(rows)} videos cannot be decoded, the first is {bad[0]['path']}")
+
+
+@data.command()
+@_lists
+@click.option("--out", type=click.Path(path_type=Path), required=True,
+              help="Folder of the prepared videos; the same again goes on.")
+@click.option("--space", default="x3d", show_default=True,
+              help="Search space whose largest crop decides on the short side.")
+@click.option("--short-side", type=click.IntRange(min=16), help="In place of that, in pixels.")
+@click.option("--gop", type=click.IntRange(1, 250), default=8, show_default=True,
+              help="Frames from key frame to key frame.")
+@click.option("--crf", type=click.IntRange(0, 51), default=21, show_default=True,
+              help="Quality of x264; less is better.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: the CPUs]")
+@click.option("--ray-address", help="Running Ray cluster: auto, or HEAD:6379.  [default: processes here]")
+@click.option("--verify", is_flag=True, help="Compare what is prepared already with its checksums.")
+@click.option("--dry-run", is_flag=True, help="Only what it takes: disk and time. Writes nothing.")
+def prepare(out: Path, **options: Any) -> None:
+    """Prepare every video of DATA once for quick reading: small, H.264, a key frame every few frames.
+
+    The result is a data set for --data. Exit code 4 when sources could not be prepared: damaged.csv in it
+    has them with the reasons.
+    """
+    from expander.cli.terminal import Counter, about
+    from expander.engine import prepare as engine
+
+    def tell(plan: engine.Plan) -> None:
+        click.echo(f"short side {plan.how.short_side}: crops up to {plan.crop}")
+        click.echo(f"{plan.left} of {plan.videos} videos are left: about {plan.bytes / 1e9:.2f} GB, "
+                   f"{plan.free / 1e9:.1f} GB are free; {about(plan.seconds)}")  # fmt: skip
+
+    order = engine.PrepareOrder(
+        _config(options), out, options["space"], options["short_side"], options["gop"], options["crf"],
+        options["verify"], options["workers"], options["ray_address"],
+    )  # fmt: skip
+    with Counter("preparing the videos", "video", timed=True) as counter:
+        made = engine.prepare(order, lambda found: click.echo(describe_data(found)), tell, counter,
+                              options["dry_run"])  # fmt: skip
+    if made is None:
+        click.echo("dry run: nothing was written")
+        return
+    click.echo(f"{made.videos - len(made.damaged)} of {made.videos} videos are in {made.folder}: "
+               f"{made.bytes / 1e9:.3f} GB, the originals {made.source_bytes / 1e9:.3f} GB")  # fmt: skip
+    if made.resampled:
+        click.echo(f"{made.resampled} of variable frame rate have a constant one now: the manifest has the "
+                   "source's frame of each")  # fmt: skip
+    if made.damaged:
+        first, reason = next(iter(made.damaged.items()))
+        click.echo(printable(f"{len(made.damaged)} could not be prepared, the first is {first}: {reason}; "
+                             f"all are in {made.folder / 'damaged.csv'}"), err=True)  # fmt: skip
+        raise SystemExit(4)
 
 
 ROUTES = {

@@ -34,10 +34,11 @@ SUMMARIES = {
     "trace": "Specs and costs along a path; nothing is trained.",
     "cost": "What a network costs, by stage and operator.",
     "weights": "Checkpoints of other libraries in and out.",
-    "data": "Data sets: make, index, check.",
+    "data": "Data sets: make, index, check, prepare.",
     "make": "Make the embedded data set.",
     "index": "Write annotations as one CSV.",
     "check": "Which videos can be read, and how.",
+    "prepare": "Copy every video once into small files for quick reading.",
     "import": "Turn a checkpoint of another library into ours.",
     "export": "Write weights for others, and prove them equal.",
 }
@@ -55,6 +56,7 @@ EXAMPLES = {
     "make": "expander data make",
     "index": "expander data index videos/ --out videos.csv",
     "check": "expander data check videos/",
+    "prepare": "expander data prepare videos/ --out prepared",
     "import": "expander weights import x3d_s.pyth --out x3d_s.safetensors",
     "export": "expander weights export trained --to slowfast --out trained.pyth",
 }

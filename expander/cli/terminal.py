@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import sys
+import time
 from typing import Any
 
 import click
@@ -68,10 +69,14 @@ def log_to_terminal() -> None:
 
 
 class Counter:
-    """A context that counts done things of a total. Called with (done, total)."""
+    """A context that counts done things of a total. Called with (done, total).
 
-    def __init__(self, what: str, unit: str) -> None:
-        self.what, self.unit = what, unit
+    timed: its first call tells of what was done before, and plain lines say how long it takes on.
+    """
+
+    def __init__(self, what: str, unit: str, timed: bool = False) -> None:
+        self.what, self.unit, self.timed = what, unit, timed
+        self.first: tuple[int, float] | None = None
         self.bar: Any = None
         self.tenth = 0
 
@@ -80,16 +85,24 @@ class Counter:
 
     def __call__(self, done: int, total: int) -> None:
         """`done` of `total` now."""
+        self.first = self.first or (done if self.timed else 0, time.monotonic())
         if not sys.stderr.isatty():
             if done * 10 // total > self.tenth:
                 self.tenth = done * 10 // total
-                click.echo(f"{self.what}: {done}/{total}", err=True)
+                say(f"{self.what}: {done}/{total}{self._ahead(done, total)}", err=True)
             return
         if self.bar is None:
             from tqdm import tqdm
 
-            self.bar = tqdm(total=total, desc=self.what, unit=self.unit, leave=False)
+            self.bar = tqdm(total=total, desc=self.what, unit=self.unit, leave=False,
+                            initial=self.first[0])  # fmt: skip
         self.bar.update(done - self.bar.n)
+
+    def _ahead(self, done: int, total: int) -> str:
+        before, begun = self.first or (0, 0.0)
+        if not self.timed or done in (before, total):
+            return ""
+        return f", {about((time.monotonic() - begun) * (total - done) / (done - before))} left"
 
     def __exit__(self, *_: object) -> None:
         if self.bar is not None:

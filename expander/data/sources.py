@@ -15,10 +15,11 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from expander.config.settings import DataConfig
-from expander.data.annotations import Split, VideoData, assemble, check_root
+from expander.data.annotations import Paths, Split, VideoData, assemble, check_root
 from expander.data.discovery import find, present, read
 from expander.data.embedded import synthetic
 from expander.data.formats import read_text
+from expander.data.prepared import manifest
 from expander.errors import DataError, EnvironmentFault
 from expander.runs.events import SourceLimits
 from expander.runs.machine import cores
@@ -118,10 +119,11 @@ def listed_classes(folder: Path) -> tuple[str, ...]:
 
 
 def source_limits(data: VideoData, config: DataConfig) -> SourceLimits:
-    """What a seeded sample of the training videos allows: 19 in 20 are as long and as large.
-
-    Raises DataError when none of the sample can be read.
+    """What a seeded sample of the training videos allows, or all of them where a manifest tells their sizes:
+    19 in 20 are as long and as large. Raises DataError when none of the sample can be read.
     """
+    if sizes := _prepared(data, config):
+        return _limits(sizes)
     frames = decoder(config, data.fingerprint)
     rng = np.random.default_rng(0)
     count = min(PROBED, len(data.train))
@@ -135,6 +137,21 @@ def source_limits(data: VideoData, config: DataConfig) -> SourceLimits:
     if not sizes:
         raise DataError(f"none of {count} training videos (a sample) can be read; the first: {faults[0]}")
     frames.close()
+    return _limits(sizes)
+
+
+def _prepared(data: VideoData, config: DataConfig) -> list[tuple[int, int, int]]:
+    """Frames, height and width of the training videos, if they were prepared; else nothing."""
+    folder = Path(config.folder or "")
+    if config.folder is None or manifest.read_head(folder) is None:
+        return []
+    table = manifest.read(folder, ("path", "frames", "height", "width")).dropna()
+    assert isinstance(data.train.paths, Paths)
+    kept = table[table["path"].isin(data.train.paths.names)]
+    return [(int(f), int(h), int(w)) for f, h, w in kept[["frames", "height", "width"]].to_numpy()]
+
+
+def _limits(sizes: Sequence[tuple[int, int, int]]) -> SourceLimits:
     length = int(np.quantile([f for f, _, _ in sizes], 0.05, method="lower"))
     short = int(np.quantile([min(h, w) for _, h, w in sizes], 0.05, method="lower"))
     return SourceLimits(length, short)

@@ -11,8 +11,12 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from expander.video.random_access import INDEXED
+import numpy as np
 
+from expander.video.proof.random_access import INDEXED
+
+Ticks = Sequence[int]
+"""When the frames of a video are shown, in order, in ticks of its time base."""
 UNKNOWN = Fraction(30)
 """Frames a second where nothing tells: of pictures, and of raw streams."""
 USUAL = (*map(Fraction, (10, 12, 15, 20, 24, 25, 30, 48, 50, 60, 100, 120, 240)),
@@ -46,3 +50,25 @@ def rate(container: Any, stream: Any, ends: Sequence[Fraction], count: int) -> F
         if abs(nearest / measured - 1) <= 2 * Fraction(stream.time_base) / span:
             return nearest
     return measured.limit_denominator(MOST)
+
+
+def resampled(ticks: Ticks, base: Fraction, mean: Fraction) -> tuple[Fraction, list[int] | None]:
+    """A constant rate for a video, and for each of its frames then the number of the one that it shows.
+
+    base: seconds a tick. mean: frames a second, of all of it. None for the numbers, and the mean for the
+    rate, where every frame is within half a frame of its place at a constant rate already. Otherwise the
+    rate is that of most frames, but at most twice the mean: pauses are filled, hardly any frame is lost.
+    """
+    times = (np.array(ticks, np.float64) - ticks[0]) * float(base) if ticks else np.zeros(0)
+    steps = np.diff(times)
+    if len(times) < 3 or steps.min() <= 0:  # that say nothing
+        return mean, None
+    even = np.linspace(0, times[-1], len(times))
+    if np.abs(times - even).max() <= even[1] / 2:
+        return mean, None
+    of_all = (len(times) - 1) / times[-1]
+    of_most = 1 / float(np.median(steps))
+    fps = min(USUAL, key=lambda one: abs(one - (of_most if of_most <= 2 * of_all else of_all)))
+    count = round(times[-1] * float(fps)) + 1
+    shown = np.searchsorted(times, (np.arange(count) + 0.5) / float(fps), side="right") - 1
+    return fps, [int(number) for number in shown]

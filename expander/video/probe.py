@@ -21,7 +21,7 @@ from av.stream import Disposition
 
 from expander.config.reading import check_regular
 from expander.video.orientation import Orientation, orientation_of
-from expander.video.random_access import NOT_TRUSTED, Proof
+from expander.video.proof.random_access import NOT_TRUSTED, Proof
 
 Route = Literal["decord", "pyav", "pictures", "bad"]
 Progress = Callable[[int], None]

@@ -1,5 +1,4 @@
-"""Two readers of video files: decord, and PyAV for what decord reads wrongly or not at all, and where there
-is no decord.
+"""Readers of videos from their start: files by PyAV, folders of pictures.
 
 Used in the decoding process only (worker.py): a reader may hang, crash, or write to the terminal.
 Frames are (T, H, W, 3) bytes, in the order they are shown, at their native size.
@@ -7,10 +6,6 @@ Frames are (T, H, W, 3) bytes, in the order they are shown, at their native size
 
 from __future__ import annotations
 
-import functools
-import os
-import re
-import traceback
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -19,18 +14,17 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from expander.video.frame_rate import UNKNOWN, of_header, rate
+from expander.video.frame_rate import UNKNOWN, rate
 from expander.video.orientation import orientation_of
 from expander.video.pictures import survey
-from expander.video.probe import FAULTS, Progress, Verdict, open_container, reason_of, video_of
+from expander.video.probe import FAULTS, Progress, open_container, reason_of, video_of
 from expander.video.sampling import Indices
 
 Frames = npt.NDArray[np.uint8]
 Size = tuple[int, int]
 """Width and height of a video's first picture, to which those of another size are scaled, as players do."""
-PLACE = re.compile(r"^.*\.cc:\d+: ", re.MULTILINE)
-"""Where decord says in its own source that an error is from."""
-FIRST = np.zeros(1, np.int64)
+Shape = tuple[int, int]
+"""Height and width of the pictures that a reader gives."""
 KEPT_BYTES = 256_000_000
 """Decoded frames (YUV) of one video that a reader keeps in memory."""
 
@@ -40,74 +34,15 @@ class Unreadable(Exception):
 
 
 class Reader(Protocol):
-    """A video that is open. fps: mean frames a second."""
+    """A video that is open. fps: mean frames a second. shape: (H, W) where no frame is needed to know it."""
 
     length: int
     fps: Fraction
+    shape: Shape | None
 
     def gather(self, unique: Indices) -> Frames:
         """The frames of sorted, unique numbers. Raises Unreadable."""
         ...
-
-
-@functools.cache
-def has_decord() -> bool:
-    """Whether decord can be imported: it has no wheel for ARM processors, and none for macOS."""
-    try:
-        import decord
-    except ModuleNotFoundError:
-        return False
-    except (ImportError, OSError, RuntimeError):  # what it raises where its library cannot be loaded
-        traceback.print_exc()
-        return False
-    decord.logging.set_level(decord.logging.QUIET)
-    return True
-
-
-def opened(path: Path, verdict: Verdict, progress: Progress) -> tuple[Reader, Verdict]:
-    """A video by its route, and its verdict, now told if decord cannot read it though it should.
-
-    Without decord its files go to PyAV, and keep their verdict: it is of the file, not of this machine.
-    Raises Unreadable.
-    """
-    if verdict.route == "pictures":
-        return PicturesReader(path), verdict
-    if verdict.route == "decord" and has_decord():
-        try:
-            return DecordReader(path), verdict
-        except Unreadable:
-            verdict = Verdict("pyav", "decord cannot read it")
-    return AvReader(path, progress), verdict
-
-
-class DecordReader:
-    """Exact frames of H.264, HEVC, VP9 and MPEG-4 in ordinary containers."""
-
-    def __init__(self, path: Path) -> None:
-        import decord
-
-        try:
-            self.reader: Any = decord.VideoReader(os.fspath(path), num_threads=1)
-        except (RuntimeError, decord.DECORDError) as error:
-            raise Unreadable(f"cannot be decoded: {_last_line(error)}") from None
-        self.failure = decord.DECORDError
-        self.length = len(self.reader)
-        self.fps = of_header(self.reader.get_avg_fps())
-        # Of some narrow films it opens the file, and decodes nothing of it.
-        self.first = self._batch(FIRST) if self.length else None
-
-    def gather(self, unique: Indices) -> Frames:
-        """See Reader."""
-        if self.first is not None and np.array_equal(unique, FIRST):
-            return self.first
-        return self._batch(unique)
-
-    def _batch(self, unique: Indices) -> Frames:
-        try:
-            frames: Frames = self.reader.get_batch(unique.tolist()).asnumpy()
-        except (RuntimeError, self.failure) as error:
-            raise Unreadable(f"cannot be decoded: {_last_line(error)}") from None
-        return frames
 
 
 class AvReader:
@@ -117,16 +52,18 @@ class AvReader:
     otherwise decoded a second time.
     """
 
+    shape: Shape | None = None
+
     def __init__(self, path: Path, progress: Progress = lambda _: None) -> None:
         self.path, self.length, self.fps, self.position = path, 0, UNKNOWN, 0
         self.progress = progress
         self.container: Any = None
         self.kept: list[Any] | None = []
         self.size: Size | None = None
-        with _opened(path) as container:
+        with container_of(path) as container:
             stream = video_of(container)
             times: list[Fraction] = []
-            for frame in _frames(container, progress):
+            for frame in frames_of(container, progress):
                 self.length += 1
                 times = [*times[:1], *_time(frame)]
                 self.size = self.size or (frame.width, frame.height)
@@ -141,8 +78,8 @@ class AvReader:
         if self.kept is not None:
             return np.stack([_picture(self.kept[number], self.size) for number in unique.tolist()])
         if self.container is None or unique[0] < self.position:
-            self.container, self.position = _opened(self.path), 0
-            self.walk = _frames(self.container, self.progress)
+            self.container, self.position = container_of(self.path), 0
+            self.walk = frames_of(self.container, self.progress)
         found = []
         for number in unique.tolist():
             while self.position <= number:
@@ -175,6 +112,7 @@ class PicturesReader:
     """A folder of pictures, one a frame, numbered without a gap from 1 or 0."""
 
     fps = UNKNOWN
+    shape: Shape | None = None
 
     def __init__(self, path: Path) -> None:
         try:
@@ -190,13 +128,14 @@ class PicturesReader:
         """See Reader."""
         found: list[Frames] = []
         for number in unique.tolist():
-            found.append(_rgb(self._decoded(number), self.size))
+            found.append(_rgb(self.decoded(number), self.size))
         return np.stack(found)
 
-    def _decoded(self, number: int) -> Any:
+    def decoded(self, number: int) -> Any:
+        """One picture, at its own size. Raises Unreadable."""
         try:
-            with _opened(self.path / self.names[number]) as container:
-                frame = next(_frames(container), None)
+            with container_of(self.path / self.names[number]) as container:
+                frame = next(frames_of(container), None)
         except Unreadable as error:
             raise Unreadable(f"{self.names[number]} {error}") from None
         if frame is None:
@@ -205,17 +144,19 @@ class PicturesReader:
         return frame
 
 
-def _opened(path: Path) -> Any:
+def container_of(path: Path) -> Any:
+    """The file, opened by PyAV. Raises Unreadable."""
     try:
         return open_container(path)
     except FAULTS as error:
         raise Unreadable(f"cannot be opened: {reason_of(error)}") from None
 
 
-def _frames(container: Any, progress: Progress = lambda _: None) -> Iterator[Any]:
+def frames_of(container: Any, progress: Progress = lambda _: None) -> Iterator[Any]:
     """Every frame that is shown. Raises Unreadable for one that is damaged."""
     stream = video_of(container)
-    stream.thread_type = "NONE"
+    if not stream.codec_context.is_open:
+        stream.thread_type = "NONE"
     try:
         for number, frame in enumerate(container.decode(stream)):
             if frame.is_corrupt:
@@ -224,8 +165,3 @@ def _frames(container: Any, progress: Progress = lambda _: None) -> Iterator[Any
             yield frame
     except FAULTS as error:
         raise Unreadable(f"cannot be decoded: {reason_of(error)}") from None
-
-
-def _last_line(error: Exception) -> str:
-    text = PLACE.sub("", str(error).strip())
-    return text.splitlines()[-1][:200] if text else type(error).__name__

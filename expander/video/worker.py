@@ -24,8 +24,10 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
+from expander.video.encoder import Encoded, Encoding, Unwritable, prepare
+from expander.video.jumping import has_decord, opened
 from expander.video.probe import NotNow, Verdict, content_of, examine
-from expander.video.readers import Frames, Reader, Unreadable, has_decord, opened
+from expander.video.readers import Frames, Reader, Unreadable
 from expander.video.sampling import Indices
 
 START_SECONDS = 120
@@ -38,6 +40,7 @@ CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.
 """Signals by which a decoder dies of a file."""
 FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals by which somebody ends a process."""
+TOLD: dict[type[Exception], str] = {Unreadable: "unreadable", NotNow: "fault", Unwritable: "unwritable"}
 GRACE = 5
 """Seconds beyond its timeout after which a process whose parent is gone ends itself."""
 Memory = Literal["always", "run", "never"]
@@ -110,6 +113,10 @@ class DecodingProcess:
         """Writes all frames of the open video into a file, as raw bytes. Raises Unreadable or Broken."""
         self._ask({"keep": os.fspath(file)})
 
+    def prepare(self, source: Path, target: Path, how: Encoding) -> Encoded:
+        """See video.encoder.prepare. Raises Unreadable, Broken or Unwritable."""
+        return Encoded(**self._ask({"prepare": [os.fspath(source), os.fspath(target)], "how": asdict(how)}))
+
     def close(self) -> None:
         """Ends the process, at once."""
         if self.child is not None:
@@ -132,10 +139,9 @@ class DecodingProcess:
             raise self._died() from None
         while "pixels" in (found := self._hear()):
             self.deadline = begun + self.timeout * (1 + found["pixels"] / PIXELS)
-        if "unreadable" in found:
-            raise Unreadable(found["unreadable"])
-        if "fault" in found:
-            raise Broken(found["fault"])
+        for kind, word in TOLD.items():
+            if word in found:
+                raise Broken(found[word]) if kind is NotNow else kind(found[word])
         return found
 
     def _begin(self) -> subprocess.Popen[bytes]:
@@ -238,6 +244,9 @@ class _Child:
             _answer(self.out, {"has decord": has_decord()})
         elif "content" in request:
             _answer(self.out, {"content": content_of(Path(request["content"]))})
+        elif "prepare" in request:
+            source, target = map(Path, request["prepare"])
+            _answer(self.out, asdict(prepare(source, target, Encoding(**request["how"]), self.progress)))
         elif "keep" in request:
             frames = self.reader.gather(np.arange(self.reader.length))
             try:
@@ -255,7 +264,7 @@ class _Child:
         self.reader, verdict = opened(path, verdict, self.progress)
         if self.reader.length == 0:
             raise Unreadable("it holds no frames")
-        height, width = self.reader.gather(np.zeros(1, np.int64)).shape[1:3]
+        height, width = self.reader.shape or self.reader.gather(np.zeros(1, np.int64)).shape[1:3]
         return {"length": self.reader.length, "height": height, "width": width,
                 "fps": str(self.reader.fps), "verdict": asdict(verdict)}  # fmt: skip
 
@@ -276,10 +285,8 @@ def main() -> None:
         request = json.loads(sys.stdin.buffer.read(struct.unpack("<I", head)[0]))
         try:
             child.reply(request)
-        except Unreadable as error:
-            _answer(out, {"unreadable": str(error)})
-        except NotNow as error:
-            _answer(out, {"fault": str(error)})
+        except tuple(TOLD) as error:
+            _answer(out, {TOLD[type(error)]: str(error)})
         except MemoryError:
             _answer(out, {"unreadable": "its frames do not fit into memory"})
         except Exception as error:  # of a library that is missing or not the one that it should be

@@ -12,7 +12,7 @@ from films import CONTAINERS, agrees, copied, film, from_the_start, picture
 
 from expander.video.decoder import Decoder, VideoError
 from expander.video.probe import examine
-from expander.video.random_access import NOT_TRUSTED
+from expander.video.proof.random_access import NOT_TRUSTED
 from expander.video.readers import AvReader
 from expander.video.worker import PIXELS, DecodingProcess, _Child
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from films import copied, film, numbers
 
-from expander.video import bitstream
 from expander.video.decoder import Decoder
 from expander.video.probe import examine
-from expander.video.random_access import NOT_TRUSTED
+from expander.video.proof import bitstream
+from expander.video.proof.random_access import NOT_TRUSTED
 
 B_FRAMES = {"g": "12", "bf": "2"}
 

@@ -1,0 +1,1 @@
+"""Prepared data sets: every video once as small H.264 with short closed groups of pictures."""

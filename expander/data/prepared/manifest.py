@@ -1,0 +1,220 @@
+"""What a folder of prepared videos holds, in files:
+
+    manifest.parquet       a row a video, the damaged ones too; its metadata say how it was prepared
+    train.txt, val.txt     lines `path label`, as every command reads them; classes.txt: names of the classes
+    damaged.csv            the sources that could not be prepared, with the reason
+    videos/3f/NAME-….mp4   the videos, named by their listed paths
+    prepare.json           how the videos are encoded, from the start on
+    progress.jsonl         while it is being prepared: a line a finished video
+
+A row is a video of the source's lists. Nothing in these files depends on when or in which order they came.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from io import BytesIO, StringIO
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from expander.errors import DataError, EnvironmentFault
+from expander.runs.journal import write_atomic
+from expander.video.encoder import Encoded
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = 1
+NAME = "manifest.parquet"
+SETTINGS = "prepare.json"
+PROGRESS = "progress.jsonl"
+DAMAGED = "damaged.csv"
+KEY = b"expander"
+LONGEST = 80
+"""Letters of a source's name in the name of its prepared video."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A video as it is listed. name: its path from the data root. folder: the data root."""
+
+    name: str
+    folder: str
+    label: int
+    split: str
+
+    @property
+    def file(self) -> Path:
+        """Where it lies."""
+        return Path(self.folder, self.name)
+
+    @property
+    def path(self) -> str:
+        """Of its prepared video, in the folder of these: the same for the same listed path, and no other."""
+        digest = hashlib.sha256(self.name.encode()).hexdigest()
+        stem = "_".join(PurePath(self.name).with_suffix("").parts[-2:])  # of a class folder, its name too
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._-")[-LONGEST:]
+        return f"videos/{digest[:2]}/{plain}-{digest[:16]}.mp4"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a source. reason: why it was not prepared; empty if it was.
+
+    source_bytes, source_time: size and time of change (ns) of the source when it was prepared.
+    """
+
+    name: str
+    source_bytes: int
+    source_time: int
+    reason: str = ""
+    encoded: Encoded | None = None
+
+    def line(self) -> str:
+        """For the file of progress."""
+        return json.dumps(asdict(self)) + "\n"
+
+
+def outcome_of(line: str) -> Outcome:
+    """A line of progress. Raises ValueError, KeyError or TypeError for one that was cut off."""
+    found = json.loads(line)
+    return Outcome(**found | {"encoded": Encoded(**found["encoded"]) if found["encoded"] else None})
+
+
+def read_settings(folder: Path) -> dict[str, Any] | None:
+    """How the videos of a folder are encoded; none where nothing was begun. Raises DataError."""
+    try:
+        found: dict[str, Any] = json.loads((folder / SETTINGS).read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder / SETTINGS}: cannot be read: {error}") from None
+    return found
+
+
+def read_progress(folder: Path) -> Iterator[Outcome]:
+    """What was finished so far, by runs that did not come to their end. Raises EnvironmentFault."""
+    try:
+        text = (folder / PROGRESS).read_text()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise EnvironmentFault(f"{folder / PROGRESS}: cannot be read: {error.strerror}") from None
+    for line in text.splitlines():
+        try:
+            yield outcome_of(line)
+        except (ValueError, KeyError, TypeError):  # cut off by a kill: that video is prepared again
+            continue
+
+
+def _columns(sources: Sequence[Source], outcomes: dict[str, Outcome]) -> dict[str, list[Any]]:
+    """Of the manifest, in the order of the lists."""
+    rows = [outcomes[source.name] for source in sources]
+    found: dict[str, list[Any]] = {
+        "path": [source.path for source in sources],
+        "label": [source.label for source in sources],
+        "split": [source.split for source in sources],
+        "source": [source.name for source in sources],
+        "reason": [row.reason for row in rows],
+        "source_bytes": [row.source_bytes for row in rows],
+        "source_time": [row.source_time for row in rows],
+    }
+    for name in (field.name for field in fields(Encoded)):
+        found[name] = [None if row.encoded is None else getattr(row.encoded, name) for row in rows]
+    return found
+
+
+def write(
+    folder: Path, sources: Sequence[Source], outcomes: dict[str, Outcome], classes: Sequence[str],
+    head: dict[str, Any],
+) -> None:  # fmt: skip
+    """The manifest, the lists and the list of damaged sources; each file whole or not at all.
+
+    Raises EnvironmentFault.
+    """
+    damaged = [(source.name, source.split, outcomes[source.name].reason) for source in sources
+               if outcomes[source.name].reason]  # fmt: skip
+    lists = {"train.txt": "", "val.txt": "", "classes.txt": "".join(f"{name}\n" for name in classes)}
+    for split in ("train", "val"):
+        rows = (f"{source.path} {source.label}\n" for source in sources if source.split == split)
+        lists[f"{split}.txt"] = "".join(rows)
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("source", "split", "reason"), *damaged])
+    for name, content in {**lists, DAMAGED: text.getvalue()}.items():
+        write_atomic(folder / name, content.encode())
+    write_atomic(folder / NAME, table_bytes(_columns(sources, outcomes), head))
+
+
+def table_bytes(columns: dict[str, list[Any]], head: dict[str, Any]) -> bytes:
+    """The manifest as a Parquet file. Its fingerprint: SHA-256 of paths, labels and contents."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    digest = hashlib.sha256()
+    for row in zip(columns["path"], columns["label"], columns["split"], columns["sha256"], strict=True):
+        digest.update(json.dumps(row).encode())
+    told = {"schema": SCHEMA, **head, "fingerprint": digest.hexdigest()}
+    table = pa.table(columns, schema=pa.schema([(name, _type(name)) for name in columns]))
+    out = BytesIO()
+    table = table.replace_schema_metadata({KEY: json.dumps(told).encode()})
+    pq.write_table(table, out, compression="zstd", use_dictionary=["split", "reason", "fps"])
+    return out.getvalue()
+
+
+def _type(column: str) -> Any:
+    import pyarrow as pa
+
+    if column == "mapping":
+        return pa.list_(pa.int32())
+    texts = ("path", "split", "source", "reason", "sha256", "source_sha256", "fps")
+    return pa.string() if column in texts else pa.int64()
+
+
+def read_head(folder: Path) -> dict[str, Any] | None:
+    """How the videos of a folder were prepared; none where there is no manifest. Raises DataError."""
+    if not (folder / NAME).is_file():
+        return None
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        found: dict[str, Any] = json.loads((pq.read_schema(folder / NAME).metadata or {})[KEY])
+        if found["schema"] > SCHEMA:
+            raise DataError(f"{folder / NAME}: written by a newer expander; update it")
+    except (OSError, ValueError, KeyError, pa.ArrowException):
+        raise DataError(f"{folder / NAME}: damaged; delete it and prepare the "
+                        "videos again") from None  # fmt: skip
+    return found
+
+
+def read(folder: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """The manifest, all columns or some; texts stay as Arrow has them: a million rows take 0.3 GB.
+
+    Raises DataError.
+    """
+    import pandas as pd
+    import pyarrow.parquet as pq
+
+    if read_head(folder) is None:
+        raise DataError(f"{folder}: no {NAME} in it")
+    table = pq.read_table(folder / NAME, columns=None if columns is None else list(columns))
+    frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    return frame
+
+
+def read_outcomes(folder: Path) -> Iterator[Outcome]:
+    """What the manifest and the file of progress say of each source, the later one last."""
+    if read_head(folder) is not None:
+        import pyarrow.parquet as pq
+
+        names = [field.name for field in fields(Encoded)]
+        for batch in pq.ParquetFile(folder / NAME).iter_batches():
+            for row in batch.to_pylist():
+                encoded = None if row["reason"] else Encoded(**{name: row[name] for name in names})
+                yield Outcome(row["source"], row["source_bytes"], row["source_time"], row["reason"], encoded)
+    yield from read_progress(folder)

@@ -1,0 +1,93 @@
+"""What of a set is prepared already, and the file that remembers it while the set is being prepared."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from expander.data.prepared.manifest import PROGRESS, Outcome, Source, read_outcomes
+from expander.data.prepared.video import state_of
+from expander.errors import EnvironmentFault
+from expander.runs.machine import cores
+from expander.video.film import digest_of
+from expander.video.readers import Unreadable
+
+AT_ONCE = 10_000
+"""Videos that wait to be looked at: a list of a million is never queued whole."""
+
+
+def finished(folder: Path, sources: Sequence[Source], verify: bool = False) -> dict[str, Outcome]:
+    """The outcomes of the videos that are there as they should be, by the names of their sources.
+
+    verify: whether they are read and compared with their checksums; else their sizes say it.
+    """
+    known = {outcome.name: outcome for outcome in read_outcomes(folder)}
+
+    def look(source: Source) -> Outcome | None:
+        outcome = known.get(source.name)
+        return None if outcome is None else _confirmed(folder, source, outcome, verify)
+
+    found: dict[str, Outcome] = {}
+    with ThreadPoolExecutor(cores()) as pool:
+        for first in range(0, len(sources), AT_ONCE):
+            outcomes = pool.map(look, sources[first : first + AT_ONCE])
+            found |= {outcome.name: outcome for outcome in outcomes if outcome is not None}
+    return found
+
+
+def _confirmed(folder: Path, source: Source, outcome: Outcome, verify: bool) -> Outcome | None:
+    """The outcome, if its video is there and made of the source as it is now."""
+    made, file = outcome.encoded, folder / source.path
+    if made is None:
+        return None
+    with contextlib.suppress(OSError, Unreadable):
+        if file.stat().st_size != made.bytes or (verify and digest_of(file) != made.sha256):
+            return None
+        try:
+            state = state_of(source)
+        except FileNotFoundError:  # originals may be deleted once they are prepared
+            return outcome
+        if state == (outcome.source_bytes, outcome.source_time):
+            return outcome
+        if digest_of(source.file) == made.source_sha256:  # touched, or copied anew
+            return Outcome(source.name, *state, encoded=made)
+    return None
+
+
+class Record:
+    """The file of progress, appended to."""
+
+    def __init__(self, out: Path) -> None:
+        self.path = out / PROGRESS
+
+    def __enter__(self) -> Record:
+        try:
+            self.file = self.path.open("a+b")
+            self.file.seek(max(0, self.file.tell() - 1))
+            if self.file.read(1) not in (b"", b"\n"):  # a line that a kill has cut off
+                self._write(b"\n")
+        except OSError as error:
+            raise EnvironmentFault(f"{self.path}: cannot be opened: {error.strerror}") from None
+        return self
+
+    def add(self, outcome: Outcome) -> None:
+        """One more line. Raises EnvironmentFault."""
+        self._write(outcome.line().encode())
+
+    def _write(self, line: bytes) -> None:
+        try:
+            self.file.write(line)
+            self.file.flush()
+        except OSError as error:
+            raise EnvironmentFault(f"{self.path}: cannot be written: {error.strerror}; what is prepared is "
+                                   "kept, the same command goes on") from None  # fmt: skip
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self.file.close()
+
+    def delete(self) -> None:
+        """Once the manifest says it all."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,75 @@
+"""One video of a data set prepared: it appears under its name whole, and only if its source kept still."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from expander.data.prepared.manifest import Outcome, Source
+from expander.errors import EnvironmentFault
+from expander.video.encoder import Encoding, Unwritable
+from expander.video.readers import Unreadable
+from expander.video.worker import Broken, DecodingProcess
+
+DRAFT = ".draft"
+"""How files end that are being written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What holds for all videos of a set. folder: of the result. timeout: seconds a video may stand still.
+    log: for FFmpeg's messages.
+    """
+
+    folder: str
+    how: Encoding
+    timeout: float
+    log: str
+
+    def process(self) -> DecodingProcess:
+        """One to prepare videos in, which starts with the first."""
+        return DecodingProcess(self.timeout, Path(self.log))
+
+
+def state_of(source: Source) -> tuple[int, int]:
+    """Size in bytes and time of change in ns. Raises OSError."""
+    found = source.file.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def prepare_video(job: Job, source: Source, process: DecodingProcess) -> Outcome:
+    """Prepares one video. A source that is no good is an outcome too.
+
+    Raises EnvironmentFault where the target cannot be written; nothing is left of the attempt.
+    """
+    try:
+        state = state_of(source)
+    except OSError as error:
+        return Outcome(source.name, 0, 0, "no such file" if isinstance(error, FileNotFoundError)
+                       else f"cannot be opened: {error.strerror}")  # fmt: skip
+    target = Path(job.folder, source.path)
+    draft = target.with_name(f".{uuid.uuid4().hex}{DRAFT}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        encoded = process.prepare(source.file, draft, job.how)
+        os.replace(draft, target)
+    except (Unreadable, Broken) as error:
+        return Outcome(source.name, *state, str(error))
+    except (OSError, Unwritable) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise EnvironmentFault(f"{target}: cannot be written: {reason}; what is prepared is kept, the same "
+                               "command goes on") from None  # fmt: skip
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+    return Outcome(source.name, *state, encoded=encoded)
+
+
+def sweep(folder: Path) -> None:
+    """Deletes what processes that were killed have left half written."""
+    for draft in (folder / "videos").glob(f"*/.*{DRAFT}"):
+        with contextlib.suppress(OSError):
+            draft.unlink()

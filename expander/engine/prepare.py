@@ -1,0 +1,271 @@
+"""Videos prepared for search, training and test, from the options to the manifest: what a command and `api`
+share.
+
+A video that is prepared stays: a call that was stopped, or is repeated, does only what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from expander.backends.video_tasks import Tasks, here, on_cluster
+from expander.config.settings import BackendConfig, DataConfig
+from expander.config.space import load_space
+from expander.data.annotations import Paths, VideoData
+from expander.data.prepared import manifest
+from expander.data.prepared.manifest import Outcome, Source
+from expander.data.prepared.resume import Record, finished
+from expander.data.prepared.video import Job, sweep
+from expander.data.sources import cache_folder, open_data
+from expander.errors import EnvironmentFault, UsageError
+from expander.runs.journal import write_atomic
+from expander.runs.machine import cores
+from expander.runs.ownership import Lock
+from expander.specs.spec import JITTER_SCALE
+from expander.video.encoder import CRF, GOP, VERSION, Encoding
+
+SAMPLES = 8
+"""Videos that are prepared before the disk needed is told."""
+RESERVE = 1.1
+"""Room asked for, as a part of what the samples foretell."""
+Progress = Callable[[int, int], None]
+"""Told of (done, total) videos; first of those that were done before."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareOrder:
+    """What is asked for. short_side: pixels, in place of what `space` can use. verify: whether finished
+    videos are compared with their checksums. address: of a Ray cluster; none: processes of this machine.
+    """
+
+    data: DataConfig
+    out: Path
+    space: str = "x3d"
+    short_side: int | None = None
+    gop: int = GOP
+    crf: int = CRF
+    verify: bool = False
+    processes: int | None = None
+    address: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is ahead. crop: the largest whose training frames are no larger than the short side. bytes,
+    seconds: of the videos that are left, a guess. free: bytes on the disk.
+    """
+
+    how: Encoding
+    crop: int
+    videos: int
+    left: int
+    bytes: int
+    seconds: float
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What was made. damaged: sources that could not be prepared, by their listed paths, and why."""
+
+    folder: Path
+    videos: int
+    source_bytes: int
+    bytes: int
+    resampled: int
+    fingerprint: str
+    damaged: dict[str, str] = field(default_factory=dict)
+
+
+def encoding(order: PrepareOrder) -> tuple[Encoding, int]:
+    """How videos are encoded, and the largest crop that is served. Raises UsageError."""
+    space = load_space(order.space)
+    limit = space.axes["spatial"].limit if "spatial" in space.axes else 1.0
+    largest = space.start.with_factor("spatial", limit)
+    side = order.short_side or largest.jitter[1]
+    if side < 16 or side % 2:
+        raise UsageError(f"--short-side {side}: an even number of pixels, 16 at least")
+    divisor = space.base.crop_divisor
+    served = int(side / JITTER_SCALE + 0.7) // divisor * divisor  # its largest frame rounds to the short side
+    return Encoding(side, order.gop, order.crf), min(served, largest.crop)
+
+
+def prepare(
+    order: PrepareOrder,
+    on_data: Callable[[VideoData], None] = lambda _: None,
+    on_plan: Callable[[Plan], None] = lambda _: None,
+    progress: Progress = lambda _, __: None,
+    dry: bool = False,
+) -> Prepared | None:
+    """Prepares what is not prepared yet; nothing but the plan if `dry`.
+
+    Raises UsageError for a folder of something else, DataError for data that are no good, EnvironmentFault
+    for a disk that is too small, full or not to be written.
+    """
+    how, crop = encoding(order)
+    data = open_data(order.data)
+    on_data(data)
+    out = order.out.resolve()
+    head = {"encoder": VERSION, **asdict(how)}
+    _check_place(out, data, head)
+    sources = sources_of(data)
+    job = Job(str(out), how, order.data.decode_timeout, str(cache_folder() / "decoder.log"))
+    if dry:
+        known = finished(out, sources, order.verify)
+        left = [source for source in sources if source.name not in known]
+        with tempfile.TemporaryDirectory() as place:
+            trial = replace(job, folder=place)
+            on_plan(_plan(order, crop, how, len(sources), left, _Samples(_samples(order, trial, left))))
+        return None
+    _begin(out, head)
+    with Lock(out / ".lock"):
+        return _all(order, job, crop, data, sources, head, on_plan, progress)
+
+
+def _all(
+    order: PrepareOrder, job: Job, crop: int, data: VideoData, sources: list[Source], head: dict[str, Any],
+    on_plan: Callable[[Plan], None], progress: Progress,
+) -> Prepared:  # fmt: skip
+    out = Path(job.folder)
+    sweep(out)
+    known = finished(out, sources, order.verify)
+    left = [source for source in sources if source.name not in known]
+    with Record(out) as record:
+
+        def taken(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+            for outcome in outcomes:
+                record.add(outcome)
+                known[outcome.name] = outcome
+                progress(len(known), len(sources))
+                yield outcome
+
+        progress(len(known), len(sources))
+        tried = _Samples(taken(_samples(order, job, left)))
+        left = [source for source in left if source.name not in known]
+        plan = _plan(order, crop, job.how, len(sources), left, tried)
+        on_plan(plan)
+        if plan.bytes * RESERVE > plan.free:
+            needed, free = f"{RESERVE * plan.bytes / 1e9:.2f} GB", f"{plan.free / 1e9:.2f} GB"
+            raise EnvironmentFault(f"{out}: about {needed} more are needed, and {free} are free; make room, "
+                                   "or name another --out or a smaller --short-side; what is prepared is "
+                                   "kept")  # fmt: skip
+        for _ in taken(_tasks(order, out)(job, left)):
+            pass
+    manifest.write(out, sources, known, data.classes, head)
+    record.delete()
+    return _summary(out, sources, known)
+
+
+def _samples(order: PrepareOrder, job: Job, left: list[Source]) -> Iterator[Outcome]:
+    chosen = random.Random(0).sample(left, min(SAMPLES, len(left)))
+    return here(_processes(order))(job, chosen)
+
+
+def _tasks(order: PrepareOrder, out: Path) -> Tasks:
+    if order.address is None:
+        return here(_processes(order))
+    return on_cluster(BackendConfig(address=order.address), out)
+
+
+def _processes(order: PrepareOrder) -> int:
+    return order.processes or cores()
+
+
+class _Samples:
+    """What the first videos took. given, made: bytes of originals and of prepared videos. pace: seconds for a
+    byte of an original, after the first is done: until then processes start.
+    """
+
+    def __init__(self, outcomes: Iterable[Outcome]) -> None:
+        self.given = self.made = self.count = timed = 0
+        begun = last = time.monotonic()
+        for outcome in outcomes:
+            last, self.count = time.monotonic(), self.count + 1
+            if outcome.encoded is not None:
+                self.given += outcome.source_bytes
+                self.made += outcome.encoded.bytes
+            if self.count == 1:
+                begun = last
+            else:
+                timed += outcome.source_bytes
+        self.pace = (last - begun) / timed if timed else 0.0
+
+
+def _plan(
+    order: PrepareOrder, crop: int, how: Encoding, videos: int, left: Sequence[Source], tried: _Samples
+) -> Plan:
+    """What is left, in proportion to the bytes of the samples and their originals."""
+    ahead = sum(map(_bytes, left))
+    needed = round(tried.made / tried.given * ahead) if tried.given else 0
+    spread = min(_processes(order), max(1, tried.count)) / _processes(order)
+    out = order.out.resolve()
+    free = shutil.disk_usage(next(folder for folder in (out, *out.parents) if folder.is_dir())).free
+    return Plan(how, crop, videos, len(left), needed, tried.pace * ahead * spread, free)
+
+
+def _bytes(source: Source) -> int:
+    """Of a file, or of the pictures in a folder; none for what is not there."""
+    try:
+        if not source.file.is_dir():
+            return source.file.stat().st_size
+        return sum(entry.stat().st_size for entry in os.scandir(source.file))
+    except OSError:
+        return 0
+
+
+def _summary(out: Path, sources: Sequence[Source], known: dict[str, Outcome]) -> Prepared:
+    rows = [known[source.name] for source in sources]
+    made = [row.encoded for row in rows if row.encoded is not None]
+    head = manifest.read_head(out) or {}
+    return Prepared(
+        out, len(rows), sum(row.source_bytes for row in rows if row.encoded is not None),
+        sum(one.bytes for one in made), sum(one.mapping is not None for one in made), head["fingerprint"],
+        {row.name: row.reason for row in rows if row.reason},
+    )  # fmt: skip
+
+
+def sources_of(data: VideoData) -> list[Source]:
+    """The videos of both lists, in their order."""
+    found = []
+    for split, videos in (("train", data.train), ("val", data.val)):
+        assert isinstance(videos.paths, Paths)
+        root = os.path.abspath(videos.paths.root)
+        rows = zip(videos.paths.names, videos.labels, strict=True)
+        found += [Source(name, root, label, split) for name, label in rows]
+    return found
+
+
+def _check_place(out: Path, data: VideoData, head: dict[str, Any]) -> None:
+    """Raises UsageError for a folder that holds something else, or videos prepared in another way."""
+    assert isinstance(data.train.paths, Paths)
+    if out.is_file():
+        raise UsageError(f"--out {out}: it is a file; name a folder")
+    for root in {videos.paths.root for videos in (data.train, data.val) if isinstance(videos.paths, Paths)}:
+        if out.is_relative_to(os.path.realpath(root)):
+            raise UsageError(f"--out {out}: lies in the data; name a folder beside them")
+    known = manifest.read_settings(out)
+    if known is None:
+        if out.is_dir() and {entry.name for entry in os.scandir(out)} - {".lock"}:
+            raise UsageError(f"--out {out}: is not empty and holds no prepared videos; name another folder")
+    elif known != head:
+        other = ", ".join(f"{name} {value}" for name, value in known.items() if value != head.get(name))
+        raise UsageError(f"--out {out}: its videos were prepared with {other}; name another folder, or the "
+                         "same settings")  # fmt: skip
+
+
+def _begin(out: Path, head: dict[str, Any]) -> None:
+    """Raises EnvironmentFault."""
+    try:
+        (out / "videos").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentFault(f"{out}: cannot be made: {error.strerror}") from None
+    write_atomic(out / manifest.SETTINGS, (json.dumps(head) + "\n").encode())

@@ -1,0 +1,1 @@
+"""Whether a reader may jump within a video: what its packets prove."""
