@@ -128,8 +128,8 @@ def prepare(out: Path, **options: Any) -> None:
     from expander.engine import prepare as engine
 
     def tell(plan: engine.Plan) -> None:
-        click.echo(f"short side {plan.how.short_side}: crops up to {plan.crop}")
-        click.echo(f"{plan.left} of {plan.videos} videos are left: about {plan.bytes / 1e9:.2f} GB, "
+        say(f"short side {plan.how.short_side}: crops up to {plan.crop}")
+        say(f"{plan.left} of {plan.videos} videos are left: about {plan.bytes / 1e9:.2f} GB, "
                    f"{plan.free / 1e9:.1f} GB are free; {about(plan.seconds)}")  # fmt: skip
 
     order = engine.PrepareOrder(
@@ -137,19 +137,19 @@ def prepare(out: Path, **options: Any) -> None:
         options["verify"], options["workers"], options["ray_address"],
     )  # fmt: skip
     with Counter("preparing the videos", "video", timed=True) as counter:
-        made = engine.prepare(order, lambda found: click.echo(describe_data(found)), tell, counter,
+        made = engine.prepare(order, lambda found: say(describe_data(found)), tell, counter,
                               options["dry_run"])  # fmt: skip
     if made is None:
-        click.echo("dry run: nothing was written")
+        say("dry run: nothing was written")
         return
-    click.echo(f"{made.videos - len(made.damaged)} of {made.videos} videos are in {made.folder}: "
+    say(f"{made.videos - len(made.damaged)} of {made.videos} videos are in {made.folder}: "
                f"{made.bytes / 1e9:.3f} GB, the originals {made.source_bytes / 1e9:.3f} GB")  # fmt: skip
     if made.resampled:
-        click.echo(f"{made.resampled} of variable frame rate have a constant one now: the manifest has the "
+        say(f"{made.resampled} of variable frame rate have a constant one now: the manifest has the "
                    "source's frame of each")  # fmt: skip
     if made.damaged:
         first, reason = next(iter(made.damaged.items()))
-        click.echo(printable(f"{len(made.damaged)} could not be prepared, the first is {first}: {reason}; "
+        say(printable(f"{len(made.damaged)} could not be prepared, the first is {first}: {reason}; "
                              f"all are in {made.folder / 'damaged.csv'}"), err=True)  # fmt: skip
         raise SystemExit(4)
 

@@ -1,8 +1,7 @@
 """Decoding in a process of its own: a file that hangs or crashes its decoder costs that process only.
 
-The child holds one open reader at a time and answers requests on its standard input; pixels come
-back through a pipe. FFmpeg's messages go to a log file, never to the terminal. No reader is ever
-shared between processes or forked.
+The child holds one open reader at a time and answers requests on its standard input; pixels come back
+through a pipe. FFmpeg's messages go to a log file. No reader is ever shared between processes or forked.
 """
 
 from __future__ import annotations

@@ -10,8 +10,9 @@ import pytest
 from films import copied, film, numbers
 
 from expander.video.decoder import Decoder
+from expander.video.jumping import DecordReader, JumpingReader, opened
 from expander.video.probe import Verdict, examine
-from expander.video.readers import AvReader, DecordReader, JumpingReader, opened
+from expander.video.readers import AvReader
 
 SHOWN = {"bf": "0"}
 CASES: dict[str, dict[str, Any]] = {

@@ -37,7 +37,10 @@ def test_narrow_films_are_read(tmp_path: Path, width: int) -> None:
 
 @needs_decord
 def test_that_decord_cannot_read_a_film_is_remembered(tmp_path: Path) -> None:
-    path = film(tmp_path / "n.mp4", 20, size=(64, 16), draw=stripes, options=PLAIN)
+    """With B-frames: without them PyAV jumps, and reads it."""
+    noise = np.random.default_rng(0).integers(0, 255, (64, 16, 3), np.uint8)
+    path = film(tmp_path / "n.mp4", 20, size=(64, 16), options={"bf": "2", "b_strategy": "0"},
+                draw=lambda number, *_: np.roll(noise, number, 0))  # fmt: skip
     decoder = Decoder(verdicts=tmp_path / "verdicts.jsonl")
     assert decoder.examine(path).route == "decord"  # by its packets nothing is wrong with it
     decoder.open(path)

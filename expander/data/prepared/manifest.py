@@ -22,6 +22,7 @@ from io import BytesIO, StringIO
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from expander.config.reading import parse_json, read_text
 from expander.errors import DataError, EnvironmentFault
 from expander.runs.journal import write_atomic
 from expander.video.encoder import Encoded
@@ -82,14 +83,14 @@ class Outcome:
 
 def outcome_of(line: str) -> Outcome:
     """A line of progress. Raises ValueError, KeyError or TypeError for one that was cut off."""
-    found = json.loads(line)
+    found = parse_json(line)
     return Outcome(**found | {"encoded": Encoded(**found["encoded"]) if found["encoded"] else None})
 
 
 def read_settings(folder: Path) -> dict[str, Any] | None:
     """How the videos of a folder are encoded; none where nothing was begun. Raises DataError."""
     try:
-        found: dict[str, Any] = json.loads((folder / SETTINGS).read_text())
+        found: dict[str, Any] = parse_json(read_text(folder / SETTINGS))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
@@ -183,7 +184,7 @@ def read_head(folder: Path) -> dict[str, Any] | None:
     import pyarrow.parquet as pq
 
     try:
-        found: dict[str, Any] = json.loads((pq.read_schema(folder / NAME).metadata or {})[KEY])
+        found: dict[str, Any] = parse_json((pq.read_schema(folder / NAME).metadata or {})[KEY])
         if found["schema"] > SCHEMA:
             raise DataError(f"{folder / NAME}: written by a newer expander; update it")
     except (OSError, ValueError, KeyError, pa.ArrowException):
