@@ -35,6 +35,33 @@ def two_descriptions(first: Path, second: Path, path: Path) -> Path:
     return path
 
 
+def two_headers(first: Path, second: Path, path: Path) -> Path:
+    """The packets of two films of H.264 in one track, whose record (ISO 14496-15) has the headers of both."""
+    with av.open(str(first)) as one, av.open(str(second)) as other, av.open(str(path), "w") as made:
+        copy = made.add_stream_from_template(one.streams.video[0])
+        records = [given.streams.video[0].codec_context.extradata or b"" for given in (one, other)]
+        sequences, pictures = zip(*map(_headers, records), strict=True)
+        copy.codec_context.extradata = (
+            records[0][:5] + b"\xe2" + b"".join(sequences) + b"\x02" + b"".join(pictures)
+        )
+        begin = 0
+        for given in (one, other):
+            for packet in given.demux(given.streams.video[0]):
+                if packet.size:
+                    packet.pts, packet.dts = (packet.pts or 0) + begin, (packet.dts or 0) + begin
+                    end, packet.stream = packet.pts + (packet.duration or 0), copy
+                    made.mux(packet)
+            begin = end
+    return path
+
+
+def _headers(record: bytes) -> tuple[bytes, bytes]:
+    """The header of the sequence and that of pictures, each behind its length."""
+    length = 2 + int.from_bytes(record[6:8], "big")
+    rest = record[6 + length + 1 :]
+    return record[6 : 6 + length], rest[: 2 + int.from_bytes(rest[:2], "big")]
+
+
 def with_key_frames(source: Path, path: Path, numbers: list[int]) -> Path:
     """The same film with another table of key frames, from 1; its movie box is the last."""
     tables = {b"stss": _table(len(numbers), *numbers)}

@@ -144,7 +144,8 @@ class JumpingReader:
                 position, walk = key, frames_of(self.container)
             while position <= number:
                 frame: Any = next(walk, None)
-                if frame is None or frame.pts != self.times[position]:  # not so even as it seemed
+                # Not so even as it seemed, or of another size.
+                if frame is None or frame.pts != self.times[position] or _shape(frame) != self.shape:
                     return AvReader(self.path).gather(unique)
                 position += 1
             found.append(frame.to_ndarray(format="rgb24"))
@@ -154,3 +155,7 @@ class JumpingReader:
 def _last_line(error: Exception) -> str:
     text = PLACE.sub("", str(error).strip())
     return text.splitlines()[-1][:200] if text else type(error).__name__
+
+
+def _shape(frame: Any) -> Shape:
+    return frame.height, frame.width

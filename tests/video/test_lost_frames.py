@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from boxes import two_descriptions, with_key_frames
+from boxes import two_descriptions, two_headers, with_key_frames
 from films import agrees, copied, film, from_the_start, picture
 
 from expander.video.decoder import Decoder, VideoError
@@ -74,6 +74,24 @@ def test_a_film_of_two_sample_descriptions_is_read_from_the_start(
     path = two_descriptions(first, second, tmp_path / "x.mp4")
     assert examine(path).reason == "its headers, so perhaps the size of its pictures, change midway"
     assert agrees(path, list(range(80)) if size == (64, 96) else from_the_start(path))
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize("size", [(64, 96), (128, 192)])
+def test_a_film_of_two_headers_in_one_record_is_read_from_the_start(
+    tmp_path: Path, suffix: str, size: tuple[int, int]
+) -> None:
+    """As tools leave it that join clips of two encoders under one description."""
+    parts = [
+        film(tmp_path / f"{name}.mp4", 40, size=shape,
+             options={"x264-params": f"keyint=12:bframes=0:sps-id={name}"},
+             draw=lambda number, *shape, name=name: picture(40 * name + number, *shape))
+        for name, shape in enumerate([(64, 96), size])
+    ]  # fmt: skip
+    path = two_headers(*parts, tmp_path / f"x.{suffix}")
+    assert examine(path).reason == "h264: several headers, or none that can be read"
+    assert agrees(path, from_the_start(path))
+    assert from_the_start(path)[:40] == list(range(40))
 
 
 @pytest.mark.parametrize("frames", [3, 5, 40])

@@ -50,7 +50,9 @@ class H264:
 
 
 def h264(extradata: bytes) -> H264:
-    """Of the first header of a sequence."""
+    """Of the only header of a sequence: of several, any may hold for a picture."""
+    if extradata[5] & 31 != 1:
+        raise ValueError("several sequences, or none")
     length = int.from_bytes(extradata[6:8], "big")
     bits = Bits(extradata[9 : 8 + length])
     profile = bits.take(8)
@@ -112,7 +114,7 @@ class Hevc:
 
 
 def hevc(extradata: bytes) -> Hevc:
-    """Of the first headers of a sequence and of pictures."""
+    """Of the only header of a sequence, and the first of pictures."""
     units = _arrays(extradata)
     order_bits, planes = _hevc_sequence(Bits(units[SPS][2:]))
     bits = Bits(units[PPS][2:])
@@ -132,6 +134,8 @@ def _arrays(extradata: bytes) -> dict[int, bytes]:
         place += 3
         for _ in range(count):
             length = int.from_bytes(extradata[place : place + 2], "big")
+            if kind == SPS and kind in found:
+                raise ValueError("several sequences")
             found.setdefault(kind, extradata[place + 2 : place + 2 + length])
             place += 2 + length
     if not {SPS, PPS} <= set(found):

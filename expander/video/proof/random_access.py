@@ -49,10 +49,10 @@ class Proof:
         self.keys: set[int | None] = set()  # when frames are decoded and shown at which decoding can begin
         if self.begins_anew is None:
             self.doubt = self.doubt or f"{codec.name}: {NOT_TRUSTED}"
+        elif self.order is None:
+            self.doubt = self.doubt or f"{codec.name}: several headers, or none that can be read"
         elif codec.name == "h264" and may_hold_fields(told[1]):
             self.doubt = self.doubt or "its pictures may be interlaced"
-        elif self.order is None:
-            self.doubt = self.doubt or f"{codec.name}: headers that cannot be read"
         self.reordered = False
         self.shown: int | None = None  # the latest time of all packets so far
         self.key = 0  # the time of the last key frame
