@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from expander.cli.help import Group
-from expander.cli.options import LIST_OPTIONS, data_settings, describe_data
+from expander.cli.options import LIST_OPTIONS, Whole, data_settings, describe_data
 from expander.cli.terminal import say
 from expander.config.reading import absolute
 from expander.errors import DataError, UsageError
@@ -114,7 +114,7 @@ def check(as_json: bool, **options: Any) -> None:
               help="Frames from key frame to key frame.")
 @click.option("--crf", type=click.IntRange(0, 51), default=21, show_default=True,
               help="Quality of x264; less is better.")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: the CPUs]")
+@click.option("--workers", type=Whole("workers"), help="Processes.  [default: the CPUs]")
 @click.option("--ray-address", help="Running Ray cluster: auto, or HEAD:6379.  [default: processes here]")
 @click.option("--verify", is_flag=True, help="Compare what is prepared already with its checksums.")
 @click.option("--dry-run", is_flag=True, help="Only what it takes: disk and time. Writes nothing.")

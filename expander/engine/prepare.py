@@ -26,7 +26,7 @@ from expander.data.prepared.manifest import Outcome, Source
 from expander.data.prepared.resume import Record, finished
 from expander.data.prepared.video import Job, sweep
 from expander.data.sources import cache_folder, open_data
-from expander.errors import EnvironmentFault, UsageError
+from expander.errors import EnvironmentFault, UsageError, disk_faults
 from expander.runs.journal import write_atomic
 from expander.runs.machine import cores
 from expander.runs.ownership import Lock
@@ -126,8 +126,11 @@ def prepare(
             trial = replace(job, folder=place)
             on_plan(_plan(order, crop, how, len(sources), left, _Samples(_samples(order, trial, left))))
         return None
-    _begin(out, head)
+    _make(out)
     with Lock(out / ".lock"):
+        _check_place(out, data, head)  # what another process may have begun meanwhile
+        _make(out / "videos")
+        write_atomic(out / manifest.SETTINGS, (json.dumps(head) + "\n").encode())
         return _all(order, job, crop, data, sources, head, on_plan, progress)
 
 
@@ -236,11 +239,15 @@ def _summary(out: Path, sources: Sequence[Source], known: dict[str, Outcome]) ->
 def sources_of(data: VideoData) -> list[Source]:
     """The videos of both lists, in their order."""
     found = []
+    assert isinstance(data.train.paths, Paths)
+    assert isinstance(data.val.paths, Paths)
+    apart = data.train.paths.root != data.val.paths.root  # then both may list the same path
     for split, videos in (("train", data.train), ("val", data.val)):
         assert isinstance(videos.paths, Paths)
         root = os.path.abspath(videos.paths.root)
+        begin = f"{split}/" if apart else ""
         rows = zip(videos.paths.names, videos.labels, strict=True)
-        found += [Source(name, root, label, split) for name, label in rows]
+        found += [Source(f"{begin}{path}", path, root, label, split) for path, label in rows]
     return found
 
 
@@ -262,10 +269,7 @@ def _check_place(out: Path, data: VideoData, head: dict[str, Any]) -> None:
                          "same settings")  # fmt: skip
 
 
-def _begin(out: Path, head: dict[str, Any]) -> None:
+def _make(folder: Path) -> None:
     """Raises EnvironmentFault."""
-    try:
-        (out / "videos").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise EnvironmentFault(f"{out}: cannot be made: {error.strerror}") from None
-    write_atomic(out / manifest.SETTINGS, (json.dumps(head) + "\n").encode())
+    with disk_faults(folder, "made"):
+        folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from expander.errors import EnvironmentFault, UsageError
 from expander.runs.journal import write_atomic
 
-STREAMS = ("/dev", "/proc")
+STREAMS = ("/dev/", "/proc/")
 """Below these even a regular file is another process's open stream."""
 
 

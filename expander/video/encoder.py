@@ -223,12 +223,13 @@ def _steady() -> str:
 
 
 def _fitted(frame: Any, size: tuple[int, int]) -> Any:
-    """A frame of (H, W) pixels, the way it is shown."""
-    turned = orientation_of(frame)
+    """A frame of (H, W) pixels, the way it is shown, in the colours that it had."""
+    turned, space = orientation_of(frame), frame.colorspace
     height, width = size[::-1] if turned.swap else size
     resize: Callable[..., Any] = frame.reformat
     if turned != Orientation():
         pixels = resize(width, height, "rgb24", interpolation="BICUBIC", threads=1).to_ndarray()
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(turned.apply(pixels)), format="rgb24")
         resize, (height, width) = frame.reformat, size
-    return resize(width, height, YUV, interpolation="BICUBIC", dst_color_range=LIMITED, threads=1)
+    return resize(width, height, YUV, interpolation="BICUBIC", dst_colorspace=space, dst_color_range=LIMITED,
+                  threads=1)  # fmt: skip

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from expander.video.frame_rate import UNKNOWN, Ticks, rate
-from expander.video.pictures import survey
+from expander.video.pictures import Stamp, stamp, survey
 from expander.video.probe import FAULTS, Progress, open_container, reason_of, video_of
 from expander.video.proof.random_access import INDEXED
 from expander.video.readers import PicturesReader, Unreadable, frames_of
@@ -20,13 +20,12 @@ from expander.video.readers import PicturesReader, Unreadable, frames_of
 CHUNK = 1 << 20
 
 
-def state_of(path: Path) -> tuple[int, ...]:
-    """Size, times and number of a file: others once it is written to. Raises Unreadable."""
+def state_of(path: Path) -> Stamp:
+    """As `stamp`. Raises Unreadable."""
     try:
-        found = path.stat()
+        return stamp(path)
     except OSError as error:
         raise Unreadable(f"cannot be opened: {error.strerror}") from None
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
 def digest_of(path: Path, progress: Progress = lambda _: None) -> str:

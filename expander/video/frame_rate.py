@@ -57,7 +57,8 @@ def resampled(ticks: Ticks, base: Fraction, mean: Fraction) -> tuple[Fraction, l
 
     base: seconds a tick. mean: frames a second, of all of it. None for the numbers, and the mean for the
     rate, where every frame is within half a frame of its place at a constant rate already. Otherwise the
-    rate is that of most frames, but at most twice the mean: pauses are filled, hardly any frame is lost.
+    rate is that of most frames, but at most twice the mean: pauses are filled, and frames are lost only where
+    most of the time is a pause.
     """
     times = (np.array(ticks, np.float64) - ticks[0]) * float(base) if ticks else np.zeros(0)
     steps = np.diff(times)
@@ -68,7 +69,7 @@ def resampled(ticks: Ticks, base: Fraction, mean: Fraction) -> tuple[Fraction, l
         return mean, None
     of_all = (len(times) - 1) / times[-1]
     of_most = 1 / float(np.median(steps))
-    fps = min(USUAL, key=lambda one: abs(one - (of_most if of_most <= 2 * of_all else of_all)))
+    fps = min(USUAL, key=lambda one: abs(one - min(of_most, 2 * of_all)))
     count = round(times[-1] * float(fps)) + 1
     shown = np.searchsorted(times, (np.arange(count) + 0.5) / float(fps), side="right") - 1
     return fps, [int(number) for number in shown]

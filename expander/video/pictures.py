@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,6 +23,27 @@ class Pictures:
 
     names: tuple[str, ...]
     fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Of a file, or of a folder's: bytes, the latest change of content and of anything (ns), its number."""
+
+    size: int
+    changed: int
+    touched: int
+    inode: int
+
+
+def stamp(path: Path) -> Stamp:
+    """What is another once a video (file or folder of pictures) is written to. Raises OSError."""
+    own = path.stat()
+    if not stat.S_ISDIR(own.st_mode):
+        return Stamp(own.st_size, own.st_mtime_ns, own.st_ctime_ns, own.st_ino)
+    with os.scandir(path) as entries:
+        found = [own, *(entry.stat() for entry in entries)]
+    changed, touched = max(one.st_mtime_ns for one in found), max(one.st_ctime_ns for one in found)
+    return Stamp(sum(one.st_size for one in found[1:]), changed, touched, own.st_ino)
 
 
 def survey(folder: Path) -> Pictures:

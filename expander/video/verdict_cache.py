@@ -10,15 +10,15 @@ import hashlib
 import json
 import logging
 import os
-import stat
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import get_args
 
 from expander.config.reading import parse_json, read_bytes
+from expander.video.pictures import stamp
 from expander.video.probe import Route, Verdict
 
-VERSION = 5
+VERSION = 6
 """Of the rules by which a file is trusted: what earlier ones said or gave is not used."""
 NAME = f"verdicts-{VERSION}.jsonl"
 """Of the file; its number grows when files are judged otherwise, so that no older judgement is believed."""
@@ -28,11 +28,8 @@ log = logging.getLogger(__name__)
 
 def key_of(path: Path) -> str:
     """Of the place of a video (file or folder of pictures) as it is now. Raises OSError."""
-    found = path.stat()
-    name = f"{path.resolve()}\0{found.st_size}\0{found.st_mtime_ns}"
-    if not stat.S_ISDIR(found.st_mode):
-        # Tools that copy set the time of a file back, but nobody sets when it was changed (ctime).
-        name += f"\0{found.st_ctime_ns}\0{found.st_ino}"
+    # Tools that copy set the time of a file back, but nobody sets when anything of it was changed (ctime).
+    name = "\0".join(map(str, (path.resolve(), *astuple(stamp(path)))))
     return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 

@@ -24,7 +24,7 @@ from expander.data.prepared import manifest
 from expander.data.sources import open_data, source_limits
 from expander.engine.prepare import SAMPLES
 from expander.runs.events import SourceLimits
-from expander.runs.journal import Lock
+from expander.runs.ownership import Lock
 
 OPTIONS = ("--short-side", "48", "--workers", "2")
 Prepare = Callable[..., "subprocess.CompletedProcess[str]"]

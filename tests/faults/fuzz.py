@@ -131,7 +131,8 @@ class Format:
         for _ in range(rng.choice((1, 1, 1, 2, 4))):
             changed = rng.choice(CHANGES)(rng, changed or b" ")
         # A log of which whole lines are gone at its end is one that had not come further: no fault.
-        return flipped(rng, data) if self.log and data.startswith(changed) else changed, False
+        shorter = self.log and data.startswith(changed[: changed.rfind(b"\n") + 1])
+        return flipped(rng, data) if shorter else changed, False
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,7 @@ def called(run: Callable[[], object]) -> tuple[int, str, str]:
             code = error.exit_code
             err.write(f"error: {error}\n")
         except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 0
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
         except BaseException as error:
             code = -1
             err.write(f"{type(error).__name__}: {error}")

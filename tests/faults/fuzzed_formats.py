@@ -1,4 +1,4 @@
-"""What is fuzzed: a file of every kind that is read, and what reads it."""
+"""What is fuzzed: files, and what reads them."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from expander.video.decoder import Decoder
 from expander.video.encoder import CHANGED, Encoded, Encoding, Unwritable, prepare
+from expander.video.frame_rate import USUAL
 from expander.video.probe import examine
 from expander.video.proof.random_access import Proof
 from expander.video.readers import Unreadable
@@ -76,6 +77,38 @@ def test_an_edit_list_and_a_turn_are_applied(tmp_path: Path) -> None:
         target, found = made(turned, WHOLE)
         assert (found.height, found.width) == pixels(turned).shape[1:3]
         assert np.abs(pixels(target).astype(int) - pixels(turned)).mean() < 4
+
+
+@pytest.mark.parametrize("space", [1, 2, 5, 9], ids=["709", "unknown", "601", "2020"])
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_colours_are_those_of_the_source(tmp_path: Path, space: int, rotation: int) -> None:
+    """Of films of phones, which are turned and say how their colours are coded."""
+    source = tmp_path / "source.mp4"
+    with av.open(str(source), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "1"})
+        stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
+        stream.codec_context.colorspace = space
+        if rotation:
+            stream.set_display_rotation(rotation)
+        frame = av.VideoFrame.from_ndarray(np.full((96, 128, 3), (210, 70, 25), np.uint8), format="rgb24")
+        for number in range(5):
+            shown = frame.reformat(format="yuv420p", dst_colorspace=space if space != 2 else None)
+            shown.pts = number
+            container.mux(stream.encode(shown))
+        container.mux(stream.encode(None))
+    target, _ = made(source, Encoding(96, crf=1))
+    assert np.abs(pixels(target).mean((0, 1, 2)) - pixels(source).mean((0, 1, 2))).max() < 2
+
+
+@pytest.mark.parametrize("pause", [75, 150])
+def test_a_film_that_mostly_pauses_keeps_half_of_its_frames(tmp_path: Path, pause: int) -> None:
+    times = np.cumsum([0, *([*[1] * 29, pause] * 4), *[1] * 29]).tolist()
+    source = shot(tmp_path / "variable.mp4", len(times), times=times)
+    target, found = made(source)
+    mean = 25 * (len(times) - 1) / times[-1]
+    assert Fraction(found.fps) == min(USUAL, key=lambda rate: abs(rate - min(25, 2 * mean)))
+    assert found.mapping is not None
+    assert carried(target) == found.mapping
 
 
 def test_a_variable_rate_becomes_constant_and_says_which_frame_each_is(tmp_path: Path) -> None:

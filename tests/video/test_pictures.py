@@ -99,3 +99,17 @@ def test_data_check_counts_pictures_against_the_list(tmp_path: Path, expander: R
     ]
     (root / "train.txt").write_text("whole 6 0\nzero 6 1\n")
     assert expander("data", "check", "d").stdout == "3 videos, all can be decoded\n3 folders of pictures\n"
+
+
+def test_pictures_that_are_replaced_are_read_anew(tmp_path: Path) -> None:
+    """A folder does not change when a file in it is written to."""
+    folder = frames_folder(tmp_path / "clip")
+    kept = tmp_path / "cache" / "set", 1e9, tmp_path / "verdicts.jsonl"
+    before = Decoder(*kept).read(folder, np.arange)
+    others = [file.read_bytes() for file in sorted(folder.iterdir(), reverse=True)]
+    for file, content in zip(sorted(folder.iterdir()), others, strict=True):
+        file.write_bytes(content)
+    after = Decoder(*kept).read(folder, np.arange)
+    fresh = Decoder().read(folder, np.arange)
+    assert not np.array_equal(before, fresh)
+    assert np.array_equal(after, fresh)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -12,9 +13,10 @@ import numpy as np
 import pytest
 from films import film, numbers
 
+from expander.video import probe
 from expander.video.decoder import Decoder, VideoError
 from expander.video.probe import Verdict
-from expander.video.verdict_cache import Verdicts, key_of
+from expander.video.verdict_cache import VERSION, Verdicts, key_of
 
 TOLD = "as told before"
 
@@ -103,6 +105,7 @@ os.execv(sys.executable, [sys.executable, "-c", sys.argv[1], *sys.argv[2:]])
 FRAMES = """
 import sys
 from pathlib import Path
+from expander.video import probe
 from expander.video.decoder import Decoder, VideoError
 try:
     print(len(Decoder(verdicts=Path(sys.argv[2])).read(Path(sys.argv[1]), lambda length: range(length))))
@@ -153,3 +156,15 @@ def test_what_is_no_plain_file_is_known_by_its_place_only(tmp_path: Path) -> Non
     assert verdict(tmp_path / "pipe.mp4", file).route == "bad"
     assert verdict(tmp_path / "pictures", file).route == "pictures"
     assert Verdicts(file).contents == {}
+
+
+RULES = "6-3bdd0b6d8291ce51"
+"""Version, and a digest of the files that judge."""
+
+
+def test_whoever_changes_the_rules_raises_their_version() -> None:
+    """Or verdicts by the rules of before would be believed. Where only words change, the digest alone."""
+    folder = Path(probe.__file__).parent
+    files = [folder / "probe.py", *sorted((folder / "proof").glob("*.py"))]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+    assert f"{VERSION}-{digest}" == RULES, "raise VERSION in verdict_cache.py, and write both here"

@@ -22,7 +22,7 @@ from io import BytesIO, StringIO
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
-from expander.config.reading import parse_json, read_text
+from expander.config.reading import parse_json, read_bytes, read_text
 from expander.errors import DataError, EnvironmentFault
 from expander.runs.journal import write_atomic
 from expander.video.encoder import Encoded
@@ -42,9 +42,13 @@ LONGEST = 80
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A video as it is listed. name: its path from the data root. folder: the data root."""
+    """A video as it is listed: its path from the data root, `folder`.
+
+    name: what it is known by; the listed path, behind the split where the splits have roots of their own.
+    """
 
     name: str
+    listed: str
     folder: str
     label: int
     split: str
@@ -52,7 +56,7 @@ class Source:
     @property
     def file(self) -> Path:
         """Where it lies."""
-        return Path(self.folder, self.name)
+        return Path(self.folder, self.listed)
 
     @property
     def path(self) -> str:
@@ -91,6 +95,8 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
     """How the videos of a folder are encoded; none where nothing was begun. Raises DataError."""
     try:
         found: dict[str, Any] = parse_json(read_text(folder / SETTINGS))
+        if not isinstance(found, dict):
+            raise ValueError("no JSON object")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
@@ -101,7 +107,7 @@ def read_settings(folder: Path) -> dict[str, Any] | None:
 def read_progress(folder: Path) -> Iterator[Outcome]:
     """What was finished so far, by runs that did not come to their end. Raises EnvironmentFault."""
     try:
-        text = (folder / PROGRESS).read_text()
+        text = read_bytes(folder / PROGRESS).decode("utf-8", "replace")
     except FileNotFoundError:
         return
     except OSError as error:
@@ -163,7 +169,8 @@ def table_bytes(columns: dict[str, list[Any]], head: dict[str, Any]) -> bytes:
     table = pa.table(columns, schema=pa.schema([(name, _type(name)) for name in columns]))
     out = BytesIO()
     table = table.replace_schema_metadata({KEY: json.dumps(told).encode()})
-    pq.write_table(table, out, compression="zstd", use_dictionary=["split", "reason", "fps"])
+    pq.write_table(table, out, compression="zstd", use_dictionary=["split", "reason", "fps"],
+                   write_page_checksum=True)  # fmt: skip
     return out.getvalue()
 
 
@@ -187,35 +194,52 @@ def read_head(folder: Path) -> dict[str, Any] | None:
         found: dict[str, Any] = parse_json((pq.read_schema(folder / NAME).metadata or {})[KEY])
         if found["schema"] > SCHEMA:
             raise DataError(f"{folder / NAME}: written by a newer expander; update it")
-    except (OSError, ValueError, KeyError, pa.ArrowException):
-        raise DataError(f"{folder / NAME}: damaged; delete it and prepare the "
-                        "videos again") from None  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+        raise _damaged(folder) from None
     return found
 
 
+def _damaged(folder: Path) -> DataError:
+    return DataError(f"{folder / NAME}: damaged; delete it and prepare the videos again")
+
+
 def read(folder: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """The manifest, all columns or some; texts stay as Arrow has them: a million rows take 0.3 GB.
+    """The manifest, all columns or some; texts stay as Arrow has them: a million rows take up to 0.7 GB.
 
     Raises DataError.
     """
     import pandas as pd
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     if read_head(folder) is None:
         raise DataError(f"{folder}: no {NAME} in it")
-    table = pq.read_table(folder / NAME, columns=None if columns is None else list(columns))
+    wanted = None if columns is None else list(columns)
+    try:
+        table = pq.read_table(folder / NAME, columns=wanted, page_checksum_verification=True)
+    except (OSError, ValueError, pa.ArrowException):
+        raise _damaged(folder) from None
     frame: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
     return frame
 
 
 def read_outcomes(folder: Path) -> Iterator[Outcome]:
-    """What the manifest and the file of progress say of each source, the later one last."""
+    """What the manifest and the file of progress say of each source, the later one last. Raises DataError."""
     if read_head(folder) is not None:
-        import pyarrow.parquet as pq
+        import pyarrow as pa
 
-        names = [field.name for field in fields(Encoded)]
-        for batch in pq.ParquetFile(folder / NAME).iter_batches():
-            for row in batch.to_pylist():
-                encoded = None if row["reason"] else Encoded(**{name: row[name] for name in names})
-                yield Outcome(row["source"], row["source_bytes"], row["source_time"], row["reason"], encoded)
+        try:
+            yield from _manifest_outcomes(folder)
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+            raise _damaged(folder) from None
     yield from read_progress(folder)
+
+
+def _manifest_outcomes(folder: Path) -> Iterator[Outcome]:
+    import pyarrow.parquet as pq
+
+    names = [field.name for field in fields(Encoded)]
+    for batch in pq.ParquetFile(folder / NAME, page_checksum_verification=True).iter_batches():
+        for row in batch.to_pylist():
+            encoded = None if row["reason"] else Encoded(**{name: row[name] for name in names})
+            yield Outcome(row["source"], row["source_bytes"], row["source_time"], row["reason"], encoded)

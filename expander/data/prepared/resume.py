@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from expander.data.prepared.manifest import PROGRESS, Outcome, Source, read_outcomes
-from expander.data.prepared.video import state_of
+from expander.data.prepared.video import size_and_time
 from expander.errors import EnvironmentFault
 from expander.runs.machine import cores
 from expander.video.film import digest_of
@@ -46,7 +46,7 @@ def _confirmed(folder: Path, source: Source, outcome: Outcome, verify: bool) -> 
         if file.stat().st_size != made.bytes or (verify and digest_of(file) != made.sha256):
             return None
         try:
-            state = state_of(source)
+            state = size_and_time(source)
         except FileNotFoundError:  # originals may be deleted once they are prepared
             return outcome
         if state == (outcome.source_bytes, outcome.source_time):

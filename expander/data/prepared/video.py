@@ -11,6 +11,7 @@ from pathlib import Path
 from expander.data.prepared.manifest import Outcome, Source
 from expander.errors import EnvironmentFault
 from expander.video.encoder import Encoding, Unwritable
+from expander.video.pictures import stamp
 from expander.video.readers import Unreadable
 from expander.video.worker import Broken, DecodingProcess
 
@@ -34,10 +35,10 @@ class Job:
         return DecodingProcess(self.timeout, Path(self.log))
 
 
-def state_of(source: Source) -> tuple[int, int]:
-    """Size in bytes and time of change in ns. Raises OSError."""
-    found = source.file.stat()
-    return found.st_size, found.st_mtime_ns
+def size_and_time(source: Source) -> tuple[int, int]:
+    """Bytes, and when its content changed, in ns. Raises OSError."""
+    found = stamp(source.file)
+    return found.size, found.changed
 
 
 def prepare_video(job: Job, source: Source, process: DecodingProcess) -> Outcome:
@@ -46,7 +47,7 @@ def prepare_video(job: Job, source: Source, process: DecodingProcess) -> Outcome
     Raises EnvironmentFault where the target cannot be written; nothing is left of the attempt.
     """
     try:
-        state = state_of(source)
+        state = size_and_time(source)
     except OSError as error:
         return Outcome(source.name, 0, 0, "no such file" if isinstance(error, FileNotFoundError)
                        else f"cannot be opened: {error.strerror}")  # fmt: skip
