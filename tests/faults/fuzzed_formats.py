@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -19,11 +19,15 @@ from expander.config.load import load_settings
 from expander.config.settings import DataConfig, Selection, TrainRecipe
 from expander.config.space import dump_spec, load_spec
 from expander.data.formats import FORMATS, read_rows
+from expander.data.prepared import manifest
+from expander.data.prepared.manifest import Outcome, Source
+from expander.engine.comparisons import ComparisonTrial
 from expander.evaluation.scores import ScoreFile
 from expander.model.network import X3D
-from expander.runs.chain import Chain, sealed_document, sealed_lines
-from expander.runs.events import to_json
+from expander.runs.chain import SEALED_SINCE, Chain, sealed_document, sealed_lines
+from expander.runs.events import TrialFailure, to_json
 from expander.runs.journal import Run
+from expander.specs.cost import cost
 from expander.training.training_folder import Training
 from expander.video.verdict_cache import Verdicts
 from expander.weights.checkpoint_file import open_checkpoint
@@ -93,7 +97,37 @@ def formats(place: Path) -> list[Format]:
         for name in (NAMES.get(form, "train.txt"),)
     ]  # fmt: skip
     assert set(LISTS) == set(FORMATS)
-    return [*read, *_settings(), *_results(), *_weights(place)]
+    died = TrialFailure("s00-random-1-seed000-00000000", "died")
+    trial = to_json(ComparisonTrial("random", "random-1", 1e6, SMALL, cost(SMALL), 0, failure=died))
+    beside, about = "runs/r/baselines.jsonl", "runs/r/provenance.json"
+    whole = {
+        **journal, beside: Chain().seal(f'{{"schema": {SEALED_SINCE},{trial[1:]}'),
+        about: sealed_document({"command": ["search"], "python": "3.11"}),
+    }  # fmt: skip
+    read += [
+        Format(name, whole, name, command("report", "r", "--format", "json", "--table", table))
+        for name, table in ((beside, "baselines"), (about, "steps"))
+    ]
+    return [*read, *_settings(), *_results(), *_prepared(), *_weights(place)]
+
+
+def _prepared() -> list[Format]:
+    sources, gone = [Source("a.mp4", "a.mp4", "/", 0, "train")], Outcome("a.mp4", 0, 0, "no such file")
+    head = json.dumps({"encoder": 1, "short_side": 64}).encode()
+    table = manifest.table_bytes(manifest.columns(sources, {"a.mp4": gone}), json.loads(head))
+    return [
+        Format(name, {name: content}, name, partial(_all, read, Path()))
+        for name, content, read in (
+            (manifest.SETTINGS, head, manifest.read_settings), (manifest.NAME, table, manifest.read_outcomes),
+            (manifest.PROGRESS, 3 * gone.line().encode(), manifest.read_progress),
+        )
+    ]  # fmt: skip
+
+
+def _all(read: Callable[[Path], object], folder: Path) -> None:
+    found = read(folder)
+    if isinstance(found, Iterator):
+        list(found)
 
 
 def _settings() -> list[Format]:

@@ -119,8 +119,8 @@ def read_progress(folder: Path) -> Iterator[Outcome]:
             continue
 
 
-def _columns(sources: Sequence[Source], outcomes: dict[str, Outcome]) -> dict[str, list[Any]]:
-    """Of the manifest, in the order of the lists."""
+def columns(sources: Sequence[Source], outcomes: dict[str, Outcome]) -> dict[str, list[Any]]:
+    """What the manifest says, by column, in the order of the lists."""
     rows = [outcomes[source.name] for source in sources]
     found: dict[str, list[Any]] = {
         "path": [source.path for source in sources],
@@ -154,7 +154,7 @@ def write(
     csv.writer(text, lineterminator="\n").writerows([("source", "split", "reason"), *damaged])
     for name, content in {**lists, DAMAGED: text.getvalue()}.items():
         write_atomic(folder / name, content.encode())
-    write_atomic(folder / NAME, table_bytes(_columns(sources, outcomes), head))
+    write_atomic(folder / NAME, table_bytes(columns(sources, outcomes), head))
 
 
 def table_bytes(columns: dict[str, list[Any]], head: dict[str, Any]) -> bytes:
