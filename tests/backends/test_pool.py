@@ -50,15 +50,15 @@ def test_trials_that_find_no_memory_are_tried_again_with_half_as_many_at_a_time(
     data, told = open_data(settings), []
     recipe = Recipe(steps=1, batch=2, lr=0.1, dropout=0.0, views=1)
 
-    def order(name: str, head_width: int) -> TrialOrder:
-        base = Base(frames=1, crop=32, stem_width=8, depths=(1,), head_width=head_width, classes=2)
+    def order(name: str, width: int) -> TrialOrder:
+        base = Base(frames=1, crop=32, stem_width=width, depths=(1,), head_width=8, classes=2)
         trial = Trial(name, 0, "base", Spec(base=base), seed=0)
         return TrialOrder(trial, recipe, settings, data.classes, data.fingerprint, str(tmp_path), threads=1)
 
     backend = PoolBackend(BackendConfig(kind="processes"))
     backend.places = 2
     with backend:
-        backend.run([order("huge", 10**13), order("small", 8)], told.append)
+        backend.run([order("huge", 100_000), order("small", 8)], told.append)
     assert [record.getMessage() for record in caplog.records] == [
         "memory does not suffice for so many trials at a time: now 1"
     ]

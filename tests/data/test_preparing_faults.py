@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -136,11 +135,13 @@ def test_a_manifest_of_a_million_rows_opens_in_three_seconds_and_a_gigabyte(tmp_
     assert kilobytes < 1_000_000
 
 
-def test_a_cluster_gives_the_same_bytes(expander: Run, tmp_path: Path) -> None:
+def test_a_cluster_gives_the_same_bytes(
+    expander: Run, tmp_path: Path, environment: dict[str, str]
+) -> None:
     films(tmp_path / "films", each=6)
     assert expander(*ARGUMENTS, "--out", "here").returncode == 0
     cluster = subprocess.Popen([sys.executable, str(HERE / "cluster.py")], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, text=True, env={**os.environ})  # fmt: skip
+                               stdout=subprocess.PIPE, text=True, env=environment)  # fmt: skip
     try:
         assert cluster.stdout is not None
         address = cluster.stdout.readline().strip()

@@ -1,6 +1,6 @@
 """Files of many kinds, changed at random: a documented outcome in a line, no other answer, no other file.
 
-`--fuzz 2000` tries so many inputs of each format; without it 40.
+`--fuzz 2000` tries so many inputs of each format; without it 200.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def every(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Format]:
 def test_changed_files_end_in_a_documented_line(
     every: dict[str, Format], request: pytest.FixtureRequest
 ) -> None:
-    count = request.config.getoption("--fuzz") or 40
+    count = request.config.getoption("--fuzz") or 200
     wrong = {}
     for form in every.values():
         found = list(tried(form, range(count)))
