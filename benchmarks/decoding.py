@@ -3,10 +3,10 @@
     python benchmarks/decoding.py                     # 1,000 videos, about 2 minutes
     python benchmarks/decoding.py --quick             # does it run?
 
-Rows: the same H.264 pictures as MP4 (decord), and copied without decoding into AVI and MPEG-TS (PyAV, from
-the start). Random clips are 16 frames, 4 apart; a 10-view read takes 10 of them evenly. Both go through the
-decoder's own process without a cache, as in training; "plain decord" opens and reads in the same manner
-without any verdict, so its ratio to the first row is what the guards cost afterwards.
+Rows: the same H.264 pictures as MP4 (PyAV, jumping), copied without decoding into AVI and MPEG-TS (PyAV,
+from the start), and as MP4 with B-frames (decord). Random clips are 16 frames, 4 apart; a 10-view read takes
+10 of them evenly. All go through the decoder's own process without a cache, as in training; "plain decord"
+opens and reads the first MP4 in this process without any verdict.
 The proof is the part of the examination that looks into packets for whether jumps are right. It is measured
 against the same reading of packets without it, and against one random clip of each video: files are examined
 once, and read in every epoch. Rounds are interleaved, each value is the best. Prints tables, asserts nothing.
@@ -28,9 +28,9 @@ import numpy.typing as npt
 
 from expander.video import probe
 from expander.video.decoder import Decoder
+from expander.video.jumping import DecordReader
 from expander.video.probe import Verdict, content_of, examine
 from expander.video.proof.random_access import Proof
-from expander.video.worker import DecodingProcess
 
 Indices = npt.NDArray[np.int64]
 CLIP = 4 * np.arange(16)
@@ -53,16 +53,16 @@ def main() -> None:
         root = Path(folder)
         first = film(root / "film.mp4", 30 * options.seconds)
         print(f"videos of 340 x 256, {options.seconds} s at 30 frames a second, {size(first)} kB as MP4\n")
-        routes(root, first, options.read, options.rounds)
+        routes(root, first, options.seconds, options.read, options.rounds)
         proof(root, first, options.videos, options.rounds)
 
 
-def film(path: Path, frames: int) -> Path:
-    """Moving noise without B-frames, so that an AVI can hold it too; a key frame every 4 s at the latest."""
+def film(path: Path, frames: int, b_frames: str = "0") -> Path:
+    """Moving noise; without B-frames an AVI can hold it too. A key frame every 4 s at the latest."""
     rng = np.random.default_rng(0)
     large = rng.integers(0, 255, (64, 85, 3), np.uint8).repeat(4, 0).repeat(4, 1)
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=30, options={"g": "120", "bf": "0", "crf": "28"})
+        stream = container.add_stream("libx264", rate=30, options={"g": "120", "bf": b_frames, "crf": "28"})
         stream.height, stream.width, stream.pix_fmt = 256, 340, "yuv420p"
         for number in range(frames):
             moved = np.ascontiguousarray(np.roll(large, (number, 2 * number), (0, 1)))
@@ -118,38 +118,37 @@ def read(decoder: Decoder, path: Path, count: int, views: bool) -> None:
         decoder.read(path, pick)
 
 
-def plain(process: DecodingProcess, path: Path, count: int, views: bool) -> None:
-    """As `read`, by decord and the decoding process alone."""
+def plain(path: Path, count: int, views: bool) -> None:
+    """As `read`, by decord in this process."""
     rng = np.random.default_rng(0)
     for _ in range(count):
-        video = process.open(path, Verdict("decord"))
+        video = DecordReader(path)
         last = video.length - int(CLIP[-1]) - 1
         starts = np.linspace(0, last, VIEWS).astype(int) if views else rng.integers(0, last, 1)
         wanted, places = np.unique(np.concatenate([s + CLIP for s in starts]), return_inverse=True)
-        _ = process.gather(video, wanted)[places]
+        _ = video.gather(wanted)[places]
 
 
-def routes(root: Path, first: Path, count: int, rounds: int) -> None:
+def routes(root: Path, first: Path, seconds: int, count: int, rounds: int) -> None:
     """Reads a second of each container."""
     paths = {suffix: copied(first, root / f"copy.{suffix}") for suffix in COPIES}
-    decoder, process = Decoder(), DecodingProcess(60)
+    paths["mp4, B-frames"] = film(root / "b.mp4", 30 * seconds, "2")
+    decoder = Decoder()
     reasons = {suffix: decoder.examine(path) for suffix, path in paths.items()}
-    process.open(paths["mp4"], Verdict("decord"))
     rows: dict[str, dict[str, float]] = {}
     for kind, views in (("random clips", False), ("10-view reads", True)):
         ways: dict[str, Callable[[], object]] = {}
-        ways["plain decord"] = lambda v=views: plain(process, paths["mp4"], count, v)
+        ways["plain decord"] = lambda v=views: plain(paths["mp4"], count, v)
         for suffix, path in paths.items():
             ways[suffix] = lambda p=path, v=views: read(decoder, p, count, v)
         rows[kind] = {name: count / seconds for name, seconds in best(ways, rounds).items()}
     print("| | route | " + " | ".join(f"{kind} a second | ratio to plain decord" for kind in rows) + " |")
     print("|---|---|" + "---|" * 2 * len(rows))
-    for name in ("plain decord", *COPIES):
+    for name in ("plain decord", *paths):
         route = reasons[name].route if name in reasons else "decord"
         cells = [f"{row[name]:.1f} | {row[name] / row['plain decord']:.2f}" for row in rows.values()]
         print(f"| {name} | {route} | " + " | ".join(cells) + " |")
     decoder.close()
-    process.close()
 
 
 class NoProof(Proof):

@@ -164,6 +164,6 @@ ROUTES = {
 
 def _print(rows: list[dict[str, str]]) -> None:
     for row in rows:
-        if row["reason"]:
+        if row["reason"] and row["route"] != "decord":
             route = "read with PyAV: " if row["route"] == "pyav" else ""
             say(printable(f"{row['path']}: {route}{row['reason']}"))

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from expander.video.frame_rate import of_header
-from expander.video.probe import Progress, Verdict, video_of
+from expander.video.probe import SHORT_GROUPS, Progress, Verdict, video_of
 from expander.video.proof.random_access import INDEXED
 from expander.video.readers import (
     AvReader,
@@ -61,7 +61,8 @@ def opened(path: Path, verdict: Verdict, progress: Progress) -> tuple[Reader, Ve
     """
     if verdict.route == "pictures":
         return PicturesReader(path), verdict
-    if verdict.route == "decord" and (jumping := JumpingReader.of(path)) is not None:
+    quick = verdict.route == "decord" and (verdict.reason == SHORT_GROUPS or not has_decord())
+    if quick and (jumping := JumpingReader.of(path)) is not None:
         return jumping, verdict
     if verdict.route == "decord" and has_decord():
         try:

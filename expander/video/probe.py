@@ -46,13 +46,15 @@ class NotNow(Exception):
     """A file that cannot be looked at now, which says nothing of what is in it; the message is the reason."""
 
 
+SHORT_GROUPS = "short groups of pictures"
+"""The reason of `decord` for a file in which PyAV jumps faster."""
 NO_DECORD = "decord cannot be imported"
 """The reason of `pyav` for a file that decord could read on another machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Who decodes a file, and why not decord; reason: of `pyav` and `bad`."""
+    """Who decodes a file, and why not decord; reason: of `pyav` and `bad`, and SHORT_GROUPS of `decord`."""
 
     route: Route
     reason: str = ""
@@ -138,7 +140,9 @@ def _packets(container: Any, stream: Any, path: Path) -> Verdict | Proof:
     odd = odd or _kind(container, stream, proof)
     if odd:
         return Verdict("pyav", odd)
-    return Verdict("decord") if proof.steady else proof
+    if not proof.steady:
+        return proof
+    return Verdict("decord", SHORT_GROUPS if proof.short else "")
 
 
 def _decoded(path: Path, proof: Proof, progress: Progress) -> Verdict:

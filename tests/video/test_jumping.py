@@ -11,7 +11,7 @@ from films import copied, film, numbers
 
 from expander.video.decoder import Decoder
 from expander.video.jumping import DecordReader, JumpingReader, opened
-from expander.video.probe import Verdict, examine
+from expander.video.probe import SHORT_GROUPS, Verdict, examine
 from expander.video.readers import AvReader
 
 SHOWN = {"bf": "0"}
@@ -68,7 +68,9 @@ def test_times_that_do_not_fit_the_index_are_read_from_the_start(tmp_path: Path)
 
 def test_the_decoder_takes_it_for_files_that_are_proved_alone(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mp4", 40, options={"bf": "0", "g": "8"})
-    assert examine(path).route == "decord"
+    assert examine(path) == Verdict("decord", SHORT_GROUPS)
+    long = film(tmp_path / "long.mp4", 40, options={"bf": "0", "g": "20"})  # in which decord is quicker
+    assert isinstance(opened(long, examine(long), lambda _: None)[0], DecordReader)
     assert isinstance(opened(path, examine(path), lambda _: None)[0], JumpingReader)
     assert isinstance(opened(path, Verdict("pyav", "turned"), lambda _: None)[0], AvReader)
     assert numbers(Decoder().read(path, lambda _: np.array([39, 3, 3, 17]))) == [39, 3, 3, 17]

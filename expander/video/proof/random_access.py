@@ -26,6 +26,8 @@ EIGHT_BITS = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p
 """Pictures that both readers turn into the same colours, to the last digit."""
 STEADY = (0.6, 1.5)
 """A frame's time after the one before, as a part of the usual; outside of it, frames may be missing."""
+SHORT = 10
+"""Frames of a group, on average, up to which it is short."""
 HEAD = 1024
 """Bytes of a packet in which the headers of frames are, but for those of key frames."""
 NOT_TRUSTED = "jumps within it may land on other frames"
@@ -44,8 +46,10 @@ class Proof:
         told = codec.name, codec.extradata or b""
         self.split, self.changed, self.begins_anew = splits(*told), changes(*told), _begins_anew(*told)
         self.order = continuity(*told)
+        self.plain = container.format.name == INDEXED[0] and codec.name == "h264"
         self.delays = bool(codec.has_b_frames)
         self.times: list[int] = []
+        self.groups = 0
         self.keys: set[int | None] = set()  # when frames are decoded and shown at which decoding can begin
         if self.begins_anew is None:
             self.doubt = self.doubt or f"{codec.name}: {NOT_TRUSTED}"
@@ -77,6 +81,7 @@ class Proof:
                 self.doubt = f"a key frame that does not begin anew: {NOT_TRUSTED}"
                 return
             self.keys |= {packet.dts, time}
+            self.groups += 1
         self.times.append(time)
         if self.shown is None:
             self.key = self.shown = time
@@ -113,6 +118,11 @@ class Proof:
         steps = [later - earlier for earlier, later in pairwise(times)]
         usual = sorted(steps)[len(steps) // 2] if steps else 1
         return all(STEADY[0] * usual <= step <= STEADY[1] * usual for step in steps)
+
+    @property
+    def short(self) -> bool:
+        """Whether a key frame is near every frame of an H.264 MP4, and frames are stored as they are shown."""
+        return self.plain and not self.delays and len(self.times) <= SHORT * self.groups
 
     def confirmed_by(self, shown: Sequence[int | None]) -> bool:
         """Whether the frames that came, by their times, are one for each packet and in order."""
