@@ -121,7 +121,7 @@ class Proof:
 
     @property
     def short(self) -> bool:
-        """Whether key frames are near every frame of an H.264 MP4 whose frames are stored as they are shown."""
+        """Whether key frames are near every frame of an H.264 MP4, stored in the order it is shown."""
         return self.plain and not self.delays and len(self.times) <= SHORT * self.groups
 
     def confirmed_by(self, shown: Sequence[int | None]) -> bool:
