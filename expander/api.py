@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from expander.engine.answers import Report, SearchResult, TrainResult
 from expander.errors import TargetError, UsageError
+from expander.runs.names import RULE, is_plain
 from expander.specs.spec import Spec
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from expander.training.throughput import Throughput
     from expander.training.training_folder import Row, Training, TrainingFolder
 
-RUN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 Lists = Mapping[str, Any]
 """Settings of the data, as `config.settings.DataConfig` names them: train_ann, val_ann, root, …"""
 
@@ -243,8 +243,8 @@ def run_folder(name: str | None, wanted: str) -> Path:
     if name is None:
         plain = re.sub(r"[^A-Za-z0-9._-]", "", wanted)
         return RUNS / f"{plain}-{datetime.now():%Y%m%d-%H%M%S}"
-    if not RUN_NAME.fullmatch(name):
-        raise UsageError(f"--run {name!r}: take letters, digits, '_', and inside the name '.' and '-'")
+    if not is_plain(name):
+        raise UsageError(f"--run {name!r}: {RULE}")
     return RUNS / name
 
 

@@ -24,7 +24,7 @@ from expander.data.annotations import Paths, VideoData
 from expander.data.prepared import manifest
 from expander.data.prepared.manifest import Outcome, Source
 from expander.data.prepared.resume import Record, finished
-from expander.data.prepared.video import Job, sweep
+from expander.data.prepared.video import Job, size_and_time, sweep
 from expander.data.sources import cache_folder, open_data
 from expander.errors import EnvironmentFault, UsageError, disk_faults
 from expander.runs.journal import write_atomic
@@ -218,9 +218,7 @@ def _plan(
 def _bytes(source: Source) -> int:
     """Of a file, or of the pictures in a folder; none for what is not there."""
     try:
-        if not source.file.is_dir():
-            return source.file.stat().st_size
-        return sum(entry.stat().st_size for entry in os.scandir(source.file))
+        return size_and_time(source)[0]
     except OSError:
         return 0
 
