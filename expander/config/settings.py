@@ -176,9 +176,12 @@ class Selection:
 
     score: accuracy gained per doubling of cost (`gain`), or the accuracy itself (`accuracy`).
     seeds: trainings per candidate. max_seeds: so many for the candidates that are still tied with
-    the leader (none: no more than `seeds`). rungs: shares of the steps after which the candidates
-    that are beaten beyond doubt stop. confidence, resamples: of the paired bootstrap; with rungs or
-    max_seeds, of the whole decision.
+    the leader (none: no more than `seeds`). base_seeds: trainings of the base at the least; they show how
+    far seeds lie apart, which every interval counts. seed_spread: what that is taken to be before the
+    run shows it, as a share of sqrt(p (1 - p)) at accuracy p; 0: only what the run shows counts.
+    rungs: shares of the steps after which the candidates that are beaten beyond doubt stop.
+    confidence, resamples: of the paired bootstrap; with rungs or max_seeds, of the whole decision.
+    contraction: train one along every axis and choose, or take the `nearest` to the target.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -187,7 +190,10 @@ class Selection:
     confidence: float = 0.95
     resamples: int = 2000
     max_seeds: int | None = None
+    base_seeds: int = 3
+    seed_spread: float = 0.08
     rungs: tuple[float, ...] = ()
+    contraction: Literal["trained", "nearest"] = "trained"
 
     def __post_init__(self) -> None:
         check_bounds(self)
@@ -195,8 +201,11 @@ class Selection:
         _require(0 < self.confidence < 1, "confidence must lie between 0 and 1")
         _require(self.resamples >= 100, "resamples must be at least 100")
         _require(self.most_seeds >= self.seeds, "max_seeds must not be below seeds")
-        _require(self.most_seeds == self.seeds or self.seeds >= 2, "a race needs seeds of at least 2: one "
-                 "training says nothing of the spread between trainings")  # fmt: skip
+        _require(self.base_seeds >= 1, "base_seeds must be at least 1")
+        _require(0 <= self.seed_spread <= 1, "seed_spread must lie between 0 and 1")
+        blind = self.seeds == 1 and self.seed_spread == 0 and self.most_seeds > 1
+        _require(not blind, "a race from one seed needs a seed_spread: one training says nothing of the "
+                 "spread between trainings")  # fmt: skip
         few = f"rungs must be at most {MOST_RUNGS}: at each, trials stop and are weighed"
         _require(len(self.rungs) <= MOST_RUNGS, few)
         rising = all(low < high for low, high in pairwise((0.0, *self.rungs, 1.0)))

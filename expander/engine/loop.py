@@ -21,10 +21,10 @@ from expander.runs.events import (
     TrialFailed,
     TrialFailure,
     TrialFinished,
-    TrialOrder,
     TrialResult,
 )
 from expander.runs.journal import STOP, Run, write_atomic
+from expander.runs.orders import TrialOrder
 from expander.search.accounting import of_event, total
 from expander.search.controller import State, ask, replay, tell
 

@@ -20,20 +20,24 @@ from expander.config.settings import (
     Budget,
     Ceilings,
     DataConfig,
-    Recipe,
     Selection,
 )
 from expander.config.space import SearchSpace
 from expander.specs.cost_kinds import MEASURED, Cost, CostKind
 from expander.specs.spec import Spec
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the journal's events; one that is newer than this is refused.
 
 1: multiply-adds were the only cost, `target` was called target_macs. 2: costs, rungs, races. 3: seals.
+4: the spread between seeds, contractions that are chosen as in a step.
 """
 
 Target = Annotated[float, Field(validation_alias=AliasChoices("target", "target_macs"))]
+
+
+UNCUT = "uncut_"
+"""Before the axis of a runner-up of the last expansion that meets the target as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,11 @@ def rung_of(trial: str) -> int | None:
     """The optimiser step at which the trial of this id ends; none of a whole one."""
     found = re.search(r"-to(\d+)$", trial)
     return int(found[1]) if found else None
+
+
+def spec_of(trial: str) -> str:
+    """The id of the spec that the trial of this id trains."""
+    return trial.split("-")[3]
 
 
 def make_trial(step: int, axis: str, spec: Spec, seed: int, until: int | None = None) -> Trial:
@@ -227,12 +236,17 @@ class TrialFailed:
 
 @dataclass(frozen=True, slots=True)
 class StepChosen:
-    """The winner of a step and the evidence: every candidate's standing, best first."""
+    """The winner of a step and the evidence: every candidate's standing, best first.
+
+    spread: between seeds, as the intervals count it, in units of sqrt(p (1 - p)) at accuracy p; none: as
+    runs before schema 4 did, which resampled the seeds.
+    """
 
     step: int
     winner: Candidate
     accuracy: float
     standings: tuple[CandidateResult, ...]
+    spread: float | None = None
     event: Literal["step_chosen"] = "step_chosen"
 
 
@@ -265,24 +279,6 @@ Event = (
     RunStarted | StepPlanned | TrialFinished | TrialFailed | StepChosen | Contracted | RunFinished
 )
 Decision = StepPlanned | StepChosen | Contracted | RunFinished
-
-
-@dataclass(frozen=True, slots=True)
-class TrialOrder:
-    """What a worker needs to run a trial: plain values, no open files, no tensors.
-
-    folder: its files go to trials/<id> below it, which all workers see. gpus: that the worker holds.
-    """
-
-    trial: Trial
-    recipe: Recipe
-    data: DataConfig
-    classes: tuple[str, ...]
-    data_fingerprint: str
-    folder: str
-    threads: int
-    gpus: float = 0.0
-    checkpoint_seconds: float = 60.0
 
 
 @cache

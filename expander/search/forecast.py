@@ -10,7 +10,7 @@ from expander.runs.events import Problem
 from expander.search.contraction import TOLERANCE
 from expander.search.controller import State, candidates_of, trials
 from expander.search.expansion import CostOf
-from expander.specs.spec import Spec
+from expander.specs.spec import AXES, Spec
 
 BYTES_PER_PARAM = 4
 FORWARD_SHARE = 1 / 3
@@ -67,9 +67,11 @@ def forecast(problem: Problem, state: State, cost_of: CostOf, pace: TrainingSpee
     if state.finished:
         return Forecast(0, 0, 0.0, 0)
     seeds, now = problem.selection.seeds, state.path[-1].spec if state.path else problem.space.start
-    first = [] if state.path else [[float(cost_of(now).macs)] * seeds]
+    first = [] if state.path else [[float(cost_of(now).macs)] * max(seeds, problem.selection.base_seeds)]
     expansions, reached, macs = _expansions(problem, state, now, cost_of)
-    last = [[macs * problem.target / reached] * seeds] if reached > problem.target else []
+    # Along every axis; some will not come near the target.
+    ways = 1 if problem.selection.contraction == "nearest" else len(AXES)
+    last = [[macs * problem.target / reached] * seeds * ways] if reached > problem.target else []
     rounds = [*first, *expansions, *last]
     seconds = sum(pace.of_round(problem, macs) for macs in rounds)
     count = sum(map(len, rounds))

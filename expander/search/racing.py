@@ -24,6 +24,7 @@ from expander.runs.events import (
     rung_of,
 )
 from expander.search.selection import Evidence, Outcome, weigh
+from expander.search.spread import UNKNOWN, Spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ def rounds(selection: Selection, steps: int, kind: str) -> tuple[Race, ...]:
     """The rounds that a step may have; after a contraction nothing follows that needs its rungs."""
     rungs = sorted({round(share * steps) for share in selection.rungs} - {0, steps})
     first = [Race(selection.seeds, until) for until in rungs] if kind != "contraction" else []
+    if kind == "base":
+        return (*first, Race(max(selection.seeds, selection.base_seeds)))
     more = range(selection.seeds, selection.most_seeds + 1)
     return (*first, *(Race(seeds) for seeds in more))
 
@@ -49,11 +52,13 @@ def trials_of(problem: Problem, step: int, candidates: Sequence[Candidate], this
 
 
 def play(
-    problem: Problem, planned: StepPlanned, outcomes: Mapping[str, Outcome], current: Sequence[TrialResult]
-) -> tuple[tuple[Trial, ...], tuple[CandidateResult, ...]]:
+    problem: Problem, planned: StepPlanned, outcomes: Mapping[str, Outcome],
+    current: Sequence[TrialResult] = (), known: Spread = UNKNOWN,
+) -> tuple[tuple[Trial, ...], tuple[CandidateResult, ...], float]:  # fmt: skip
     """The trials that the first unfinished round still needs; when there are none, the standings.
 
-    current: results, at every rung too, of the spec that the candidates grew from.
+    current: results, at every rung too, of the spec that the candidates grew from. known: of the spread
+    between seeds, from earlier steps; the last of what comes back is what the intervals counted of it.
     """
     left: tuple[Candidate, ...] = planned.candidates
     out: tuple[CandidateResult, ...] = ()
@@ -61,24 +66,26 @@ def play(
     for this in plan:
         wanted = trials_of(problem, planned.step, left, this)
         if missing := tuple(trial for trial in wanted if trial.id not in outcomes):
-            return missing, ()
+            return missing, (), 0.0
         grown_from = tuple(result for result in current if rung_of(result.trial) == this.until)
         results = tuple(outcomes[trial.id] for trial in wanted)
-        evidence = _evidence(left, results, grown_from, problem.selection, (problem.seed, planned.step))
+        chance = (problem.seed, planned.step)
+        evidence = _evidence(left, results, grown_from, problem.selection, chance, known)
         still_in = [evidence.arms[i].candidate for i in evidence.contenders]
         if not still_in or this == plan[-1] or (len(still_in) == 1 and this.until is None):
             break
         out = (*evidence.beaten(this.until), *out)
         left = tuple(candidate for candidate in left if candidate in still_in)
-    return (), tuple(sorted((*evidence.standings(), *out), key=lambda standing: bool(standing.failed)))
+    standings = sorted((*evidence.standings(), *out), key=lambda standing: bool(standing.failed))
+    return (), tuple(standings), evidence.spread
 
 
 @lru_cache(maxsize=16)
 def _evidence(
     left: tuple[Candidate, ...], results: tuple[Outcome, ...], grown_from: tuple[TrialResult, ...],
-    rule: Selection, seed: tuple[int, ...],
+    rule: Selection, seed: tuple[int, ...], known: Spread,
 ) -> Evidence:  # fmt: skip
     """`weigh`, kept: every question about a step goes through its earlier rounds again."""
     seeds = len(results) // len(left)
     by_axis = {c.axis: results[seeds * i : seeds * (i + 1)] for i, c in enumerate(left)}
-    return weigh(left, by_axis, grown_from, rule, seed)
+    return weigh(left, by_axis, grown_from, rule, seed, known)

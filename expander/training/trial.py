@@ -20,7 +20,8 @@ from expander.data.sources import decoder, open_data
 from expander.errors import DataError, EnvironmentFault, first_line, out_of_memory
 from expander.model.network import X3D
 from expander.runs.bitmask import pack_bits
-from expander.runs.events import TrialFailure, TrialOrder, TrialResult
+from expander.runs.events import TrialFailure, TrialResult
+from expander.runs.orders import TrialOrder
 from expander.training.loop import Diverged, train
 from expander.training.schedule import optimizer
 from expander.training.trial_folder import Stopped, TrialRun

@@ -19,9 +19,9 @@ from expander.config.reading import parse_json
 from expander.data.clips import Batch
 from expander.runs.cache import key_of
 from expander.runs.chain import SealedLines, rows_of, sealed_lines, sealed_row
-from expander.runs.events import TrialOrder
 from expander.runs.journal import STOP, write_atomic
 from expander.runs.names import below
+from expander.runs.orders import TrialOrder
 from expander.training.checkpoints import Checkpoints
 from expander.training.loop import restore, snapshot
 from expander.training.validation import VideoScores

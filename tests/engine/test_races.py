@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 import pytest
-from searches import problem
+from searches import EXACT, problem
 
-from expander.config.settings import Selection
 from expander.runs.events import Candidate, StepPlanned, Trial, TrialResult
 from expander.search.racing import play
 from expander.search.selection import Outcome
@@ -17,7 +16,7 @@ from expander.specs.cost_kinds import Cost
 from expander.specs.spec import AXES, Spec
 
 RUNS, VIDEOS, MOST = 1000, 400, 12
-RULE = Selection(score="accuracy", seeds=2, max_seeds=MOST, resamples=100)
+RULE = replace(EXACT, score="accuracy", seeds=2, max_seeds=MOST, resamples=100)
 MEANS = (0.60, 0.56, 0.53, 0.50, 0.48, 0.45)
 SEED_NOISE = 0.03
 """Deviation of a candidate's true accuracy from seed to seed, as the trainings of the tiny space have."""

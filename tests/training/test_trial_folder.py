@@ -13,7 +13,8 @@ import pytest
 import torch
 from test_trial import order_of
 
-from expander.runs.events import Trial, TrialFailure, TrialOrder, TrialResult, make_trial
+from expander.runs.events import Trial, TrialFailure, TrialResult, make_trial
+from expander.runs.orders import TrialOrder
 from expander.training.trial import Stopped, run_trial
 
 # 60 steps are logged every third one: a rung may end between two rows.
