@@ -73,7 +73,8 @@ def recipes(recipe: Recipe) -> dict[str, tuple[Recipe, Step | None]]:
         "half the learning rate": (replace(recipe, lr=recipe.lr / 2), None),
         "batch doubled, learning rate too":
             (replace(recipe, batch=2 * recipe.batch, steps=recipe.steps // 2, lr=2 * recipe.lr), None),
-        "batch halved": (replace(recipe, batch=recipe.batch // 2, steps=2 * recipe.steps, lr=recipe.lr / 1.5), None),
+        "batch halved":
+            (replace(recipe, batch=recipe.batch // 2, steps=2 * recipe.steps, lr=recipe.lr / 1.5), None),
         "warm-up 0.3": (replace(recipe, warmup=0.3), None),
         "weight decay 5e-4": (replace(recipe, weight_decay=5e-4), None),
     }  # fmt: skip
@@ -94,7 +95,9 @@ class Averaged:
         return loss
 
 
-def one(spec: Spec, recipe: Recipe, step: Step, seed: int, data: VideoData, frames: Decoder) -> dict[str, float]:
+def one(
+    spec: Spec, recipe: Recipe, step: Step, seed: int, data: VideoData, frames: Decoder
+) -> dict[str, float]:
     """Accuracies of one training, by how it is read."""
     torch.manual_seed(seed)
     network = X3D(spec, recipe.dropout, recipe.he_head)
@@ -108,10 +111,13 @@ def one(spec: Spec, recipe: Recipe, step: Step, seed: int, data: VideoData, fram
         items = training_order(len(data.train), STATISTICS * recipe.batch, seed + SEED_OF_STATISTICS)
         return iter(loader(clips, items, recipe.batch, 0))
 
-    return dict(_read(network, kept, again, partial(_accuracy, data=data, frames=frames, spec=spec), recipe.views))
+    accuracy = partial(_accuracy, data=data, frames=frames, spec=spec)
+    return dict(_read(network, kept, again, accuracy, recipe.views))
 
 
-def _accuracy(network: nn.Module, views: int, data: VideoData, frames: Decoder, spec: Spec) -> tuple[float, float]:
+def _accuracy(
+    network: nn.Module, views: int, data: VideoData, frames: Decoder, spec: Spec
+) -> tuple[float, float]:
     tested = ViewClips(data.val, spec, views, frames)
     scores = score_videos(network, loader(tested, range(len(tested)), 64, 0), views, ALONE.device)
     return scores.video_top1, scores.loss

@@ -213,6 +213,13 @@ def axis_text(kind: str, axis: str) -> str:
     return f"contract {axis}" if kind == "contraction" else axis
 
 
+def seeds_text(chosen: StepChosen) -> str:
+    """How far seeds lie apart, as the intervals of a step count it; empty where they count nothing."""
+    if not chosen.spread:
+        return ""
+    return f"±{100 * chosen.spread * math.sqrt(chosen.accuracy * (1 - chosen.accuracy)):.1f} points"
+
+
 def lead_text(lead: float, low: float, high: float) -> str:
     """A lead with its interval, in points; empty where there was no runner-up."""
     if math.isnan(lead):

@@ -147,15 +147,16 @@ def rank(
 
 
 def difference(
-    first: Sequence[TrialResult], second: Sequence[TrialResult], rule: Selection, seed: tuple[int, ...],
-    known: Spread = UNKNOWN,
+    first: Sequence[TrialResult], others: Sequence[Sequence[TrialResult]], rule: Selection,
+    seed: tuple[int, ...], known: Spread = UNKNOWN,
 ) -> tuple[float, float, float]:  # fmt: skip
-    """Accuracy of `first` over `second`, and its interval; over the seeds that both have."""
-    count = min(len(first), len(second))
-    ours, theirs = (correctness(results[:count]) for results in (first, second))
-    draws = _drawn({"first": ours, "second": theirs}, rule, seed, known + pooled([ours, theirs]))
-    low, high = interval(draws[0] - draws[1], rule).tolist()
-    return float(ours.mean() - theirs.mean()), low, high
+    """Accuracy of `first` over the mean of the others, and its interval; over the seeds that all have."""
+    count = min(map(len, (first, *others)))
+    ours, *theirs = [correctness(results[:count]) for results in (first, *others)]
+    named = {str(number): matrix for number, matrix in enumerate([ours, *theirs])}
+    draws = _drawn(named, rule, seed, known + pooled([ours, *theirs]))
+    low, high = interval(draws[0] - draws[1:].mean(axis=0), rule).tolist()
+    return float(ours.mean() - np.mean([matrix.mean() for matrix in theirs])), low, high
 
 
 def _paired(current: Sequence[TrialResult], seeds: int) -> Floats:

@@ -84,7 +84,7 @@ def test_the_prior_weighs_as_a_few_seeds() -> None:
 def test_an_interval_of_one_seed_each_is_students(known: Spread, freedom: int) -> None:
     """Both right on the same 600 of 1000 videos: all that is uncertain is the seed."""
     pair = [trained(constant(0.6)), trained(constant(0.6))]
-    gain, low, high = difference(*pair, replace(RULE, seed_spread=0.08), (3,), known)
+    gain, low, high = difference(pair[0], [pair[1]], replace(RULE, seed_spread=0.08), (3,), known)
     error = 0.08 * math.sqrt(2 * 0.6 * 0.4)
     assert gain == 0
     assert (-low, high) == pytest.approx((T_95[freedom] * error, T_95[freedom] * error), rel=0.08)
@@ -92,7 +92,7 @@ def test_an_interval_of_one_seed_each_is_students(known: Spread, freedom: int) -
 
 def test_without_a_prior_one_seed_each_counts_the_videos_alone() -> None:
     one, two = trained(constant(0.6)), trained(constant(0.5))
-    _, low, high = difference(one, two, replace(RULE, seed_spread=0), (3,))
+    _, low, high = difference(one, [two], replace(RULE, seed_spread=0), (3,))
     error = math.sqrt(0.1 * 0.9 / 1000)
     assert (low, high) == pytest.approx((0.1 - 1.96 * error, 0.1 + 1.96 * error), abs=0.2 * error)
 
@@ -103,7 +103,7 @@ def test_more_seeds_make_an_interval_narrower() -> None:
     spans = []
     for seeds in (1, 4):
         one, two = (trained(drawn(rng, 0.5, 0.08, seeds, videos)) for _ in range(2))
-        _, low, high = difference(one, two, RULE, (seeds,))
+        _, low, high = difference(one, [two], RULE, (seeds,))
         spans.append(high - low)
     assert 1.5 < spans[0] / spans[1] < 3
 
@@ -128,6 +128,6 @@ def test_stated_intervals_cover_true_differences(seeds: int) -> None:
         first, second = rng.uniform(0.35, 0.65, 2)
         videos = rng.random(500)
         pair = [trained(drawn(rng, mean, spread, seeds, videos)) for mean in (first, second)]
-        _, low, high = difference(pair[0], pair[1], rule, (number,), known)
+        _, low, high = difference(pair[0], [pair[1]], rule, (number,), known)
         inside += low <= first - second <= high
     assert 0.93 <= inside / 600 <= 0.97
