@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from expander.data.sources import open_data
 from expander.errors import ExpanderError
 from expander.evaluation import result as results
 from expander.evaluation.multiview import Scorer
+from expander.runs.ownership import taken
 from expander.specs.spec import Base, Spec
 from expander.video import protocols
 from expander.video.decoder import Decoder
@@ -186,6 +188,19 @@ def test_a_timeout_that_is_no_time_is_refused_in_one_line(expander: Run, command
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert "--decode-timeout" in done.stderr
+
+
+def test_scores_that_another_test_writes_are_left_to_it(expander: Run, tmp_path: Path, videos: Path) -> None:
+    saved(tmp_path, open_data(DataConfig(folder=str(videos))).classes)
+    command = ["test", "net.yaml", "net.safetensors", "--data", videos, "--views", "1x1", "--out", "new/r.json"]
+    lock = taken(tmp_path / "new" / "r.scores.jsonl")
+    refused = expander(*command)
+    assert refused.returncode == 6
+    assert f"new/r.scores.jsonl: in use by process {os.getpid()}; wait or stop it" in refused.stderr
+    lock.give_up()
+    assert list((tmp_path / "new").iterdir()) == []
+    assert expander(*command).returncode == 0
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["r.json"]
 
 
 def test_of_videos_of_one_class_it_is_said_what_accuracy_means(expander: Run, tmp_path: Path) -> None:
