@@ -69,7 +69,9 @@ class Narrator:
             say(f"step {event.step}: {rejection.axis} cannot move: {rejection.reason}")
         macs = [float(cost(trial.spec).macs) for trial in trials(self.problem, event)]
         count = len(macs)
-        self.step_began, self.step_foretold = time.monotonic(), self._corrected().of_round(self.problem, macs)
+        share = (self.problem.space.proxy.inherit or 1.0) if event.kind == "expansion" else 1.0
+        self.step_foretold = self._corrected().of_round(self.problem, macs, share)
+        self.step_began = time.monotonic()
         say(f"step {event.step}: {count} trials, {about(self.step_foretold)}")
         if sys.stderr.isatty():
             from tqdm import tqdm

@@ -34,7 +34,8 @@ class Recipe:
     steps: optimiser steps. batch: clips a step. lr: peak learning rate for this batch. warmup:
     share of the steps. he_head: He initialisation of the head's first linear, for heads
     narrower than the published 2048. views: uniform clips per validation video, their probabilities
-    averaged.
+    averaged. inherit: share of the steps that a candidate trains which begins with the weights of the spec it
+    grew from; 0: every candidate begins from scratch. What a search ends with is trained from scratch.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -48,9 +49,11 @@ class Recipe:
     he_head: bool = False
     flip: bool = True
     views: int = 2
+    inherit: float = 0.0
 
     def __post_init__(self) -> None:
         check_bounds(self)
+        _require(0 <= self.inherit <= 1, "inherit must lie between 0 and 1")
         for name in ("steps", "batch", "views"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1")
         _require(0 < self.lr < math.inf, "lr must be a positive number")

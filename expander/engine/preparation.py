@@ -63,8 +63,11 @@ def problem_of(
 ) -> Problem:  # fmt: skip
     """The problem of a search. Raises TargetError when no search of the space can meet the goal."""
     space = replace(settings.space, base=settings.space.start.with_classes(classes).base)
-    problem = Problem(space, goal.target, limits, settings.selection, seed, max_steps,
-                      goal.kind, goal.ceilings)  # fmt: skip
+    try:
+        problem = Problem(space, goal.target, limits, settings.selection, seed, max_steps,
+                          goal.kind, goal.ceilings)  # fmt: skip
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     check_reach(problem, cost_function(problem, None, settings.backend.cpus_per_trial))
     return problem
 

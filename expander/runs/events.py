@@ -70,7 +70,8 @@ class SourceLimits:
 class Trial:
     """One training of a candidate with one seed. The id says what it is, so it is never repeated.
 
-    until: it stops after so many optimiser steps of the schedule, a rung; none says all of them.
+    until: it stops after so many optimiser steps of the schedule, a rung; none says all of them. parent: the
+    trial whose weights it begins with; empty: from scratch.
     """
 
     id: str
@@ -79,6 +80,7 @@ class Trial:
     spec: Spec
     seed: int
     until: int | None = None
+    parent: str = ""
 
     @property
     def folder(self) -> str:
@@ -183,6 +185,8 @@ class Problem:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "target", float(self.target))  # the same text, read or just made
+        if self.space.proxy.inherit and self.selection.rungs:
+            raise ValueError("selection.rungs are of trials from scratch: take proxy.inherit=0 or no rungs")
 
     @property
     def measures(self) -> bool:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 from expander.runs.events import (
+    UNCUT,
     Candidate,
     CandidateResult,
     Contracted,
@@ -144,7 +145,7 @@ def ask(problem: Problem, state: State, cost_of: CostOf) -> Decision | tuple[Tri
     if state.finished is not None:
         return ()
     if state.planned is None:
-        return _plan(problem, state, cost_of)
+        return _confirmed(problem, state, _plan(problem, state, cost_of))
     planned = state.planned
     current = state.current if planned.kind == "expansion" else ()
     missing, standings, spread = play(problem, planned, state.outcomes, current, state.spread)
@@ -158,7 +159,7 @@ def _plan(problem: Problem, state: State, cost_of: CostOf) -> Decision:
         return StepPlanned(0, "base", (Candidate("base", start, cost_of(start), 1.0),))
     now, target = state.path[-1], problem.target
     spent = now.cost.of(problem.cost)
-    if state.final:
+    if state.final and len(state.path) > 1 and state.path[-2].cost.of(problem.cost) > target:
         return RunFinished(step, "target", f"contracted to {1 - spent / target:.1%} below it")
     if (1 - TOLERANCE) * target <= spent <= target:
         return RunFinished(step, "target", "the target is met")
@@ -171,6 +172,15 @@ def _plan(problem: Problem, state: State, cost_of: CostOf) -> Decision:
         reasons = "; ".join(f"{r.axis}: {r.reason}" for r in rejected)
         return RunFinished(step, "limit", f"no axis can move ({reasons})")
     return StepPlanned(step, "expansion", candidates, rejected)
+
+
+def _confirmed(problem: Problem, state: State, decision: Decision) -> Decision:
+    """The decision; before the end, what began with weights of another spec is trained from scratch."""
+    inherited = problem.space.proxy.inherit > 0 and len(state.path) > 1 and not state.final
+    if not inherited or not isinstance(decision, RunFinished) or decision.outcome == "failed":
+        return decision
+    last = state.path[-1]
+    return StepPlanned(len(state.path), "contraction", (replace(last, axis=UNCUT + last.axis, ratio=1.0),))
 
 
 def candidates_of(

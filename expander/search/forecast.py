@@ -39,11 +39,15 @@ class TrainingSpeed:
         clips = trained + FORWARD_SHARE * self.videos * recipe.views
         return self.fixed + clips * (self.per_clip + self.per_mac * macs)
 
-    def of_round(self, problem: Problem, macs: Sequence[float]) -> float:
-        """Of trials of so many multiply-adds each, as many at a time as there is room for."""
+    def of_round(self, problem: Problem, macs: Sequence[float], share: float = 1.0) -> float:
+        """Of trials of so many multiply-adds each, as many at a time as there is room for.
+
+        share: of the steps of the recipe that each of them trains.
+        """
         if not macs:
             return 0.0
-        together = sum(self.seconds(problem, each) for each in macs)
+        clips = round(share * problem.space.proxy.steps) * problem.space.proxy.batch
+        together = sum(self.seconds(problem, each, clips) for each in macs)
         return self.per_round + together / min(self.parallel, len(macs))
 
     def scaled(self, factor: float) -> TrainingSpeed:
@@ -72,9 +76,12 @@ def forecast(problem: Problem, state: State, cost_of: CostOf, pace: TrainingSpee
     # Along every axis; some will not come near the target.
     ways = 1 if problem.selection.contraction == "nearest" else len(AXES)
     last = [[macs * problem.target / reached] * seeds * ways] if reached > problem.target else []
-    rounds = [*first, *expansions, *last]
-    seconds = sum(pace.of_round(problem, macs) for macs in rounds)
-    count = sum(map(len, rounds))
+    share = problem.space.proxy.inherit
+    if share and not last:  # what it ends with is trained from scratch
+        last = [[macs] * seeds]
+    seconds = sum(pace.of_round(problem, macs) for macs in (*first, *last))
+    seconds += sum(pace.of_round(problem, macs, share or 1.0) for macs in expansions)
+    count = sum(map(len, (*first, *expansions, *last)))
     return Forecast(len(expansions), count, seconds, count * cost_of(now).params * BYTES_PER_PARAM)
 
 

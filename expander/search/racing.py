@@ -23,6 +23,7 @@ from expander.runs.events import (
     make_trial,
     rung_of,
 )
+from expander.runs.orders import parents_of, with_parent
 from expander.search.selection import Evidence, Outcome, weigh
 from expander.search.spread import UNKNOWN, Spread
 
@@ -45,10 +46,13 @@ def rounds(selection: Selection, steps: int, kind: str) -> tuple[Race, ...]:
     return (*first, *(Race(seeds) for seeds in more))
 
 
-def trials_of(problem: Problem, step: int, candidates: Sequence[Candidate], this: Race) -> tuple[Trial, ...]:
-    """Every trial of a round; seeds are paired across candidates."""
+def trials_of(
+    problem: Problem, step: int, candidates: Sequence[Candidate], this: Race, parents: Sequence[str] = ()
+) -> tuple[Trial, ...]:
+    """Every trial of a round; seeds are paired across candidates. parents: trials that they begin with."""
     seeds = range(problem.seed, problem.seed + this.seeds)
-    return tuple(make_trial(step, c.axis, c.spec, seed, this.until) for c in candidates for seed in seeds)
+    trials = (make_trial(step, c.axis, c.spec, seed, this.until) for c in candidates for seed in seeds)
+    return tuple(with_parent(problem, parents, trial) for trial in trials)
 
 
 def play(
@@ -62,9 +66,10 @@ def play(
     """
     left: tuple[Candidate, ...] = planned.candidates
     out: tuple[CandidateResult, ...] = ()
+    parents = parents_of(problem, planned.kind, current)
     plan = rounds(problem.selection, problem.space.proxy.steps, planned.kind)
     for this in plan:
-        wanted = trials_of(problem, planned.step, left, this)
+        wanted = trials_of(problem, planned.step, left, this, parents)
         if missing := tuple(trial for trial in wanted if trial.id not in outcomes):
             return missing, (), 0.0
         grown_from = tuple(result for result in current if rung_of(result.trial) == this.until)

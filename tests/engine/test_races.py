@@ -52,7 +52,7 @@ def race(right: npt.NDArray[np.bool_]) -> tuple[int, bool, int]:
     """The arm that a race chooses, whether beyond doubt, and the trials it took."""
     outcomes: dict[str, Outcome] = {}
     while True:
-        missing, standings = play(GIVEN, PLANNED, outcomes, ())
+        missing, standings, _ = play(GIVEN, PLANNED, outcomes, ())
         if not missing:
             decided = not any(standing.tied for standing in standings)
             return AXES.index(standings[0].axis), decided, len(outcomes)
