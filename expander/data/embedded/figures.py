@@ -94,8 +94,8 @@ def _acted(action: Action, seconds: Array, rng: np.random.Generator) -> tuple[Ar
     phase = phases(action, seconds, rng)
     poses = angles(action.movement, np.append(phase, 0.5))
     free = np.array([name not in ("pitch", "turn", "lift") for name in ANGLES])
-    poses[:, free] *= rng.uniform(0.88, 1.12, size=free.sum())
-    poses[:, free] += rng.normal(0, 3.5, size=free.sum())
+    poses[:, free] *= rng.uniform(0.9, 1.1, size=free.sum())
+    poses[:, free] += rng.normal(0, 2.5, size=free.sum())
     beats, starts = rng.uniform(1.5, 4.0, size=free.sum()), rng.uniform(0, 2 * math.pi, size=free.sum())
     sway = np.sin(2 * math.pi * np.append(seconds, seconds.mean())[:, None] / beats + starts)
     poses[:, free] += sway * rng.normal(0, 1.5, size=free.sum())
@@ -140,13 +140,13 @@ def render(name: str, rng: np.random.Generator, frames: int, height: int, width:
     movement = action.movement
     phase, poses = _acted(action, seconds, rng)
     body, turn = _placed(action, joints(poses), rng)
-    size, ground = rng.uniform(0.56, 0.74) * height, rng.uniform(0.82, 0.9) * height
+    size, ground = rng.uniform(0.6, 0.74) * height, rng.uniform(0.82, 0.9) * height
     hand, follows, shaken = int(rng.choice((-1, 1))), rng.uniform(0.75, 1.0), _wander(rng, seconds)
     # The camera follows who walks, not quite; it is set up so that the body's middle is near its own.
     way = np.zeros((frames, 2))
     way[:, 0] = action.pace * movement.speed * size * hand * turn[0, 2] * (seconds - seconds.mean())
     middle = hand * size * np.mean([body[part][:-1, 0] for part in ("hips", "head", "ankle_l", "ankle_r")])
-    aside = width * rng.uniform(0.42, 0.58)
+    aside = width * rng.uniform(0.45, 0.55)
     at = shaken - (1 - follows) * way + np.array([middle - aside, 0])
     camera = _Camera(size, ground, rng.uniform(0.02, 0.2), hand, at)
     video = _windows(rng, np.rint(shaken + follows * way), height, width, ground)
@@ -167,7 +167,7 @@ def _wander(rng: np.random.Generator, seconds: Array) -> Array:
     """(T, 2) whole pixels: the shake of a hand-held camera and a slow pan."""
     beats, starts = rng.uniform(0.7, 2.2, size=(2, 2)), rng.uniform(0, 2 * math.pi, size=(2, 2))
     waves = np.sin(2 * math.pi * seconds[:, None, None] / beats + starts).sum(axis=1)
-    pan = np.outer(seconds - seconds.mean(), (rng.normal(0, 4), 0))
+    pan = np.outer(seconds - seconds.mean(), (rng.normal(0, 3), 0))
     whole: Array = np.rint(rng.uniform(0, 1.6) * waves + pan)
     return whole
 
