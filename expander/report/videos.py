@@ -12,7 +12,6 @@ from expander.errors import ExpanderError
 from expander.report.reader import History
 from expander.video.verdict_cache import NAME, Verdicts, key_of
 
-
 EARLIER = "the run was made on embedded videos of an earlier version, which are made no more"
 
 

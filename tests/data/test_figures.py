@@ -32,7 +32,10 @@ SECONDS = np.arange(64) / FPS
 REVERSED = [
     ("walk", "walk-backwards"), ("sit-down", "stand-up"), ("lie-down", "get-up"), ("pick-up", "put-down"),
 ]  # fmt: skip
-HELD = [("wave", "raise-hand"), ("push-ups", "plank"), ("squats", "crouch"), ("spin", "stand"), ("turn-slowly", "stand")]
+HELD = [
+    ("wave", "raise-hand"), ("push-ups", "plank"), ("squats", "crouch"), ("spin", "stand"),
+    ("turn-slowly", "stand"),
+]  # fmt: skip
 BONES = (
     ("hip", "knee", THIGH), ("knee", "ankle", SHIN),
     ("shoulder", "elbow", UPPER_ARM), ("elbow", "wrist", FOREARM),
