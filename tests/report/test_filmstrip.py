@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from expander.config.settings import DataConfig
 from expander.data.clips import ViewClips
 from expander.data.embedded import synthetic
-from expander.data.sources import embedded, open_data
+from expander.data.sources import cache_folder, open_data
 from expander.report.filmstrip import KEPT, centre_crop, clip, films, keep, montage
 from expander.report.reader import History, history
 from expander.report.videos import quarantined, videos_of
@@ -85,7 +85,7 @@ def test_a_run_on_embedded_videos_of_an_earlier_version_says_so(
     small = partial(synthetic.SetConfig, train=1, val=1, frames=2, height=32, width=40)
     monkeypatch.setattr(synthetic, "SetConfig", small)
     past.run.journal.write_text((ASSETS / "journal-v1.jsonl").read_text())
-    embedded()
+    synthetic.ensure(cache_folder(), workers=1)
     assert "embedded videos of an earlier version" in str(videos_of(history(past.run)))
 
 

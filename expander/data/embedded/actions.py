@@ -165,8 +165,8 @@ ACTIONS = (
     Action("run", RUN), Action("jump", JUMP), Action("jumping-jacks", JUMPING_JACKS),
     Action("clap", CLAP), Action("kick", KICK), Action("punch", PUNCH), Action("bow", BOW),
 )  # fmt: skip
-"""The embedded set: four pairs told by the order of frames, three by whether there is motion, three classes by
-its speed, and seven by pose as well."""
+"""The embedded set: four pairs told by the order of frames, three by whether there is motion, three classes
+by its speed, and seven by pose as well."""
 
 
 def phases(action: Action, seconds: Array, rng: np.random.Generator) -> Array:
