@@ -20,9 +20,10 @@ from expander.data.discovery import find, present, read
 from expander.data.embedded import synthetic
 from expander.data.formats import read_text
 from expander.data.prepared import manifest
+from expander.data.shards.tables import root_of
 from expander.errors import DataError, EnvironmentFault
 from expander.runs.events import SourceLimits
-from expander.runs.machine import cores
+from expander.runs.machine import cache_folder, cores
 from expander.video import verdict_cache
 from expander.video.decoder import Decoder, VideoError
 
@@ -31,15 +32,6 @@ Found = TypeVar("Found")
 
 PROBED = 100
 """Videos looked at for the length and size that a data set gives."""
-
-
-def cache_folder() -> Path:
-    """$XDG_CACHE_HOME/expander, by default ~/.cache/expander."""
-    root = os.environ.get("XDG_CACHE_HOME")
-    try:
-        return (Path(root) if root else Path.home() / ".cache") / "expander"
-    except RuntimeError:
-        raise EnvironmentFault("no home folder: set XDG_CACHE_HOME to a writable folder") from None
 
 
 def embedded(progress: Callable[[int, int], None] | None = None) -> Path:
@@ -102,6 +94,8 @@ def lists_folder(config: DataConfig, split: Literal["train", "val"] = "train") -
     """Where the lists or class folders of a user's data lie, and so its classes.txt."""
     if config.folder is not None:
         place = Path(config.folder)
+        if place.name.endswith(".tar"):
+            return root_of(place)
         return place.parent if os.path.isfile(place) else place
     return Path((config.train_ann if split == "train" else config.val_ann) or "").parent
 

@@ -25,10 +25,10 @@ from expander.data.prepared import manifest
 from expander.data.prepared.manifest import Outcome, Source
 from expander.data.prepared.resume import Record, finished
 from expander.data.prepared.video import Job, size_and_time, sweep
-from expander.data.sources import cache_folder, open_data
+from expander.data.sources import open_data
 from expander.errors import EnvironmentFault, UsageError, disk_faults
 from expander.runs.journal import write_atomic
-from expander.runs.machine import cores
+from expander.runs.machine import cache_folder, cores
 from expander.runs.ownership import Lock
 from expander.specs.spec import JITTER_SCALE
 from expander.video.encoder import CRF, GOP, VERSION, Encoding
