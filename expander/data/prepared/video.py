@@ -71,6 +71,6 @@ def prepare_video(job: Job, source: Source, process: DecodingProcess) -> Outcome
 
 def sweep(folder: Path) -> None:
     """Deletes what processes that were killed have left half written."""
-    for draft in (folder / "videos").glob(f"*/.*{DRAFT}"):
+    for draft in (*(folder / "videos").glob(f"*/.*{DRAFT}"), *folder.glob(f".*{DRAFT}")):
         with contextlib.suppress(OSError):
             draft.unlink()

@@ -48,7 +48,7 @@ def read_shard(tar: Path) -> Shard:
     """
     try:
         with tar.open("rb") as file:
-            return _samples(tar, _groups(tar, file))
+            return _samples(tar, groups_of(tar, file))
     except OSError as error:
         raise DataError(f"{tar}: cannot be read: {error.strerror or error}") from None
 
@@ -57,7 +57,8 @@ Group = dict[str, tuple[tarfile.TarInfo, bytes]]
 """The members of a sample by their endings, with the bytes of those that may tell its label."""
 
 
-def _groups(tar: Path, file: IO[bytes]) -> Iterator[tuple[str, Group]]:
+def groups_of(tar: Path, file: IO[bytes]) -> Iterator[tuple[str, Group]]:
+    """The samples of a shard with their keys, in their order. Raises DataError."""
     last, group = "", Group()
     for info, ending, text in _members(tar, file):
         key = info.name[: len(info.name) - len(ending) - 1]
