@@ -104,7 +104,7 @@ def check(as_json: bool, **options: Any) -> None:
         raise DataError(f"{len(bad)} of {len(rows)} videos cannot be decoded, the first is {bad[0]['path']}")
 
 
-class Size(click.ParamType):
+class Size(click.ParamType[int]):
     """Bytes, such as 500MB or 2GB."""
 
     name = "size"

@@ -20,6 +20,7 @@ from expander.data.discovery import find, present, read
 from expander.data.embedded import synthetic
 from expander.data.formats import read_text
 from expander.data.prepared import manifest
+from expander.data.shards.order import buffered
 from expander.data.shards.tables import root_of
 from expander.errors import DataError, EnvironmentFault
 from expander.runs.events import SourceLimits
@@ -66,6 +67,7 @@ def open_data(
     if len(set(data.train.labels)) < 2:
         raise DataError(f"{train.file}: its videos are all of one class, of which accuracy is 100 % whatever "
                         "is learnt; list videos of a second class")  # fmt: skip
+    buffered(data.train, config)  # refused now, not by every trial
     return data
 
 
