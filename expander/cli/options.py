@@ -116,15 +116,16 @@ FORMATS = ("auto", "list", "rawframes", "kinetics", "expander", "ssv2", "ucf101"
 DATA_OPTIONS = ("folder", "train_ann", "val_ann", "data_root", "train_root", "val_root", "ann_format",
            "allow_outside")  # fmt: skip
 LIST_OPTIONS = (
-    click.option("--train-ann", help="Annotation file of the training videos, e.g. lines of `path label`."),
-    click.option("--val-ann", help="Annotation file of the validation videos."),
+    click.option("--train-ann", help="The same of the training videos: lines of `path label` and others."),
+    click.option("--val-ann", help="Annotation file of the validation videos, or a pattern of shards."),
     click.option("--data-root", help="Folder that the listed paths start from.  [default: the data folder]"),
     click.option("--train-root", help="Of the training list alone.  [default: --data-root]"),
     click.option("--val-root", help="Of the validation list alone.  [default: --data-root]"),
     click.option("--ann-format", type=click.Choice(FORMATS), help="Of the annotations.  [default: auto]"),
     click.option("--allow-outside", is_flag=True, default=None, help="Listed paths may leave the data root."),
 )
-FOLDER = click.option("--data", "folder", help="Folder of lists or class folders.  [default: embedded data]")
+FOLDER = click.option("--data", "folder", help="Folder of lists, class folders or shards, or a pattern: "
+                      "'name-{train,val}-{000000..000123}.tar'.  [default: embedded data]")  # fmt: skip
 
 
 def data_options(command: F) -> F:

@@ -214,7 +214,7 @@ def test_search_train_and_test_on_shards_give_what_they_give_on_files(
             assert done.returncode == 0, done.stderr
         lines = [json.loads(line) for line in decisions(tmp_path / f"runs/s-{out}/journal.jsonl")]
         tested = json.loads((tmp_path / f"{out}.json").read_text())
-        told.append([[line for line in lines if line["type"] in DECIDED], tested["metrics"]])
+        told.append([[line for line in lines if line["event"] in DECIDED], tested["metrics"]])
     assert told[0] == told[1]
     assert len(told[0][0]) > 3
 

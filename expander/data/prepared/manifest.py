@@ -37,6 +37,8 @@ NAME = "manifest.parquet"
 SETTINGS = "prepare.json"
 PROGRESS = "progress.jsonl"
 DAMAGED = "damaged.csv"
+FILES = (NAME, SETTINGS, DAMAGED, "train.txt", "val.txt", "classes.txt")
+"""What is written whole or not at all."""
 KEY = b"expander"
 LONGEST = 80
 """Letters of a source's name in the name of its prepared video."""
