@@ -10,6 +10,7 @@ import click
 
 from expander.config.bounds import MOST
 from expander.config.reading import absolute
+from expander.data.store.addresses import address_of, checked
 from expander.errors import UsageError
 from expander.specs.spec import shown
 from expander.video.filenames import check_name
@@ -143,19 +144,26 @@ def data_settings(options: dict[str, Any]) -> dict[str, Any]:
     places = {name: options[name] for name in ("folder", "train_ann", "val_ann", "train_root", "val_root")}
     places["root"] = options["data_root"]
     found: dict[str, Any] = {
-        name: str(absolute(value)) for name, value in places.items() if value is not None
+        name: _place(value) for name, value in places.items() if value is not None
     }
     for place in found.values():
         check_name(place)
     if options["allow_outside"]:
         found["allow_outside"] = True
     rooted = "root" in found or {"train_root", "val_root"} <= set(found)
-    if not rooted and ("train_ann" in found or "val_ann" in found):
+    remote = any(address_of(found.get(name, "")) for name in ("train_ann", "val_ann"))
+    if not rooted and not remote and ("train_ann" in found or "val_ann" in found):
         found["root"] = str(absolute("."))
         found["allow_outside"] = True  # no root was named that they could leave
     if options["ann_format"]:
         found["ann_format"] = options["ann_format"]
     return found
+
+
+def _place(value: str) -> str:
+    """An address as it is, anything else from the root of the system."""
+    address = address_of(value)
+    return str(absolute(value)) if address is None else checked(address)
 
 
 def describe_data(data: VideoData) -> str:

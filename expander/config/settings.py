@@ -139,6 +139,7 @@ class DataConfig:
     data.formats.FORMATS, `folders`, or `auto`. allow_outside: whether paths may leave the root.
     shuffle_buffer: videos that a pass over shards holds to choose the next from (0: any video follows any).
     workers: loader processes per trial. cache_gb: decoded frames kept on disk, GB (0: none).
+    store_gb: videos of a store kept on disk, GB.
     decode_timeout: seconds a video may take to decode before it counts as unreadable; a large one that is
         read from the start may take longer, in proportion.
     """
@@ -155,6 +156,7 @@ class DataConfig:
     shuffle_buffer: int = 0
     workers: int = 0
     cache_gb: float = 8.0
+    store_gb: float = 50.0
     decode_timeout: float = 60.0
     max_bad_fraction: float = 0.01
 
@@ -169,6 +171,7 @@ class DataConfig:
         _require(self.shuffle_buffer >= 0, "shuffle_buffer must not be negative")
         _require(self.workers >= 0, "workers must not be negative")
         _require(0 <= self.cache_gb < math.inf, "cache_gb must not be negative")
+        _require(0 < self.store_gb < math.inf, "store_gb must be a positive number")
         _require(0 < self.decode_timeout < math.inf, "decode_timeout must be a positive number")
         _require(0 <= self.max_bad_fraction < 1, "max_bad_fraction must be at least 0 and below 1")
 

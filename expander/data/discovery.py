@@ -19,6 +19,7 @@ from expander.data.annotations import Split
 from expander.data.folders import below, class_folders
 from expander.data.formats import Rows, read_rows
 from expander.data.shards import tables
+from expander.data.store.addresses import address_of, is_remote
 from expander.errors import DataError
 
 TRAIN = ("train.csv", "train.txt", "train.json", "trainlist01.txt", "*train_list_videos.txt", "*train*.csv",
@@ -33,6 +34,11 @@ def find(folder: Path, form: str = "auto") -> tuple[Split, Split]:
     Raises DataError when there is nothing to be recognised.
     """
     if (shards := tables.named(folder)) is not None:
+        return _sharded(shards)
+    if is_remote(folder):
+        if (shards := tables.in_folder(folder)) is None:
+            raise DataError(f"{address_of(folder)}: no train and val lists and no shards in it; folders of "
+                            "videos by class are not read from a store: put lists beside them")  # fmt: skip
         return _sharded(shards)
     if is_file(folder):
         whole = read(folder, form)

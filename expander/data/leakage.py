@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter
 from pathlib import Path
 
+from expander.data.store.addresses import is_remote
 from expander.video.filenames import printable
 from expander.video.members import open_video, span_of
 
@@ -28,7 +29,13 @@ Stats = list[os.stat_result | None]
 
 
 def stats(root: Path, names: Sequence[str]) -> Stats:
-    """What the system knows of each file below `root`, links followed; None where there is none."""
+    """What the system knows of each file below `root`, links followed; None where there is none.
+
+    In a store all are taken to be there.
+    """
+    if is_remote(root):
+        # Not asked for one by one. Without a size and a number nothing is taken for a copy or a link.
+        return [os.stat_result((stat.S_IFREG, 0, 0, 1, 0, 0, 0, 0, 0, 0))] * len(names)
     folder = os.open(root, getattr(os, "O_PATH", os.O_RDONLY))  # names from there, without their whole paths
 
     def some(first: int) -> Stats:

@@ -22,6 +22,9 @@ from expander.data.formats import read_text
 from expander.data.prepared import manifest
 from expander.data.shards.order import buffered
 from expander.data.shards.tables import root_of
+from expander.data.store.addresses import address_of
+from expander.data.store.kept import Kept
+from expander.data.store.lists import localized, mirrored
 from expander.errors import DataError, EnvironmentFault
 from expander.runs.events import SourceLimits
 from expander.runs.machine import cache_folder, cores
@@ -54,7 +57,7 @@ def open_data(
         root = embedded(progress)
         train, val = find(root)
         return assemble(train, val, root, listed_classes(root))
-    train, val, root = own_rows(config)
+    train, val, root = own_rows(config, again)
     kept = []
     for split in (train, val):
         start = split.root or root
@@ -71,11 +74,12 @@ def open_data(
     return data
 
 
-def own_rows(config: DataConfig) -> tuple[Split, Split, Path]:
+def own_rows(config: DataConfig, again: bool = False) -> tuple[Split, Split, Path]:
     """The rows of a user's data, and the folder that paths start from, where a split has none of its own.
 
-    Raises DataError.
+    again: see `localized`. Raises DataError.
     """
+    config = localized(config, again)
     form = config.ann_format
     if config.folder is not None:
         place = Path(config.folder)
@@ -94,6 +98,7 @@ def _rooted(split: Split, root: str | None) -> Split:
 
 def lists_folder(config: DataConfig, split: Literal["train", "val"] = "train") -> Path:
     """Where the lists or class folders of a user's data lie, and so its classes.txt."""
+    config = localized(config, again=True)
     if config.folder is not None:
         place = Path(config.folder)
         if place.name.endswith(".tar"):
@@ -104,7 +109,8 @@ def lists_folder(config: DataConfig, split: Literal["train", "val"] = "train") -
 
 def listed_classes(folder: Path) -> tuple[str, ...]:
     """The lines of classes.txt, where there is one in this folder. Raises DataError: one name twice."""
-    file = folder / "classes.txt"
+    address = address_of(folder)
+    file = (mirrored(address) if address else folder) / "classes.txt"
     if not os.path.isfile(file):
         return ()
     names = tuple(read_text(file).rstrip("\n").split("\n"))
@@ -138,6 +144,7 @@ def source_limits(data: VideoData, config: DataConfig) -> SourceLimits:
 
 def _prepared(data: VideoData, config: DataConfig) -> list[tuple[int, int, int]]:
     """Frames, height and width of the training videos, if they were prepared; else nothing."""
+    config = localized(config, again=True)
     folder = Path(config.folder or "")
     if config.folder is None or manifest.read_head(folder) is None:
         return []
@@ -162,6 +169,7 @@ def decoder(config: DataConfig, fingerprint: str) -> Decoder:
         place / verdict_cache.NAME,
         config.decode_timeout,
         place / "decoder.log",
+        Kept(place / "store" / "objects", config.store_gb * 1e9),
     )
 
 

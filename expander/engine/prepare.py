@@ -26,6 +26,7 @@ from expander.data.prepared.manifest import Outcome, Source
 from expander.data.prepared.resume import Record, finished, place_of
 from expander.data.prepared.video import Job, size_and_time, sweep
 from expander.data.sources import open_data
+from expander.data.store.addresses import is_remote
 from expander.errors import EnvironmentFault, UsageError, disk_faults
 from expander.runs.journal import write_atomic
 from expander.runs.machine import cache_folder, cores
@@ -270,6 +271,8 @@ def _check_place(out: Path, data: VideoData, head: dict[str, Any]) -> None:
     assert isinstance(data.train.paths, Paths)
     if out.is_file():
         raise UsageError(f"--out {out}: it is a file; name a folder")
+    if is_remote(data.train.paths.root):
+        raise UsageError(f"{data.train.paths.root}: videos are prepared from a disk; copy them here first")
     for root in {videos.paths.root for videos in (data.train, data.val) if isinstance(videos.paths, Paths)}:
         if out.is_relative_to(os.path.realpath(root)):
             raise UsageError(f"--out {out}: lies in the data; name a folder beside them")

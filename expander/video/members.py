@@ -55,22 +55,25 @@ def open_video(path: Path) -> io.BufferedReader:
         return path.open("rb")
     file = span.tar.open("rb", buffering=0)
     try:
-        _check(file, span)
+        there = file.seek(0, os.SEEK_END) - span.offset
+        file.seek(max(0, span.offset - BLOCK))
+        check_header(file.read(BLOCK), span, there)
         return io.BufferedReader(_Part(file, span), CHUNK)
     except BaseException:
         file.close()
         raise
 
 
-def _check(file: IO[bytes], span: Span) -> None:
-    """Raises OSError unless the header before a member is of a member of its size, and all of it is there."""
-    file.seek(max(0, span.offset - BLOCK))
+def check_header(block: bytes, span: Span, there: int) -> None:
+    """Raises OSError unless the block before a member is the header of one of its size, and `there` bytes are
+    enough.
+    """
     try:
-        found = tarfile.TarInfo.frombuf(file.read(BLOCK), "utf-8", "surrogateescape")
+        found = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         same = found.size == span.size or span.size >= LARGE
     except tarfile.HeaderError:
         same = False
-    if not same or span.offset < BLOCK or file.seek(0, os.SEEK_END) < span.offset + span.size:
+    if not same or span.offset < BLOCK or there < span.size:
         raise OSError(errno.ESTALE, f"{span.tar.name} is another than when its videos were listed")
 
 

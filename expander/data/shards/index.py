@@ -12,6 +12,8 @@ from pathlib import Path
 
 from expander.config.reading import parse_json, read_bytes
 from expander.data.shards.tars import Sample, Shard, read_shard
+from expander.data.store import remote
+from expander.data.store.addresses import address_of, is_remote
 from expander.errors import EnvironmentFault
 from expander.runs.journal import write_atomic
 from expander.runs.machine import cache_folder
@@ -33,7 +35,7 @@ def indexed(tars: list[Path]) -> list[Shard]:
 def _indexed(tar: Path) -> Shard:
     try:
         state = _state(tar)
-        name = hashlib.sha256(os.fsencode(tar.resolve())).hexdigest()[:32]
+        name = hashlib.sha256(_name(tar)).hexdigest()[:32]
         place = cache_folder() / FOLDER / f"{name}.json"
     except (OSError, EnvironmentFault):  # read_shard says why, or there is no cache
         return read_shard(tar)
@@ -46,8 +48,15 @@ def _indexed(tar: Path) -> Shard:
     return found
 
 
+def _name(tar: Path) -> bytes:
+    return os.fsencode(tar if is_remote(tar) else tar.resolve())
+
+
 def _state(tar: Path) -> list[int]:
     """What is another once the shard is written to. Raises OSError."""
+    if (address := address_of(tar)) is not None:
+        known = remote.entry(address)
+        return [known.size, known.changed, 0, 0]
     found = tar.stat()
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
 

@@ -15,6 +15,8 @@ import pandas as pd
 
 from expander.data.formats import Rows
 from expander.data.shards.index import indexed
+from expander.data.store import remote
+from expander.data.store.addresses import address_of
 from expander.errors import DataError
 from expander.video.members import member
 
@@ -47,11 +49,26 @@ def named(place: Path) -> Shards | None:
     if not place.name.endswith(".tar"):
         raise DataError(f"{text}: a compressed shard cannot be read at any place of it; decompress it")
     names = tuple(os.path.relpath(one, root) for one in _expanded(text))
-    missing = [name for name in names if not os.path.isfile(root / name)]
+    there = _there(root, names)
+    missing = [name for name in names if name not in there]
     if missing:
         raise DataError(f"{text}: {len(missing)} of its {len(names)} shards are missing, the first is "
                         f"{missing[0]}; copy them, or name those that are there")  # fmt: skip
     return Shards(place, root, names)
+
+
+def _there(root: Path, names: Sequence[str]) -> set[str]:
+    """Those that are there."""
+    if address_of(root) is None:
+        return {name for name in names if os.path.isfile(root / name)}
+    return {name for name in names if _remote(root / name)}
+
+
+def _remote(tar: Path) -> bool:
+    try:
+        return remote.entry(address_of(tar) or "").size > 0
+    except FileNotFoundError:
+        return False
 
 
 def root_of(pattern: Path) -> Path:
@@ -86,7 +103,10 @@ def _choices(inner: str, text: str) -> Sequence[str]:
 
 def in_folder(folder: Path) -> Shards | None:
     """The tars of a folder, by their names; none where there are none. Raises DataError."""
-    names = sorted(path.name for path in folder.glob("*.tar"))
+    if (address := address_of(folder)) is not None:
+        names = [one.name for one in remote.entries(address) if one.name.endswith(".tar")]
+    else:
+        names = sorted(path.name for path in folder.glob("*.tar"))
     return Shards(folder, folder, tuple(names)) if names else None
 
 

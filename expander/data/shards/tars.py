@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from expander.config.reading import parse_json
+from expander.data.store import remote
+from expander.data.store.addresses import address_of
 from expander.errors import DataError
 
 VIDEOS = ("mp4", "mkv", "webm", "avi", "mov", "m4v")
@@ -47,10 +49,16 @@ def read_shard(tar: Path) -> Shard:
     comes twice, a sample without a label or with two videos.
     """
     try:
-        with tar.open("rb") as file:
+        with _opened(tar) as file:
             return _samples(tar, groups_of(tar, file))
     except OSError as error:
         raise DataError(f"{tar}: cannot be read: {error.strerror or error}") from None
+
+
+def _opened(tar: Path) -> IO[bytes]:
+    if (address := address_of(tar)) is not None:
+        return remote.opened(address, remote.entry(address).size)
+    return tar.open("rb")
 
 
 Group = dict[str, tuple[tarfile.TarInfo, bytes]]
