@@ -21,7 +21,7 @@ import pandas as pd
 from expander.config.space import dump_spec, load_space
 from expander.data.embedded.figures import CLASSES
 from expander.data.embedded.synthetic import SetConfig, ensure
-from expander.data.sources import cache_folder
+from expander.runs.machine import cache_folder
 from expander.training.training_folder import TrainingFolder
 
 FIRST = SetConfig(classes=CLASSES[::2], train=50, val=10)

@@ -23,10 +23,11 @@ import torch
 from expander.config.settings import DataConfig
 from expander.data.clips import TrainingClips, ViewClips, loader, training_order
 from expander.data.embedded.synthetic import SetConfig, ensure
-from expander.data.sources import cache_folder, decoder, open_data
+from expander.data.sources import decoder, open_data
 from expander.engine.loop import started
 from expander.engine.references import RUNS, find_run, find_spec
 from expander.model.network import X3D
+from expander.runs.machine import cache_folder
 from expander.specs.spec import Spec
 from expander.training.loop import train
 from expander.training.schedule import optimizer

@@ -2,6 +2,7 @@
 
     python benchmarks/prepared.py                                   # about 10 minutes on 2 cores
     python benchmarks/prepared.py --networks X2D --threads 1        # a minute or two
+    python benchmarks/prepared.py --networks X2D --threads 1 --store --epochs 10
     python benchmarks/prepared.py --quick                           # does it run?
 
 End to end: decoding in a process of its own, augmenting, and a training step in this process, without the
@@ -9,6 +10,9 @@ cache of decoded frames. The originals are encoded as x264 does it by default (a
 B-frames), as most videos of the web are. They are prepared with the short side that the network can use
 (10 / 7 of its crop), and with 256. The rounds alternate, the median counts. Next to the clock stands the CPU
 time of a clip in both processes, for machines that others use too. Prints a table, asserts nothing.
+
+--store adds shards from an object store: moto's S3 server on this machine (the test extra), with the cache on
+disk filled by the first round. --epochs adds the memory of this process after each pass over its videos.
 """
 
 from __future__ import annotations
@@ -16,9 +20,11 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import av
@@ -31,12 +37,16 @@ from expander.data.annotations import VideoList
 from expander.data.clips import TrainingClips, loader, training_order
 from expander.data.embedded.figures import CLASSES, FPS, render
 from expander.data.sources import open_data
+from expander.data.store.kept import Kept
 from expander.engine.prepare import PrepareOrder, prepare
 from expander.model.network import X3D
 from expander.specs.spec import Base, Spec
 from expander.training.loop import train_step
 from expander.training.schedule import optimizer
 from expander.video.decoder import Decoder
+
+sys.path.append(str(Path(__file__).parent.parent / "tests"))
+from store import serving, upload
 
 NETWORKS = {
     "X2D": Spec(base=Base(classes=2)),
@@ -48,8 +58,8 @@ SIZES = {"340x256": (256, 340), "1280x720": (720, 1280)}
 class Arm:
     """A way to train: batches without end, and a step."""
 
-    def __init__(self, videos: VideoList, spec: Spec, batch: int) -> None:
-        self.decoder, self.network = Decoder(), X3D(spec).train()
+    def __init__(self, videos: VideoList, spec: Spec, batch: int, kept: Path) -> None:
+        self.decoder, self.network = Decoder(places=Kept(kept, 50e9)), X3D(spec).train()
         self.source = batches(videos, spec, batch, self.decoder)
         self.sgd = optimizer(self.network, Recipe(lr=0.01))
 
@@ -100,15 +110,23 @@ def batches(
             yield loaded.clips, loaded.labels
 
 
-def megabytes(folder: Path) -> float:
-    """Of all videos below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*.mp4")) / 1e6
+def megabytes(folder: str) -> str:
+    """Of all videos and shards below a folder."""
+    files = [path for path in Path(folder).rglob("*") if path.suffix in (".mp4", ".tar")]
+    return f"{sum(path.stat().st_size for path in files) / 1e6:.1f} MB" if files else ""
 
 
-def compare(name: str, spec: Spec, folders: dict[str, Path], options: argparse.Namespace) -> None:
-    """Rows of one network: each folder, and its ratio to the first."""
-    arms = {title: Arm(open_data(DataConfig(folder=str(folder))).train, spec, options.batch)
-            for title, folder in folders.items()}  # fmt: skip
+def resident() -> float:
+    """MB of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def compare(
+    name: str, spec: Spec, folders: dict[str, str], options: argparse.Namespace, kept: Path
+) -> None:
+    """Rows of one network: each folder, and its ratio to the first. kept: the cache of a store."""
+    data = {title: open_data(DataConfig(folder=folder)).train for title, folder in folders.items()}
+    arms = {title: Arm(videos, spec, options.batch, kept) for title, videos in data.items()}
     found: dict[str, list[tuple[float, float]]] = {title: [] for title in arms}
     for arm in arms.values():
         arm.round(options.steps)  # files are examined, kernels compiled
@@ -120,9 +138,19 @@ def compare(name: str, spec: Spec, folders: dict[str, Path], options: argparse.N
     for title, rows in found.items():
         clock, cpu = (statistics.median(values) / clips for values in zip(*rows, strict=True))
         first = first or [clock, cpu]
-        cells = (name, title, f"{megabytes(folders[title]):.1f} MB", f"{1 / clock:.1f}",
+        cells = (name, title, megabytes(folders[title]), f"{1 / clock:.1f}",
                  f"{first[0] / clock:.1f}", f"{1000 * cpu:.1f} ms", f"{first[1] / cpu:.1f}")  # fmt: skip
         print(f"| {' | '.join(cells)} |", flush=True)
+    if options.epochs:
+        last = title
+        steps = -(-len(data[last]) // options.batch)
+        sizes = []
+        for _ in range(options.epochs):
+            arms[last].round(steps)
+            sizes.append(f"{resident():.0f}")
+        print(f"\nmemory after each pass over {last}: {', '.join(sizes)} MB\n", flush=True)
+    for arm in arms.values():
+        arm.decoder.close()
 
 
 def main() -> None:
@@ -136,6 +164,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--videos", type=int, default=10)
     parser.add_argument("--seconds", type=int, default=10, help="of a video")
+    parser.add_argument("--store", action="store_true", help="shards from an object store too")
+    parser.add_argument("--epochs", type=int, default=0, help="passes after each of which memory is told")
     parser.add_argument("--quick", action="store_true", help="few short videos, one round")
     options = parser.parse_args()
     if options.quick:
@@ -145,17 +175,23 @@ def main() -> None:
           f"videos of {options.seconds} s at {FPS} frames a second\n")  # fmt: skip
     print("| network | videos | size | clips/s | ratio | CPU of a clip | ratio |")
     print(7 * "|---" + "|", flush=True)
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
+        server = stack.enter_context(serving(Path(place) / "store.log")) if options.store else None
         for size in options.sizes:
             root = originals(Path(place) / size, SIZES[size], options.videos, options.seconds)
             for name in options.networks:
                 spec = NETWORKS[name]
-                folders = {f"originals, {size}": root}
+                folders = {f"originals, {size}": str(root)}
                 for side in (spec.jitter[1], 256):
                     out = Path(place) / f"{size}-{side}"
                     prepare(PrepareOrder(DataConfig(folder=str(root)), out, short_side=side))
-                    folders[f"prepared, short side {side}"] = out
-                compare(name, spec, folders, options)
+                    folders[f"prepared, short side {side}"] = str(out)
+                out = Path(place) / f"{size}-shards-{side}"
+                prepare(PrepareOrder(DataConfig(folder=str(root)), out, short_side=side, shard_bytes=10**6))
+                folders[f"shards on disk, short side {side}"] = str(out)
+                if server is not None:
+                    folders["the same shards in a store"] = upload(server, out, out.name)
+                compare(name, spec, folders, options, Path(place) / "kept")
 
 
 if __name__ == "__main__":

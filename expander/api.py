@@ -84,17 +84,20 @@ def prepare(
     short_side: int | None = None,
     processes: int | None = None,
     progress: Callable[[int, int], None] = lambda _, __: None,
+    shard_bytes: int | None = None,
 ) -> Prepared:
     """Every video once as small H.264 in the folder `out`, which search, train and test take as data.
 
     short_side: pixels (default: what the largest spec of `space` can use). processes: at a time (default: the
     CPUs). progress: told of (done, total). What is done already is not done again. Sources that cannot be
-    read are in `damaged` of the result. Raises UsageError, DataError or EnvironmentFault.
+    read are in `damaged` of the result. shard_bytes: of the videos of a shard (default: no
+    shards, every video is a file). Raises UsageError, DataError or EnvironmentFault.
     """
     from expander.config.settings import DataConfig
     from expander.engine import prepare as engine
 
-    order = engine.PrepareOrder(DataConfig(**_lists(data)), Path(out), space, short_side, processes=processes)
+    order = engine.PrepareOrder(DataConfig(**_lists(data)), Path(out), space, short_side, processes=processes,
+                                shard_bytes=shard_bytes)  # fmt: skip
     made = engine.prepare(order, progress=progress)
     assert made is not None  # only a dry run makes nothing
     return made

@@ -38,9 +38,10 @@ HOMES = {
     "triton": {"kernels"},
 }  # fmt: skip
 NO_TORCH = ("specs", "config", "runs", "search", "report", "engine/loop.py", "data/annotations.py",
-            "data/embedded", "data/formats.py", "data/prepared", "data/sources.py", "data/test_list.py",
+            "data/embedded", "data/formats.py", "data/prepared", "data/shards", "data/sources.py",
+            "data/store", "data/test_list.py",
             "evaluation/metrics.py", "evaluation/scores.py", "training/training_folder.py",
-            "video/decoder.py", "video/encoder.py", "video/jumping.py", "video/probe.py",
+            "video/decoder.py", "video/encoder.py", "video/jumping.py", "video/members.py", "video/probe.py",
             "video/proof", "video/protocols.py",
             "video/readers.py", "video/sampling.py", "video/verdict_cache.py", "video/worker.py")  # fmt: skip
 PURE = ("os", "pathlib", "shutil", "tempfile", "time", "datetime", "subprocess", "socket",

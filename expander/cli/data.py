@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter as Tally
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,6 +104,18 @@ def check(as_json: bool, **options: Any) -> None:
         raise DataError(f"{len(bad)} of {len(rows)} videos cannot be decoded, the first is {bad[0]['path']}")
 
 
+class Size(click.ParamType[int]):
+    """Bytes, such as 500MB or 2GB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See click.ParamType."""
+        found = re.fullmatch(r"([0-9]{1,9})(MB|GB)", str(value), re.IGNORECASE)
+        size = int(found[1]) * {"MB": 10**6, "GB": 10**9}[found[2].upper()] if found else 0
+        return size or self.fail(f"{value} is no size, such as 500MB or 2GB", param, ctx)
+
+
 @data.command()
 @_lists
 @click.option("--out", type=click.Path(path_type=Path), required=True,
@@ -114,6 +127,8 @@ def check(as_json: bool, **options: Any) -> None:
               help="Frames from key frame to key frame.")
 @click.option("--crf", type=click.IntRange(0, 51), default=21, show_default=True,
               help="Quality of x264; less is better.")
+@click.option("--shards", type=Size(), is_flag=False, flag_value="1GB",
+              help="Shards of this size (1GB if none is named) in place of single files: WebDataset tars.")
 @click.option("--workers", type=Whole("workers"), help="Processes.  [default: the CPUs]")
 @click.option("--ray-address", help="Running Ray cluster: auto, or HEAD:6379.  [default: processes here]")
 @click.option("--verify", is_flag=True, help="Compare what is prepared already with its checksums.")
@@ -135,6 +150,7 @@ def prepare(out: Path, **options: Any) -> None:
     order = engine.PrepareOrder(
         _config(options), out, options["space"], options["short_side"], options["gop"], options["crf"],
         options["verify"], options["workers"], options["ray_address"],
+        options["shards"],
     )  # fmt: skip
     with Counter("preparing the videos", "video", timed=True) as counter:
         made = engine.prepare(order, lambda found: say(describe_data(found)), tell, counter,

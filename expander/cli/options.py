@@ -10,6 +10,7 @@ import click
 
 from expander.config.bounds import MOST
 from expander.config.reading import absolute
+from expander.data.store.addresses import address_of, checked
 from expander.errors import UsageError
 from expander.specs.spec import shown
 from expander.video.filenames import check_name
@@ -116,15 +117,16 @@ FORMATS = ("auto", "list", "rawframes", "kinetics", "expander", "ssv2", "ucf101"
 DATA_OPTIONS = ("folder", "train_ann", "val_ann", "data_root", "train_root", "val_root", "ann_format",
            "allow_outside")  # fmt: skip
 LIST_OPTIONS = (
-    click.option("--train-ann", help="Annotation file of the training videos, e.g. lines of `path label`."),
-    click.option("--val-ann", help="Annotation file of the validation videos."),
+    click.option("--train-ann", help="The same of the training videos: lines of `path label` and others."),
+    click.option("--val-ann", help="Annotation file of the validation videos, or a pattern of shards."),
     click.option("--data-root", help="Folder that the listed paths start from.  [default: the data folder]"),
     click.option("--train-root", help="Of the training list alone.  [default: --data-root]"),
     click.option("--val-root", help="Of the validation list alone.  [default: --data-root]"),
     click.option("--ann-format", type=click.Choice(FORMATS), help="Of the annotations.  [default: auto]"),
     click.option("--allow-outside", is_flag=True, default=None, help="Listed paths may leave the data root."),
 )
-FOLDER = click.option("--data", "folder", help="Folder of lists or class folders.  [default: embedded data]")
+FOLDER = click.option("--data", "folder", help="Folder of lists, class folders or shards, or a pattern: "
+                      "'name-{train,val}-{000000..000123}.tar'.  [default: embedded data]")  # fmt: skip
 
 
 def data_options(command: F) -> F:
@@ -142,19 +144,26 @@ def data_settings(options: dict[str, Any]) -> dict[str, Any]:
     places = {name: options[name] for name in ("folder", "train_ann", "val_ann", "train_root", "val_root")}
     places["root"] = options["data_root"]
     found: dict[str, Any] = {
-        name: str(absolute(value)) for name, value in places.items() if value is not None
+        name: _place(value) for name, value in places.items() if value is not None
     }
     for place in found.values():
         check_name(place)
     if options["allow_outside"]:
         found["allow_outside"] = True
     rooted = "root" in found or {"train_root", "val_root"} <= set(found)
-    if not rooted and ("train_ann" in found or "val_ann" in found):
+    remote = any(address_of(found.get(name, "")) for name in ("train_ann", "val_ann"))
+    if not rooted and not remote and ("train_ann" in found or "val_ann" in found):
         found["root"] = str(absolute("."))
         found["allow_outside"] = True  # no root was named that they could leave
     if options["ann_format"]:
         found["ann_format"] = options["ann_format"]
     return found
+
+
+def _place(value: str) -> str:
+    """An address as it is, anything else from the root of the system."""
+    address = address_of(value)
+    return str(absolute(value)) if address is None else checked(address)
 
 
 def describe_data(data: VideoData) -> str:

@@ -30,6 +30,7 @@ MOST = {
     "base_seeds": Most(1000, "each is a training of the base"),
     "max_seeds": Most(1000, "each is a training of a candidate"),
     "resamples": Most(1_000_000, TOGETHER),
+    "shuffle_buffer": Most(1_000_000_000, "no data set has more videos"),
     "workers": Most(1024, "each is a process"),
     "cpus_per_trial": Most(100_000, "no machine has more"),
     "gpus_per_trial": Most(1024, "no machine has more"),

@@ -140,7 +140,9 @@ class DataConfig:
     files. root: folder the paths start from (default: `folder`). train_root, val_root: of one list, in place
     of `root`. ann_format: a key of
     data.formats.FORMATS, `folders`, or `auto`. allow_outside: whether paths may leave the root.
+    shuffle_buffer: videos that a pass over shards holds to choose the next from (0: any video follows any).
     workers: loader processes per trial. cache_gb: decoded frames kept on disk, GB (0: none).
+    store_gb: videos of a store kept on disk, GB.
     decode_timeout: seconds a video may take to decode before it counts as unreadable; a large one that is
         read from the start may take longer, in proportion.
     """
@@ -154,8 +156,10 @@ class DataConfig:
     val_root: str | None = None
     ann_format: str = "auto"
     allow_outside: bool = False
+    shuffle_buffer: int = 0
     workers: int = 0
     cache_gb: float = 8.0
+    store_gb: float = 50.0
     decode_timeout: float = 60.0
     max_bad_fraction: float = 0.01
 
@@ -167,8 +171,10 @@ class DataConfig:
         own = self.folder is not None or self.train_ann is not None
         for place in (self.root, self.train_root, self.val_root):
             _require(place is None or own, "a root needs a folder, or train_ann and val_ann")
+        _require(self.shuffle_buffer >= 0, "shuffle_buffer must not be negative")
         _require(self.workers >= 0, "workers must not be negative")
         _require(0 <= self.cache_gb < math.inf, "cache_gb must not be negative")
+        _require(0 < self.store_gb < math.inf, "store_gb must be a positive number")
         _require(0 < self.decode_timeout < math.inf, "decode_timeout must be a positive number")
         _require(0 <= self.max_bad_fraction < 1, "max_bad_fraction must be at least 0 and below 1")
 

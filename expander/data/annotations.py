@@ -24,6 +24,7 @@ import pandas as pd
 from expander.config.reading import is_folder
 from expander.data.formats import OURS, Rows
 from expander.data.leakage import same, stats, tell_copies, tell_links
+from expander.data.store.addresses import is_remote
 from expander.errors import DataError
 from expander.video.filenames import is_utf8, printable, unusable_paths
 
@@ -147,6 +148,8 @@ def assemble(
 
 def check_root(root: Path) -> None:
     """Raises DataError unless it is a folder whose name can be written."""
+    if is_remote(root):
+        return
     if not is_utf8(str(root)):
         raise DataError(f"{printable(str(root))}: the name of the folder is not UTF-8; rename it")
     if not is_folder(root):

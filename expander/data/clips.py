@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from expander.data.annotations import VideoList
+from expander.data.shards.order import Buffered
 from expander.specs.spec import Spec
 from expander.video.decoder import Decoder, VideoError
 from expander.video.sampling import training_indices, view_indices
@@ -95,11 +96,15 @@ class ViewClips(Dataset[Sample]):
 
 
 def training_order(
-    videos: int, clips: int, seed: int, begin: int = 0
+    videos: int, clips: int, seed: int, begin: int = 0, through: Buffered | None = None
 ) -> Iterator[tuple[int, int, int]]:
-    """Items `begin` to `clips` of TrainingClips: whole random passes over the list, one after another."""
+    """Items `begin` to `clips` of TrainingClips: whole random passes over the list, one after another.
+
+    through: the order of each pass over shards; none: any video may follow any.
+    """
     for first in range(begin - begin % videos, clips, videos):
-        order = np.random.default_rng((seed, first)).permutation(videos)
+        rng = np.random.default_rng((seed, first))
+        order = rng.permutation(videos) if through is None else through.order(rng)
         for position in range(max(begin, first), min(first + videos, clips)):
             yield int(order[position - first]), seed, position
 

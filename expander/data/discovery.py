@@ -4,6 +4,7 @@
     classInd.txt trainlist01.txt testlist01.txt                         UCF101
     <class>_test_split1.txt                                             HMDB51
     *.json with labels.json                                             Something-Something V2
+    train-000000.tar … val-000000.tar, if there are no lists            shards
     train/<class>/<video> val/<class>/<video>, or <class>/<video>       class folders
 """
 
@@ -17,6 +18,8 @@ from expander.config.reading import is_file, is_folder
 from expander.data.annotations import Split
 from expander.data.folders import below, class_folders
 from expander.data.formats import Rows, read_rows
+from expander.data.shards import tables
+from expander.data.store.addresses import address_of, is_remote
 from expander.errors import DataError
 
 TRAIN = ("train.csv", "train.txt", "train.json", "trainlist01.txt", "*train_list_videos.txt", "*train*.csv",
@@ -26,10 +29,17 @@ VAL = ("val.csv", "val.txt", "validation.json", "val.json", "testlist01.txt", "*
 
 
 def find(folder: Path, form: str = "auto") -> tuple[Split, Split]:
-    """The training and validation rows of a folder, or of one CSV of ours.
+    """The training and validation rows of a folder, of one CSV of ours, or of a pattern of shards.
 
     Raises DataError when there is nothing to be recognised.
     """
+    if (shards := tables.named(folder)) is not None:
+        return _sharded(shards)
+    if is_remote(folder):
+        if (shards := tables.in_folder(folder)) is None:
+            raise DataError(f"{address_of(folder)}: no train and val lists and no shards in it; folders of "
+                            "videos by class are not read from a store: put lists beside them")  # fmt: skip
+        return _sharded(shards)
     if is_file(folder):
         whole = read(folder, form)
         return whole.only("train"), whole.only("val")
@@ -42,13 +52,22 @@ def find(folder: Path, form: str = "auto") -> tuple[Split, Split]:
         return _joined(folder, splits)
     train, val = _first(folder, TRAIN), _first(folder, VAL)
     if train is None or val is None:
-        return class_folders(folder)
+        shards = tables.in_folder(folder)
+        return class_folders(folder) if shards is None else _sharded(shards)
     return read(train, form).only("train"), read(val, form).only("val")
 
 
 def read(file: Path, form: str = "auto") -> Split:
-    """The rows of one annotation file."""
+    """The rows of one annotation file, or of the shards that a pattern names."""
+    if (shards := tables.named(file)) is not None:
+        return Split(file, tables.rows_of(shards), shards.root)
     return Split(file, read_rows(file, form))
+
+
+def _sharded(shards: tables.Shards) -> tuple[Split, Split]:
+    train, val = (tables.of_split(shards, split) for split in ("train", "val"))
+    return (Split(shards.place, tables.rows_of(train), shards.root),
+            Split(shards.place, tables.rows_of(val), shards.root))  # fmt: skip
 
 
 def _first(folder: Path, patterns: tuple[str, ...]) -> Path | None:

@@ -13,7 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter
 from pathlib import Path
 
+from expander.data.store.addresses import is_remote
 from expander.video.filenames import printable
+from expander.video.members import open_video, span_of
 
 log = logging.getLogger(__name__)
 LOOKED_AT = 4096
@@ -27,7 +29,13 @@ Stats = list[os.stat_result | None]
 
 
 def stats(root: Path, names: Sequence[str]) -> Stats:
-    """What the system knows of each file below `root`, links followed; None where there is none."""
+    """What the system knows of each file below `root`, links followed; None where there is none.
+
+    In a store all are taken to be there.
+    """
+    if is_remote(root):
+        # Not asked for one by one. Without a size and a number nothing is taken for a copy or a link.
+        return [os.stat_result((stat.S_IFREG, 0, 0, 1, 0, 0, 0, 0, 0, 0))] * len(names)
     folder = os.open(root, getattr(os, "O_PATH", os.O_RDONLY))  # names from there, without their whole paths
 
     def some(first: int) -> Stats:
@@ -46,10 +54,15 @@ def stats(root: Path, names: Sequence[str]) -> Stats:
 
 
 def _stat(name: str, folder: int) -> os.stat_result | None:
+    span = span_of(name)
     try:
-        return os.stat(name, dir_fd=folder)
+        if span is None:
+            return os.stat(name, dir_fd=folder)
+        tar = os.stat(span.tar, dir_fd=folder)
     except (OSError, ValueError):
         return None
+    # Without a number of its own: members of one tar are not one file.
+    return os.stat_result((tar.st_mode, 0, tar.st_dev, 1, 0, 0, span.size, 0, 0, 0))
 
 
 def same(train: Stats, val: Stats) -> list[bool]:
@@ -109,7 +122,7 @@ def _equal(path: Path, size: int, others: Sequence[Path]) -> Path | None:
 def _sha(path: Path, start: int = 0, count: int = -1) -> str:
     """SHA-256 of `count` bytes from `start`, by default of all; nothing where they cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_video(path) as file:
             if count >= 0:
                 file.seek(start)
                 return hashlib.sha256(file.read(count)).hexdigest()

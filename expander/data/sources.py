@@ -20,9 +20,14 @@ from expander.data.discovery import find, present, read
 from expander.data.embedded import synthetic
 from expander.data.formats import read_text
 from expander.data.prepared import manifest
+from expander.data.shards.order import buffered
+from expander.data.shards.tables import root_of
+from expander.data.store.addresses import address_of
+from expander.data.store.kept import Kept
+from expander.data.store.lists import localized, mirrored
 from expander.errors import DataError, EnvironmentFault
 from expander.runs.events import SourceLimits
-from expander.runs.machine import cores
+from expander.runs.machine import cache_folder, cores
 from expander.video import verdict_cache
 from expander.video.decoder import Decoder, VideoError
 
@@ -31,15 +36,6 @@ Found = TypeVar("Found")
 
 PROBED = 100
 """Videos looked at for the length and size that a data set gives."""
-
-
-def cache_folder() -> Path:
-    """$XDG_CACHE_HOME/expander, by default ~/.cache/expander."""
-    root = os.environ.get("XDG_CACHE_HOME")
-    try:
-        return (Path(root) if root else Path.home() / ".cache") / "expander"
-    except RuntimeError:
-        raise EnvironmentFault("no home folder: set XDG_CACHE_HOME to a writable folder") from None
 
 
 def embedded(progress: Callable[[int, int], None] | None = None) -> Path:
@@ -61,7 +57,7 @@ def open_data(
         root = embedded(progress)
         train, val = find(root)
         return assemble(train, val, root, listed_classes(root))
-    train, val, root = own_rows(config)
+    train, val, root = own_rows(config, again)
     kept = []
     for split in (train, val):
         start = split.root or root
@@ -74,14 +70,16 @@ def open_data(
     if len(set(data.train.labels)) < 2:
         raise DataError(f"{train.file}: its videos are all of one class, of which accuracy is 100 % whatever "
                         "is learnt; list videos of a second class")  # fmt: skip
+    buffered(data.train, config)  # refused now, not by every trial
     return data
 
 
-def own_rows(config: DataConfig) -> tuple[Split, Split, Path]:
+def own_rows(config: DataConfig, again: bool = False) -> tuple[Split, Split, Path]:
     """The rows of a user's data, and the folder that paths start from, where a split has none of its own.
 
-    Raises DataError.
+    again: see `localized`. Raises DataError.
     """
+    config = localized(config, again)
     form = config.ann_format
     if config.folder is not None:
         place = Path(config.folder)
@@ -100,15 +98,19 @@ def _rooted(split: Split, root: str | None) -> Split:
 
 def lists_folder(config: DataConfig, split: Literal["train", "val"] = "train") -> Path:
     """Where the lists or class folders of a user's data lie, and so its classes.txt."""
+    config = localized(config, again=True)
     if config.folder is not None:
         place = Path(config.folder)
+        if place.name.endswith(".tar"):
+            return root_of(place)
         return place.parent if os.path.isfile(place) else place
     return Path((config.train_ann if split == "train" else config.val_ann) or "").parent
 
 
 def listed_classes(folder: Path) -> tuple[str, ...]:
     """The lines of classes.txt, where there is one in this folder. Raises DataError: one name twice."""
-    file = folder / "classes.txt"
+    address = address_of(folder)
+    file = (mirrored(address) if address else folder) / "classes.txt"
     if not os.path.isfile(file):
         return ()
     names = tuple(read_text(file).rstrip("\n").split("\n"))
@@ -142,6 +144,7 @@ def source_limits(data: VideoData, config: DataConfig) -> SourceLimits:
 
 def _prepared(data: VideoData, config: DataConfig) -> list[tuple[int, int, int]]:
     """Frames, height and width of the training videos, if they were prepared; else nothing."""
+    config = localized(config, again=True)
     folder = Path(config.folder or "")
     if config.folder is None or manifest.read_head(folder) is None:
         return []
@@ -166,6 +169,7 @@ def decoder(config: DataConfig, fingerprint: str) -> Decoder:
         place / verdict_cache.NAME,
         config.decode_timeout,
         place / "decoder.log",
+        Kept(place / "store" / "objects", config.store_gb * 1e9),
     )
 
 

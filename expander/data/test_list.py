@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from expander.config.settings import DataConfig
 from expander.data.annotations import Paths, Split, VideoList, check_root, class_names, numbered
 from expander.data.discovery import present, read
+from expander.data.leakage import stats
 from expander.data.sources import listed_classes, lists_folder, open_data, own_rows
 from expander.errors import DataError
 
@@ -48,7 +48,8 @@ def open_held_out(config: DataConfig, classes: tuple[str, ...]) -> HeldOut:
     lost = tuple(val.rows.table["path"][~val.rows.table["line"].isin(kept)])
     names = _names(train, found, listed_classes(lists_folder(config, "val")), classes)
     videos = numbered(found, names, start, config.allow_outside)
-    if not any(os.path.exists(path) for path in videos.paths):
+    assert isinstance(videos.paths, Paths)
+    if not any(stats(start, videos.paths.names)):
         raise DataError(f"{val.file}: none of its videos exists, the first is {videos.paths[0]}")
     return _named(videos, names, classes, str(val.file), lost)
 

@@ -21,14 +21,15 @@ from expander.backends.video_tasks import Tasks, here, on_cluster
 from expander.config.settings import BackendConfig, DataConfig
 from expander.config.space import load_space
 from expander.data.annotations import Paths, VideoData
-from expander.data.prepared import manifest
+from expander.data.prepared import manifest, packing
 from expander.data.prepared.manifest import Outcome, Source
-from expander.data.prepared.resume import Record, finished
+from expander.data.prepared.resume import Record, finished, place_of
 from expander.data.prepared.video import Job, size_and_time, sweep
-from expander.data.sources import cache_folder, open_data
+from expander.data.sources import open_data
+from expander.data.store.addresses import is_remote
 from expander.errors import EnvironmentFault, UsageError, disk_faults
 from expander.runs.journal import write_atomic
-from expander.runs.machine import cores
+from expander.runs.machine import cache_folder, cores
 from expander.runs.ownership import Lock
 from expander.specs.spec import JITTER_SCALE
 from expander.video.encoder import CRF, GOP, VERSION, Encoding
@@ -45,6 +46,7 @@ Progress = Callable[[int, int], None]
 class PrepareOrder:
     """What is asked for. short_side: pixels, in place of what `space` can use. verify: whether finished
     videos are compared with their checksums. address: of a Ray cluster; none: processes of this machine.
+    shard_bytes: of the videos of a shard; none: every video is a file.
     """
 
     data: DataConfig
@@ -56,6 +58,7 @@ class PrepareOrder:
     verify: bool = False
     processes: int | None = None
     address: str | None = None
+    shard_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +119,13 @@ def prepare(
     on_data(data)
     out = order.out.resolve()
     head = {"encoder": VERSION, **asdict(how)}
+    if order.shard_bytes:
+        head["shard_bytes"] = order.shard_bytes
     _check_place(out, data, head)
     sources = sources_of(data)
     job = Job(str(out), how, order.data.decode_timeout, str(cache_folder() / "decoder.log"))
     if dry:
-        known = finished(out, sources, order.verify)
+        known = finished(out, sources, order.verify, packing.members(out))
         left = [source for source in sources if source.name not in known]
         with tempfile.TemporaryDirectory() as place:
             trial = replace(job, folder=place)
@@ -140,7 +145,8 @@ def _all(
 ) -> Prepared:  # fmt: skip
     out = Path(job.folder)
     sweep(out)
-    known = finished(out, sources, order.verify)
+    packed = packing.members(out)
+    known = finished(out, sources, order.verify, packed)
     left = [source for source in sources if source.name not in known]
     with Record(out) as record:
 
@@ -156,16 +162,27 @@ def _all(
         left = [source for source in left if source.name not in known]
         plan = _plan(order, crop, job.how, len(sources), left, tried)
         on_plan(plan)
-        if plan.bytes * RESERVE > plan.free:
-            needed, free = f"{RESERVE * plan.bytes / 1e9:.2f} GB", f"{plan.free / 1e9:.2f} GB"
+        asked = RESERVE * plan.bytes + min(order.shard_bytes or 0, plan.bytes)
+        if asked > plan.free:
+            needed, free = f"{asked / 1e9:.2f} GB", f"{plan.free / 1e9:.2f} GB"
             raise EnvironmentFault(f"{out}: about {needed} more are needed, and {free} are free; make room, "
                                    "or name another --out or a smaller --short-side; what is prepared is "
                                    "kept")  # fmt: skip
         for _ in taken(_tasks(order, out)(job, left)):
             pass
-    manifest.write(out, sources, known, data.classes, head)
+    places = _packed(order, out, sources, known, packed) if order.shard_bytes else {}
+    manifest.write(out, sources, known, data.classes, head, places)
     record.delete()
     return _summary(out, sources, known)
+
+
+def _packed(
+    order: PrepareOrder, out: Path, sources: list[Source], known: dict[str, Outcome], packed: dict[str, str]
+) -> dict[str, str]:
+    """Where each video is, now that they are in shards. Raises EnvironmentFault."""
+    plan = packing.planned(sources, known, order.shard_bytes or packing.SIZE)
+    places = {source.name: place_of(out, source, packed) for source in sources}
+    return packing.pack(out, plan, places)
 
 
 def _samples(order: PrepareOrder, job: Job, left: list[Source]) -> Iterator[Outcome]:
@@ -254,6 +271,8 @@ def _check_place(out: Path, data: VideoData, head: dict[str, Any]) -> None:
     assert isinstance(data.train.paths, Paths)
     if out.is_file():
         raise UsageError(f"--out {out}: it is a file; name a folder")
+    if is_remote(data.train.paths.root):
+        raise UsageError(f"{data.train.paths.root}: videos are prepared from a disk; copy them here first")
     for root in {videos.paths.root for videos in (data.train, data.val) if isinstance(videos.paths, Paths)}:
         if out.is_relative_to(os.path.realpath(root)):
             raise UsageError(f"--out {out}: lies in the data; name a folder beside them")
@@ -262,7 +281,8 @@ def _check_place(out: Path, data: VideoData, head: dict[str, Any]) -> None:
         if out.is_dir() and {entry.name for entry in os.scandir(out)} - {".lock"}:
             raise UsageError(f"--out {out}: is not empty and holds no prepared videos; name another folder")
     elif known != head:
-        other = ", ".join(f"{name} {value}" for name, value in known.items() if value != head.get(name))
+        names = {name: None for name in (*known, *head) if known.get(name) != head.get(name)}
+        other = ", ".join(f"{name} {known[name]}" if name in known else f"no {name}" for name in names)
         raise UsageError(f"--out {out}: its videos were prepared with {other}; name another folder, or the "
                          "same settings")  # fmt: skip
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from expander.config.settings import DataConfig
 from expander.data.annotations import VideoData
 from expander.data.embedded import synthetic
-from expander.data.sources import cache_folder, open_data
+from expander.data.sources import open_data
 from expander.errors import ExpanderError
 from expander.report.reader import History
+from expander.runs.machine import cache_folder
 from expander.video.verdict_cache import NAME, Verdicts, key_of
 
 EARLIER = "the run was made on embedded videos of an earlier version, which are made no more"

@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from expander.errors import EnvironmentFault
+
 PROC = Path("/proc")
 PERIOD = 1.0
 """Seconds between two looks at another process."""
@@ -39,6 +41,15 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def cache_folder() -> Path:
+    """$XDG_CACHE_HOME/expander, by default ~/.cache/expander."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(root) if root else Path.home() / ".cache") / "expander"
+    except RuntimeError:
+        raise EnvironmentFault("no home folder: set XDG_CACHE_HOME to a writable folder") from None
 
 
 def alive(pid: int) -> bool:

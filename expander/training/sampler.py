@@ -8,6 +8,7 @@ from itertools import islice
 
 from expander.data.annotations import VideoData, VideoList
 from expander.data.clips import training_order
+from expander.data.shards.order import Buffered
 from expander.data.sources import open_data
 from expander.errors import DataError
 from expander.training.distributed import Workers
@@ -35,20 +36,25 @@ def _few(data: VideoData, training: Training) -> VideoData:
 
 
 def shares(
-    training: Training, videos: int, begin: int, team: Workers
+    training: Training, videos: int, begin: int, team: Workers, through: Buffered | None = None
 ) -> Iterator[list[tuple[int, int, int]]]:
-    """What this process loads for each step from `begin` on: its part of the step's batch."""
+    """What this process loads for each step from `begin` on: its part of the step's batch.
+
+    through: see `training_order`.
+    """
     part = training.recipe.batch // team.size
-    for items in _batches(training, videos, begin):
+    for items in _batches(training, videos, begin, through):
         yield items[team.rank * part : (team.rank + 1) * part]
 
 
-def _batches(training: Training, videos: int, begin: int) -> Iterator[list[tuple[int, int, int]]]:
+def _batches(
+    training: Training, videos: int, begin: int, through: Buffered | None
+) -> Iterator[list[tuple[int, int, int]]]:
     batch, few = training.recipe.batch, training.overfit_batches
     if few:
         shown = [list(training_order(videos, (n + 1) * batch, training.seed, n * batch)) for n in range(few)]
         yield from (shown[step % few] for step in range(begin, training.steps))
         return
-    items = training_order(videos, training.steps * batch, training.seed, begin * batch)
+    items = training_order(videos, training.steps * batch, training.seed, begin * batch, through)
     for _ in range(begin, training.steps):
         yield list(islice(items, batch))

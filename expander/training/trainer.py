@@ -18,6 +18,7 @@ import torch
 
 from expander.data.annotations import VideoData
 from expander.data.clips import Batch, TrainingClips, batched
+from expander.data.shards.order import buffered
 from expander.data.sources import decoder
 from expander.errors import TrainingFault
 from expander.model.network import X3D
@@ -126,7 +127,8 @@ class Trainer:
         """The batches of this process from here to the end of the training."""
         training, team = self.training, self.team
         clips = TrainingClips(self.data.train, training.spec, training.recipe.flip, self.frames)
-        items = shares(training, len(self.data.train), self.step, team)
+        through = None if training.overfit_batches else buffered(self.data.train, training.data)
+        items = shares(training, len(self.data.train), self.step, team, through)
         return iter(batched(clips, items, training.data.workers))
 
     def _watched(self, batches: Iterator[Batch]) -> Iterator[Batch]:

@@ -17,6 +17,7 @@ from torch import nn
 
 from expander.data.annotations import VideoData
 from expander.data.clips import Batch, TrainingClips, ViewClips, loader, training_order
+from expander.data.shards.order import buffered
 from expander.data.sources import decoder, open_data
 from expander.errors import DataError, EnvironmentFault, first_line, out_of_memory
 from expander.model.growth import grow
@@ -112,7 +113,7 @@ def _train(network: nn.Module, course: TrialRun, data: VideoData, frames: Decode
     sgd = optimizer(network, recipe)
     clips = TrainingClips(data.train, trial.spec, recipe.flip, frames)
     first, end = (step * recipe.batch for step in (course.step, course.end))
-    ahead = training_order(len(data.train), end, trial.seed, first)
+    ahead = training_order(len(data.train), end, trial.seed, first, buffered(data.train, settings))
 
     def watched(batch: Batch) -> Batch:
         course.bad.update(batch.bad)

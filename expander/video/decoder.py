@@ -12,6 +12,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -28,6 +29,28 @@ CHUNK_BYTES = 64_000_000
 """Of frames that come from the decoding process at a time."""
 TIMEOUT = 60.0
 """Seconds a video may take to decode, unless a run says otherwise."""
+
+class Places(Protocol):
+    """Where videos are: files of this machine, or what stands for them."""
+
+    def at_hand(self, path: Path) -> Path:
+        """A path of this machine with the bytes of a video. Raises OSError."""
+
+    def key_of(self, path: Path) -> str:
+        """As verdict_cache.key_of. Raises OSError."""
+
+
+class Here:
+    """Videos of this machine."""
+
+    def at_hand(self, path: Path) -> Path:
+        """The path itself."""
+        return path
+
+    def key_of(self, path: Path) -> str:
+        """See Places."""
+        return key_of(path)
+
 
 Pick = Callable[[int], Indices]
 """From the number of frames of a video to the frames wanted."""
@@ -48,6 +71,17 @@ def _size(folder: Path) -> int:
     return total
 
 
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Raises VideoError with the video for an OSError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise VideoError(f"{path}: no such file") from None
+    except OSError as error:
+        raise VideoError(f"{path}: {error.strerror or error}") from None
+
+
 class Decoder:
     """Reads chosen frames of videos; keeps decoded videos in `cache` up to `budget` bytes.
 
@@ -56,7 +90,7 @@ class Decoder:
     is returned never depends on the cache: it holds whole videos at their native size. Several
     processes may share a cache; files appear in it whole. verdicts: the file that remembers how each
     video must be decoded, and which ones hang or crash their decoder; they are not tried again.
-    timeout: seconds for a video.
+    timeout: seconds for a video. places: where they are, if not on this machine.
     """
 
     def __init__(
@@ -66,6 +100,7 @@ class Decoder:
         verdicts: Path | None = None,
         timeout: float = TIMEOUT,
         noise: Path | None = None,
+        places: Places | None = None,
     ) -> None:
         self.cache = cache if budget > 0 else None
         self.budget = budget
@@ -74,6 +109,7 @@ class Decoder:
         self.room = budget - self._survey() if self.cache else 0.0
         self.verdicts = Verdicts(verdicts)
         self.process = DecodingProcess(timeout, noise)
+        self.places: Places = places or Here()
 
     def read(self, path: Path, pick: Pick) -> Frames:
         """(T, H, W, 3) bytes: the frames `pick` chooses. Raises VideoError."""
@@ -98,7 +134,7 @@ class Decoder:
             known = self._known(path, key)
             if known is not None and known.route == "bad":
                 raise VideoError(f"{path}: {known.reason}")
-            video = self.process.open(path, known)
+            video = self.process.open(self._at_hand(path), known)
         except (Unreadable, Broken) as error:
             raise self._quarantined(path, error) from None
         self.verdicts.add(key, video.verdict)
@@ -125,18 +161,20 @@ class Decoder:
             return Verdict("bad", str(error).removeprefix(f"{path}: "))
         try:
             if (found := self._known(path, key)) is None:
-                found = self.process.examine(path)
+                found = self.process.examine(self._at_hand(path))
                 self.verdicts.add(key, found)
             if found.route == "decord" and not self.process.has_decord():
                 return Verdict("pyav", NO_DECORD)  # not kept: other machines may read the same verdicts
         except Broken as error:
             return self._blamed(key, error)
+        except VideoError as error:
+            return Verdict("bad", str(error).removeprefix(f"{path}: "))
         return found
 
     def _known(self, path: Path, key: str) -> Verdict | None:
         """By its place, or else by its content, for which it is read once. Raises Broken."""
         if key not in self.verdicts.known:
-            self.verdicts.recognise(key, self.process.content(path))
+            self.verdicts.recognise(key, self.process.content(self._at_hand(path)))
         return self.verdicts.known.get(key)
 
     def _blamed(self, key: str, error: Broken) -> Verdict:
@@ -224,13 +262,13 @@ class Decoder:
 
     def _key(self, path: Path) -> str:
         if path not in self.keys:
-            try:
-                self.keys[path] = key_of(path)
-            except FileNotFoundError:
-                raise VideoError(f"{path}: no such file") from None
-            except OSError as error:
-                raise VideoError(f"{path}: {error.strerror}") from None
+            with _named(path):
+                self.keys[path] = self.places.key_of(path)
         return self.keys[path]
+
+    def _at_hand(self, path: Path) -> Path:
+        with _named(path):
+            return self.places.at_hand(path)
 
     def _file(self, path: Path, shape: tuple[int, ...]) -> Path:
         assert self.cache is not None

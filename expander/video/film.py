@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from expander.video.frame_rate import UNKNOWN, Ticks, rate
+from expander.video.members import open_video
 from expander.video.pictures import Stamp, stamp, survey
 from expander.video.probe import FAULTS, Progress, open_container, reason_of, video_of
 from expander.video.proof.random_access import INDEXED
@@ -29,12 +30,12 @@ def state_of(path: Path) -> Stamp:
 
 
 def digest_of(path: Path, progress: Progress = lambda _: None) -> str:
-    """SHA-256 of a file, or of the pictures of a folder one after another. Raises Unreadable."""
+    """SHA-256 of a file or member, or of the pictures of a folder one after another. Raises Unreadable."""
     digest = hashlib.sha256()
     try:
         files = sorted(path.iterdir()) if path.is_dir() else [path]
         for file in files:
-            with file.open("rb") as opened:
+            with open_video(file) as opened:
                 while chunk := opened.read(CHUNK):
                     digest.update(chunk)
                     progress(len(chunk))

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from expander.video.filenames import is_utf8
+from expander.video.members import span_of
 
 PICTURE = re.compile(r"(.*?)([0-9]+)\.(jpg|jpeg|png|bmp|webp)", re.IGNORECASE)
 USUAL = ("img_", "image_", "")
@@ -36,7 +37,13 @@ class Stamp:
 
 
 def stamp(path: Path) -> Stamp:
-    """What is another once a video (file or folder of pictures) is written to. Raises OSError."""
+    """What is another once a video (file, member of a tar, folder of pictures) is written to.
+
+    Raises OSError.
+    """
+    if (span := span_of(path)) is not None:
+        own = span.tar.stat()
+        return Stamp(span.size, own.st_mtime_ns, own.st_ctime_ns, own.st_ino)
     own = path.stat()
     if not stat.S_ISDIR(own.st_mode):
         return Stamp(own.st_size, own.st_mtime_ns, own.st_ctime_ns, own.st_ino)

@@ -25,6 +25,7 @@ import numpy as np
 
 from expander.video.encoder import Encoded, Encoding, Unwritable, prepare
 from expander.video.jumping import has_decord, opened
+from expander.video.members import Held, Unheld
 from expander.video.probe import NotNow, Verdict, content_of, examine
 from expander.video.readers import Frames, Reader, Unreadable
 from expander.video.sampling import Indices
@@ -39,7 +40,7 @@ CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.
 """Signals by which a decoder dies of a file."""
 FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Signals by which somebody ends a process."""
-TOLD: dict[type[Exception], str] = {Unreadable: "unreadable", NotNow: "fault", Unwritable: "unwritable"}
+TOLD = {Unreadable: "unreadable", NotNow: "fault", Unheld: "fault", Unwritable: "unwritable"}
 GRACE = 5
 """Seconds beyond its timeout after which a process whose parent is gone ends itself."""
 Memory = Literal["always", "run", "never"]
@@ -200,10 +201,8 @@ def _start(timeout: float, log: Path | None) -> subprocess.Popen[bytes]:
                 log.parent.mkdir(parents=True, exist_ok=True)
                 large = log.exists() and log.stat().st_size > LOG_BYTES
                 noise = stack.enter_context(log.open("wb" if large else "ab"))
-        return subprocess.Popen(
-            [sys.executable, "-m", "expander.video.worker", str(int(timeout) + GRACE)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=noise, bufsize=-1,
-        )  # fmt: skip
+        words = [sys.executable, "-m", "expander.video.worker", str(int(timeout) + GRACE)]
+        return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=noise)
 
 
 def _answer(out: int, found: dict[str, Any], payload: Frames | None = None) -> None:
@@ -224,6 +223,7 @@ class _Child:
 
     def __init__(self, out: int, limit: int) -> None:
         self.out, self.limit, self.pixels, self.told = out, limit, 0, 0.0
+        self.held = Held()
 
     def progress(self, pixels: int) -> None:
         """Tells the parent once a second how far it is: a long video may take longer."""
@@ -236,15 +236,15 @@ class _Child:
     def reply(self, request: dict[str, Any]) -> None:
         self.pixels, self.told = 0, time.monotonic()
         if "open" in request:
-            _answer(self.out, self.open(Path(request["open"]), request["verdict"]))
+            _answer(self.out, self.open(self.held.file(request["open"]), request["verdict"]))
         elif "examine" in request:
-            _answer(self.out, asdict(examine(Path(request["examine"]), self.progress)))
+            _answer(self.out, asdict(examine(self.held.file(request["examine"]), self.progress)))
         elif "has decord" in request:
             _answer(self.out, {"has decord": has_decord()})
         elif "content" in request:
-            _answer(self.out, {"content": content_of(Path(request["content"]))})
+            _answer(self.out, {"content": content_of(self.held.file(request["content"]))})
         elif "prepare" in request:
-            source, target = map(Path, request["prepare"])
+            source, target = self.held.file(request["prepare"][0]), Path(request["prepare"][1])
             _answer(self.out, asdict(prepare(source, target, Encoding(**request["how"]), self.progress)))
         elif "keep" in request:
             frames = self.reader.gather(np.arange(self.reader.length))

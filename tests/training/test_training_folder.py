@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from expander.config.load import load_training
 from expander.config.settings import BackendConfig, DataConfig, TrainRecipe
 from expander.data.clips import Batch, training_order
+from expander.data.shards.order import Buffered
 from expander.errors import DataError, UsageError
 from expander.specs.spec import Spec
 from expander.training.checkpoints import check_identity, identity
@@ -95,6 +96,16 @@ def test_the_processes_share_each_batch_and_a_resume_goes_on_in_the_order(
     together = [item for step in zip(*each, strict=True) for part in step for item in part]
     assert together == whole[begin * 4 :]
     assert {len(part) for share in each for part in share} == {4 // size}
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_the_processes_share_what_comes_out_of_a_shuffle_buffer_without_repeats(size: int) -> None:
+    through, videos = Buffered((0, 10, 25), 40, 8), 40
+    training = replace(TRAINING, videos=videos, recipe=TrainRecipe(epochs=2, batch=8))
+    for begin in (0, 3):
+        each = [list(shares(training, videos, begin, Workers(rank, size), through)) for rank in range(size)]
+        together = [item for step in zip(*each, strict=True) for part in step for item in part]
+        assert together == list(training_order(videos, 80, training.seed, begin * 8, through))
 
 
 @settings(deadline=None, derandomize=True, max_examples=50)

@@ -4,6 +4,7 @@
     train.txt, val.txt     lines `path label`, as every command reads them; classes.txt: names of the classes
     damaged.csv            the sources that could not be prepared, with the reason
     videos/3f/NAME-….mp4   the videos, named by their listed paths
+    train-000000.tar …     or the videos in shards, if they are wanted so
     prepare.json           how the videos are encoded, from the start on
     progress.jsonl         while it is being prepared: a line a finished video
 
@@ -16,10 +17,11 @@ import csv
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from io import BytesIO, StringIO
 from pathlib import Path, PurePath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from expander.config.reading import parse_json, read_bytes, read_text
@@ -35,9 +37,13 @@ NAME = "manifest.parquet"
 SETTINGS = "prepare.json"
 PROGRESS = "progress.jsonl"
 DAMAGED = "damaged.csv"
+FILES = (NAME, SETTINGS, DAMAGED, "train.txt", "val.txt", "classes.txt")
+"""What is written whole or not at all."""
 KEY = b"expander"
 LONGEST = 80
 """Letters of a source's name in the name of its prepared video."""
+KEY_LONGEST = 94
+NO_PLACES: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,11 @@ class Source:
         stem = "_".join(PurePath(self.name).with_suffix("").parts[-2:])  # of a class folder, its name too
         plain = re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._-")[-LONGEST:]
         return f"videos/{digest[:2]}/{plain}-{digest[:16]}.mp4"
+
+    @property
+    def key(self) -> str:
+        """Of its sample in a shard: a key ends at the first dot, and a plain tar takes names of 100 bytes."""
+        return PurePath(self.path).stem.replace(".", "_")[-KEY_LONGEST:].lstrip("_-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +130,13 @@ def read_progress(folder: Path) -> Iterator[Outcome]:
             continue
 
 
-def columns(sources: Sequence[Source], outcomes: dict[str, Outcome]) -> dict[str, list[Any]]:
-    """What the manifest says, by column, in the order of the lists."""
+def columns(
+    sources: Sequence[Source], outcomes: dict[str, Outcome], places: Mapping[str, str] = NO_PLACES
+) -> dict[str, list[Any]]:
+    """What the manifest says, by column, in the order of the lists. places: see `write`."""
     rows = [outcomes[source.name] for source in sources]
     found: dict[str, list[Any]] = {
-        "path": [source.path for source in sources],
+        "path": [places.get(source.name, source.path) for source in sources],
         "label": [source.label for source in sources],
         "split": [source.split for source in sources],
         "source": [source.name for source in sources],
@@ -138,23 +151,25 @@ def columns(sources: Sequence[Source], outcomes: dict[str, Outcome]) -> dict[str
 
 def write(
     folder: Path, sources: Sequence[Source], outcomes: dict[str, Outcome], classes: Sequence[str],
-    head: dict[str, Any],
+    head: dict[str, Any], places: Mapping[str, str] = NO_PLACES,
 ) -> None:  # fmt: skip
     """The manifest, the lists and the list of damaged sources; each file whole or not at all.
 
+    places: of the videos that lie in shards, by the names of their sources.
     Raises EnvironmentFault.
     """
     damaged = [(source.name, source.split, outcomes[source.name].reason) for source in sources
                if outcomes[source.name].reason]  # fmt: skip
     lists = {"train.txt": "", "val.txt": "", "classes.txt": "".join(f"{name}\n" for name in classes)}
     for split in ("train", "val"):
-        rows = (f"{source.path} {source.label}\n" for source in sources if source.split == split)
+        rows = (f"{places.get(source.name, source.path)} {source.label}\n" for source in sources
+                if source.split == split)  # fmt: skip
         lists[f"{split}.txt"] = "".join(rows)
     text = StringIO()
     csv.writer(text, lineterminator="\n").writerows([("source", "split", "reason"), *damaged])
     for name, content in {**lists, DAMAGED: text.getvalue()}.items():
         write_atomic(folder / name, content.encode())
-    write_atomic(folder / NAME, table_bytes(columns(sources, outcomes), head))
+    write_atomic(folder / NAME, table_bytes(columns(sources, outcomes, places), head))
 
 
 def table_bytes(columns: dict[str, list[Any]], head: dict[str, Any]) -> bytes:

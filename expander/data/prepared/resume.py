@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 
 from expander.data.prepared.manifest import PROGRESS, Outcome, Source, read_outcomes
 from expander.data.prepared.video import size_and_time
 from expander.errors import EnvironmentFault
 from expander.runs.machine import cores
 from expander.video.film import digest_of
+from expander.video.pictures import stamp
 from expander.video.readers import Unreadable
 
+NONE: Mapping[str, str] = MappingProxyType({})
 AT_ONCE = 10_000
 """Videos that wait to be looked at: a list of a million is never queued whole."""
 
 
-def finished(folder: Path, sources: Sequence[Source], verify: bool = False) -> dict[str, Outcome]:
+def finished(
+    folder: Path, sources: Sequence[Source], verify: bool = False, packed: Mapping[str, str] = NONE
+) -> dict[str, Outcome]:
     """The outcomes of the videos that are there as they should be, by the names of their sources.
 
-    verify: whether they are read and compared with their checksums; else their sizes say it.
+    verify: whether they are read and compared with their checksums; else their sizes say it. packed: videos
+    that lie in shards: their paths, by their keys.
     """
     known = {outcome.name: outcome for outcome in read_outcomes(folder)}
 
     def look(source: Source) -> Outcome | None:
         outcome = known.get(source.name)
-        return None if outcome is None else _confirmed(folder, source, outcome, verify)
+        place = folder / place_of(folder, source, packed)
+        return None if outcome is None else _confirmed(place, source, outcome, verify)
 
     found: dict[str, Outcome] = {}
     with ThreadPoolExecutor(cores()) as pool:
@@ -37,13 +44,19 @@ def finished(folder: Path, sources: Sequence[Source], verify: bool = False) -> d
     return found
 
 
-def _confirmed(folder: Path, source: Source, outcome: Outcome, verify: bool) -> Outcome | None:
+def place_of(folder: Path, source: Source, packed: Mapping[str, str]) -> str:
+    """Where a video is: in a file of its own, which is newer, or in a shard."""
+    alone = not packed or (folder / source.path).exists()
+    return source.path if alone else packed.get(source.key, source.path)
+
+
+def _confirmed(file: Path, source: Source, outcome: Outcome, verify: bool) -> Outcome | None:
     """The outcome, if its video is there and made of the source as it is now."""
-    made, file = outcome.encoded, folder / source.path
+    made = outcome.encoded
     if made is None:
         return None
     with contextlib.suppress(OSError, Unreadable):
-        if file.stat().st_size != made.bytes or (verify and digest_of(file) != made.sha256):
+        if stamp(file).size != made.bytes or (verify and digest_of(file) != made.sha256):
             return None
         try:
             state = size_and_time(source)

@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from expander.data.prepared.manifest import Outcome, Source
+from expander.data.prepared.manifest import FILES, Outcome, Source
 from expander.errors import EnvironmentFault
 from expander.video.encoder import Encoding, Unwritable
 from expander.video.pictures import stamp
@@ -71,6 +71,7 @@ def prepare_video(job: Job, source: Source, process: DecodingProcess) -> Outcome
 
 def sweep(folder: Path) -> None:
     """Deletes what processes that were killed have left half written."""
-    for draft in (folder / "videos").glob(f"*/.*{DRAFT}"):
+    whole = [draft for name in FILES for draft in folder.glob(f".{name}.*")]  # as write_atomic begins them
+    for draft in (*(folder / "videos").glob(f"*/.*{DRAFT}"), *folder.glob(f".*{DRAFT}"), *whole):
         with contextlib.suppress(OSError):
             draft.unlink()

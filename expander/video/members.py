@@ -1,0 +1,146 @@
+"""A video that is a member of a tar, named by its place: `train-000000.tar/KEY.mp4@1536+48211`.
+
+Such a path needs no index: after the last @ it says where the bytes of the video begin in the tar, and how
+many they are. Whoever knows it opens any video of a tar of any size with one jump.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+import shutil
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+BLOCK = tarfile.BLOCKSIZE
+MEMBER = re.compile(r"(?s)(.*\.tar)/(.+)@(\d{1,18})\+(\d{1,18})")
+LARGE = 8**11
+"""Bytes that the header of a plain tar cannot count any more: another header before it does."""
+CHUNK = 1 << 20
+DESCRIPTORS = Path("/proc/self/fd")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The bytes of a video: so many of a tar, from `offset` on. name: of the member, without its place."""
+
+    tar: Path
+    name: str
+    offset: int
+    size: int
+
+
+def span_of(path: str | os.PathLike[str]) -> Span | None:
+    """Where the bytes of a member lie; none for what is no path of a member."""
+    text = os.fspath(path)
+    # Most paths are of files: their last letter says so at once.
+    found = MEMBER.fullmatch(text) if text[-1:].isdigit() else None
+    return found and Span(Path(found[1]), found[2], int(found[3]), int(found[4]))
+
+
+def member(tar: str, name: str, offset: int, size: int) -> str:
+    """The path of a member; the inverse of `span_of`."""
+    return f"{tar}/{name}@{offset}+{size}"
+
+
+def open_video(path: Path) -> io.BufferedReader:
+    """The bytes of a file or of a member. Raises OSError; also where the tar is not what it was."""
+    span = span_of(path)
+    if span is None:
+        return path.open("rb")
+    file = span.tar.open("rb", buffering=0)
+    try:
+        there = file.seek(0, os.SEEK_END) - span.offset
+        file.seek(max(0, span.offset - BLOCK))
+        check_header(file.read(BLOCK), span, there)
+        return io.BufferedReader(_Part(file, span), CHUNK)
+    except BaseException:
+        file.close()
+        raise
+
+
+def check_header(block: bytes, span: Span, there: int) -> None:
+    """Raises OSError unless the block before a member is the header of one of its size, and `there` bytes are
+    enough.
+    """
+    try:
+        found = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        same = found.size == span.size or span.size >= LARGE
+    except tarfile.HeaderError:
+        same = False
+    if not same or span.offset < BLOCK or there < span.size:
+        raise OSError(errno.ESTALE, f"{span.tar.name} is another than when its videos were listed")
+
+
+class _Part(io.RawIOBase):
+    """The bytes of a span, as a file of their own."""
+
+    def __init__(self, file: IO[bytes], span: Span) -> None:
+        self.file, self.span, self.place = file, span, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self.place, os.SEEK_END: self.span.size}[whence]
+        self.place = max(0, start + offset)
+        return self.place
+
+    def readinto(self, room: bytearray | memoryview, /) -> int:  # type: ignore[override]
+        count = max(0, min(len(room), self.span.size - self.place))
+        self.file.seek(self.span.offset + self.place)
+        found = self.file.read(count)
+        room[: len(found)] = found
+        self.place += len(found)
+        return len(found)
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
+
+
+class Unheld(Exception):
+    """A video cannot be taken out of its tar now; the message is the reason."""
+
+
+class Held:
+    """One video at a time at hand as a file that any library can open."""
+
+    def __init__(self) -> None:
+        self.copy: IO[bytes] | None = None
+
+    def file(self, name: str) -> Path:
+        """Of a member, a copy of its bytes, which is gone with the next one, or with this process.
+
+        Raises Unheld.
+        """
+        if self.copy is not None:
+            self.copy.close()
+            self.copy = None
+        path = Path(name)
+        if span_of(path) is None:
+            return path
+        # A file without a name leaves nothing behind when a process is killed.
+        nameless = DESCRIPTORS.is_dir()
+        try:
+            self.copy = _new(nameless)
+            with open_video(path) as video:
+                shutil.copyfileobj(video, self.copy, CHUNK)
+            self.copy.flush()
+        except OSError as error:
+            raise Unheld(f"cannot be taken out of its tar: {error.strerror or error}") from None
+        return DESCRIPTORS / str(self.copy.fileno()) if nameless else Path(self.copy.name)
+
+
+def _new(nameless: bool) -> IO[bytes]:
+    if nameless:
+        return tempfile.TemporaryFile()
+    return cast("IO[bytes]", tempfile.NamedTemporaryFile(prefix="expander-"))

@@ -1,0 +1,82 @@
+"""A real object store on this machine: moto's S3 server in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+BUCKET = "bucket"
+KEYS = {"AWS_ACCESS_KEY_ID": "test-key-id", "AWS_SECRET_ACCESS_KEY": "hush-hush-secret",
+        "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}  # fmt: skip
+
+
+class Server:
+    """The store, on a free port. Its objects are gone when it ends."""
+
+    def __init__(self, log: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.log = log.open("wb")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
+            stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.variables = {**KEYS, "AWS_ENDPOINT_URL": self.address}
+        deadline = time.monotonic() + 60
+        while True:
+            with socket.socket() as caller:
+                if caller.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            assert time.monotonic() < deadline, "the store did not start"
+            time.sleep(0.1)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+
+def client(server: Server) -> Any:
+    """pyarrow's own, as a user would fill the store."""
+    from pyarrow import fs
+
+    return fs.S3FileSystem(
+        access_key=KEYS["AWS_ACCESS_KEY_ID"], secret_key=KEYS["AWS_SECRET_ACCESS_KEY"], region="us-east-1",
+        endpoint_override=server.address.partition("://")[2], scheme="http", allow_bucket_creation=True,
+    )  # fmt: skip
+
+
+def upload(server: Server, folder: Path, prefix: str) -> str:
+    """All files of a folder; the address of where they are then."""
+    store = client(server)
+    store.create_dir(BUCKET)
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and file.name != ".lock":
+            with store.open_output_stream(f"{BUCKET}/{prefix}/{file.relative_to(folder)}") as out:
+                out.write(file.read_bytes())
+    return f"s3://{BUCKET}/{prefix}"
+
+
+@contextmanager
+def serving(log: Path) -> Iterator[Server]:
+    server = Server(log)
+    before = {name: os.environ.get(name) for name in server.variables}
+    os.environ.update(server.variables)
+    try:
+        yield server
+    finally:
+        server.end()
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
