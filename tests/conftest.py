@@ -26,9 +26,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Where tests run on all CPUs, each has one: threads that wait for each other take time from both."""
+    """Where tests run on all CPUs, each has one: threads that wait for each other take time from both.
+
+    Threads of a command, which has all CPUs, wait asleep: those of other tests have work to do meanwhile.
+    """
     if "PYTEST_XDIST_WORKER" in os.environ:
         torch.set_num_threads(1)
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read by the processes that are started
 
 
 @pytest.fixture(scope="session")
