@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter
 from pathlib import Path
 
+from expander.config.reading import sha256_of
 from expander.video.filenames import printable
 
 log = logging.getLogger(__name__)
@@ -109,11 +110,11 @@ def _equal(path: Path, size: int, others: Sequence[Path]) -> Path | None:
 def _sha(path: Path, start: int = 0, count: int = -1) -> str:
     """SHA-256 of `count` bytes from `start`, by default of all; nothing where they cannot be read."""
     try:
+        if count < 0:
+            return sha256_of(path)
         with path.open("rb") as file:
-            if count >= 0:
-                file.seek(start)
-                return hashlib.sha256(file.read(count)).hexdigest()
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(start)
+            return hashlib.sha256(file.read(count)).hexdigest()
     except OSError:
         return ""
 
