@@ -13,11 +13,12 @@ from itertools import chain
 import pandas as pd
 
 from expander.report import schema
-from expander.report.reader import Ended, History, Step, TrialName, history, trial_name
+from expander.report.reader import Ended, History, Step, history, trial_name
 from expander.report.results import baselines, tests, trainings
 from expander.report.schema import Row, spec_row
 from expander.runs.events import UNCUT, Candidate, CandidateResult, StepChosen, TrialFailure, TrialResult
 from expander.runs.journal import Run
+from expander.runs.names import TrialName
 from expander.specs.spec import AXES
 
 __all__ = ["baselines", "decisions", "frontier", "steps", "tests", "trainings", "trials"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -23,12 +22,11 @@ from expander.runs.events import (
     trial_prefix,
 )
 from expander.runs.journal import Run
+from expander.runs.names import trial_name
 from expander.runs.orders import beginning, parents_of, recipe_of, with_parent
 
 TRAINING = 1
 """Version of the code that decides what a trial gives; a change there must raise it."""
-
-TRIAL = re.compile(r"s(\d+)-(\w+)-seed(\d+)-[0-9a-f]{8}(?:-to(\d+))?")
 
 
 def key_of(
@@ -128,9 +126,8 @@ def _link(source: Path, target: Path) -> None:
 
 def trial_of(name: str, planned: StepPlanned | None) -> Trial | None:
     """The trial of an id in its planned step; None for an id of another."""
-    match = TRIAL.fullmatch(name)
+    found = trial_name(name)
     for candidate in planned.candidates if planned else ():
-        if match is not None and match[2] == candidate.axis:
-            until = int(match[4]) if match[4] else None
-            return Trial(name, int(match[1]), match[2], candidate.spec, int(match[3]), until)
+        if found is not None and found.axis == candidate.axis:
+            return Trial(name, found.step, found.axis, candidate.spec, found.seed, found.until)
     return None

@@ -27,12 +27,12 @@ from expander.runs.events import (
     rung_of,
     trial_prefix,
 )
+from expander.runs.names import trial_name
 from expander.specs.cost import cost
 from expander.specs.cost_kinds import MEASURED, Cost
 from expander.specs.spec import AXES, Spec
 
 AXIS_NAMES = ("base", *AXES, *(UNCUT + axis for axis in AXES))
-TRIAL = re.compile(r"s(\d{2,9})-([a-z_]{1,20})-seed(\d{3,18})-([0-9a-f]{8})(-to\d{4,18})?")
 NEAR = 1e-9
 """How far a mean may lie from what is computed again, in another order."""
 
@@ -153,13 +153,13 @@ class Checks:
 
     def _belongs(self, step: int, trial: str) -> None:
         """Raises ValueError for the id of a trial that its step has not planned."""
-        name = TRIAL.fullmatch(trial)
+        name = trial_name(trial)
         require(name is not None, f"{trial[:60]!r} is no trial")
         assert name is not None
-        _known([name[2]])
+        _known([name.axis])
         if self.planned is not None:
             number = self.planned.step
-            fits = (int(name[1]), step, self.ids.get(name[2])) == (number, number, name[4])
+            fits = (name.step, step, self.ids.get(name.axis)) == (number, number, name.spec)
             require(fits, f"trial {trial}, which was not planned")
 
     def _fail(self, step: int, failure: TrialFailure) -> None:

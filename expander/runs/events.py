@@ -103,11 +103,6 @@ def rung_of(trial: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def spec_of(trial: str) -> str:
-    """The id of the spec that the trial of this id trains."""
-    return trial.split("-")[3]
-
-
 def make_trial(step: int, axis: str, spec: Spec, seed: int, until: int | None = None) -> Trial:
     """A candidate's trial with one seed, whole or up to a rung: `s03-depth-seed000-1a2b3c4d-to0150`."""
     whole = f"{trial_prefix(step, axis)}seed{seed:03d}-{spec.id}"

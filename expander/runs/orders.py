@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from expander.config.reading import sha256_of
 from expander.config.settings import DataConfig, Recipe
 from expander.errors import DataError
 from expander.runs.events import Problem, Trial, TrialResult, rung_of
@@ -65,8 +65,7 @@ def beginning(trials: Path, trial: Trial) -> str:
         return ""
     file = parent_weights(trials, trial)
     try:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        return sha256_of(file)
     except OSError as error:
         gone = f"{file}: {trial.id} begins with it, and it cannot be read: {error.strerror}"
         raise DataError(f"{gone}; restore it, or search with proxy.inherit=0") from None

@@ -33,7 +33,6 @@ from expander.runs.events import (
     TrialFinished,
     TrialResult,
     rung_of,
-    spec_of,
     trial_prefix,
 )
 from expander.search.contraction import TOLERANCE, contract, finalists
@@ -129,7 +128,7 @@ def _spread(state: State) -> Spread:
     of_spec: dict[str, list[TrialResult]] = {}
     for outcome in state.outcomes.values():
         if isinstance(outcome, TrialResult) and rung_of(outcome.trial) is None:
-            of_spec.setdefault(spec_of(outcome.trial), []).append(outcome)
+            of_spec.setdefault(outcome.trial.partition("-seed")[0], []).append(outcome)
     return pooled([correctness(results) for results in of_spec.values()])
 
 

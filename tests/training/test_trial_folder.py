@@ -26,17 +26,24 @@ def rung(order: TrialOrder, until: int | None) -> TrialOrder:
     return replace(order, trial=make_trial(0, trial.axis, trial.spec, trial.seed, until))
 
 
+def order_in(place: Path, videos: Path) -> TrialOrder:
+    """A trial whose decoded frames are kept: none of the trainings here need decode again."""
+    made = order_of(videos, place, steps=STEPS, batch=BATCH)
+    return rung(replace(made, data=replace(made.data, cache_gb=1)), None)
+
+
 @pytest.fixture
 def order(videos: Path, tmp_path: Path) -> TrialOrder:
     """A trial that writes a checkpoint with every row of its metrics."""
-    made = order_of(videos, tmp_path / "run", steps=STEPS, batch=BATCH)
-    return rung(replace(made, checkpoint_seconds=0.0), None)
+    return replace(order_in(tmp_path / "run", videos), checkpoint_seconds=0.0)
 
 
-@pytest.fixture
-def whole(order: TrialOrder, tmp_path: Path) -> tuple[TrialResult, bytes, list[dict[str, Any]]]:
+@pytest.fixture(scope="module")
+def whole(
+    videos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[TrialResult, bytes, list[dict[str, Any]]]:
     """Result, weights and metrics of the trial in one go, without a checkpoint."""
-    alone = replace(order, folder=str(tmp_path / "whole"), checkpoint_seconds=1e6)
+    alone = replace(order_in(tmp_path_factory.mktemp("whole"), videos), checkpoint_seconds=1e6)
     result = run_trial(alone)
     assert isinstance(result, TrialResult)
     assert not list(folder(alone).glob("checkpoints/*"))
