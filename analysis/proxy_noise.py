@@ -38,7 +38,7 @@ from expander.training.validation import score_videos
 from expander.video.decoder import Decoder
 
 ALONE = Workers(0, 1, torch.device("cpu"))
-DECAYS = (0.98, 0.99, 0.995)
+DECAYS = (0.99,)
 STATISTICS = 20
 """Batches of precise batch norm."""
 SEED_OF_STATISTICS = 1_000_003

@@ -16,8 +16,9 @@ import yaml
 
 from expander.backends.base import require_ray
 from expander.backends.trackers import require
+from expander.config.ceilings import NO_CEILINGS, Ceilings
 from expander.config.load import Settings
-from expander.config.settings import NO_CEILINGS, BackendConfig, Ceilings, DataConfig
+from expander.config.settings import BackendConfig, DataConfig
 from expander.data.embedded.synthetic import SetConfig
 from expander.errors import TargetError, UsageError
 from expander.profiling.latency import cost_function

@@ -13,12 +13,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AliasChoices, ConfigDict, Field, TypeAdapter
 
+from expander.config.ceilings import NO_CEILINGS, Ceilings
 from expander.config.settings import (
-    NO_CEILINGS,
     STRICT,
     BackendConfig,
     Budget,
-    Ceilings,
     DataConfig,
     Selection,
 )

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from searches import problem
 
-from expander.config.settings import Ceilings, Selection
+from expander.config.ceilings import Ceilings
+from expander.config.settings import Selection
 from expander.config.space import load_space
 from expander.runs.events import Candidate, Problem, Rejection, SourceLimits, TrialResult
 from expander.search.baselines import SHORTFALL, compound, random, single_axis
