@@ -176,7 +176,7 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
 
 
 def test_a_training_that_does_not_fit_into_memory_is_a_failure_that_says_so(order: TrialOrder) -> None:
-    spec = replace(order.trial.spec, temporal=1e5, spatial=1e3)
+    spec = replace(order.trial.spec, temporal=3e4, spatial=3e3)
     huge = replace(order, recipe=replace(order.recipe, batch=1), trial=Trial("huge", 0, "temporal", spec, 0))
     outcome = run_trial(huge)
     assert isinstance(outcome, TrialFailure)
