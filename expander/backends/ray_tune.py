@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,25 +48,6 @@ LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"} | (
 """By what Ray takes 127.0.0.1 for the address of this machine, as by itself on macOS, and gloo does too."""
 TOKEN = secrets.token_hex(32)
 """Of the private Ray. One a process: Ray reads it once, however often it is started."""
-
-
-NEEDLESS = ("start_monitor", "start_api_server", "start_log_monitor")
-"""What Ray starts on a head node for clusters that grow, for its dashboard and for output of workers."""
-
-
-@contextlib.contextmanager
-def _bare() -> Iterator[None]:
-    """Within it Ray starts without three processes that a private one has no use for, nor options against."""
-    from ray._private.node import Node
-
-    kept = {name: getattr(Node, name) for name in NEEDLESS if hasattr(Node, name)}
-    for name in kept:
-        setattr(Node, name, lambda *_, **__: None)
-    try:
-        yield
-    finally:
-        for name, method in kept.items():
-            setattr(Node, name, method)
 
 
 def _trainable(config: dict[str, Any]) -> None:
@@ -148,8 +129,7 @@ class RayBackend:
                 "_temp_dir": str(scratch / "ray"),
             }
         handler = signal.getsignal(signal.SIGTERM)
-        with _bare() if self.local else contextlib.nullcontext():
-            ray.init(logging_level=logging.ERROR, **options)
+        ray.init(logging_level=logging.ERROR, **options)
         # Tune prints the traceback of every worker that dies; ray_listener tells it in a line.
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         # Ray puts its own in place, which dies with a C++ stack trace.
