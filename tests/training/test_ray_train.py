@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,13 @@ class Listener:
 
     def row(self, row: Row, training: Training) -> None:  # noqa: ARG002
         self.on_result.append(row)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _decoded_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def losses(folder: TrainingFolder) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,13 @@ from expander.training.init import new_network, started_from
 from expander.training.trainer import fit
 from expander.training.training_folder import Best, Training
 from expander.weights.safetensors_file import load_weights, save_weights
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _decoded_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def test_a_training_writes_rows_best_and_last_weights_and_its_end(videos: Path, tmp_path: Path) -> None:
