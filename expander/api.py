@@ -172,7 +172,7 @@ def train(
 
     data: as for `search` (default: the run's videos, or the embedded data set). run: name of the folder
     below runs/. init: weights to start from. settings: `train.epochs=30` and the like. workers, gpus:
-    processes on CPUs, or with a GPU each, that share a batch (Ray). on_row: told of every step and
+    processes on CPUs, or with a GPU each, that share a batch (Ray Train). on_row: told of every step and
     validation. An interrupted training goes on with `expander train --run NAME --resume`.
 
     Raises UsageError, DataError, EnvironmentFault, or TrainingFault for a loss that is no number.

@@ -32,9 +32,9 @@ FRESH_ONLY = (*DATA_OPTIONS, "recipe", "init", "epochs", "batch", "seed", "overf
 @click.option("--dry-run", is_flag=True, help="One batch: shapes, cost, memory, seconds an epoch.")
 @click.option("--overfit-batches", type=Whole("steps"), metavar="N",
               help="Train and test on the clips of the first N batches only: can it learn them by heart?")
-@click.option("--gpus", type=Whole("workers"), help="Processes, one GPU each (Ray).  "
+@click.option("--gpus", type=Whole("workers"), help="Processes, one GPU each (Ray Train).  "
               "[default: one process, with a GPU if there is one]")
-@click.option("--workers-ddp", type=Whole("workers"), help="Processes on CPUs (Ray, gloo).")
+@click.option("--workers-ddp", type=Whole("workers"), help="Processes on CPUs (Ray Train, gloo).")
 @click.option("--log", type=click.Choice(["csv", "tensorboard"]), help="Metrics in this form too.")
 @click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE",
               help="Any setting of train, data or backend, e.g. train.lr=0.05, data.workers=4.")  # fmt: skip
