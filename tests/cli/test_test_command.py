@@ -95,6 +95,7 @@ def test_a_test_says_what_it_measured_and_how(expander: Run, tmp_path: Path, vid
     assert "24 of 24" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_killed_test_goes_on_where_it_was(
     expander: Run, environment: dict[str, str], tmp_path: Path, videos: Path
 ) -> None:
@@ -159,6 +160,7 @@ def test_missing_and_broken_videos_are_counted_listed_and_exit_4_unless_allowed(
     assert none.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_video_that_takes_longer_than_the_timeout_is_listed_and_with_a_longer_one_read(
     expander: Run, tmp_path: Path
 ) -> None:

@@ -131,6 +131,7 @@ def test_processes_compute_where_the_options_say_on_a_machine_with_a_gpu(
     assert device("--set=backend.gpus_per_trial=0") == "cpu"
 
 
+@pytest.mark.slow
 def test_without_a_compiler_a_compiled_training_ends_with_one_line(
     expander: Run, small: list[str], tmp_path: Path
 ) -> None:
@@ -237,6 +238,7 @@ def test_faults_of_a_training_are_one_line_with_their_exit_code(
     assert "no such file" in fails(3, *small, "--init", "none.safetensors").lower()
 
 
+@pytest.mark.slow
 def test_too_little_memory_is_one_line_with_the_batch_to_try(
     small: list[str], tmp_path: Path, environment: dict[str, str]
 ) -> None:

@@ -25,6 +25,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 def test_norms_and_a_whole_network_equal_plain_layers_in_the_interpreter() -> None:
     """In a process of its own: the interpreter is chosen when Triton is imported."""
     done = subprocess.run(
