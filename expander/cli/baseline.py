@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 def baseline(run: str, kind: str, count: int, seed: int, backend: str | None, dry_run: bool) -> None:
     """Train specs of the cost of RUN's last one, with its recipe and seeds, and say what RUN gained.
 
-    They are kept in RUN/baselines.jsonl and not trained again.
+    RUN's last spec is trained again too, with a seed that chose nothing: the best of several is by chance
+    better than it will be again. They are kept in RUN/baselines.jsonl and not trained a second time.
     """
     from expander.engine.loop import started
     from expander.engine.references import find_run
@@ -45,6 +47,7 @@ def baseline(run: str, kind: str, count: int, seed: int, backend: str | None, dr
 
 def _compare(found: Run, kind: str, count: int, seed: int, backend: str | None, dry_run: bool) -> None:
     from expander.cli.running import train
+    from expander.engine.comparisons import AGAIN, BASELINES
     from expander.engine.loop import started, state_of
     from expander.profiling.latency import cost_function
     from expander.search import baselines
@@ -63,8 +66,10 @@ def _compare(found: Run, kind: str, count: int, seed: int, backend: str | None, 
     if dry_run or not specs:
         say("nothing was trained")
         return
-    done = train(found, start, "baselines.jsonl", kind, target, specs, len(state.path) - 1, backend)
-    say(gains_text(start, state, specs, done))
+    step, last = len(state.path) - 1, replace(state.path[-1], axis="found")
+    again = train(found, start, BASELINES, AGAIN, target, [last], step, backend)
+    done = train(found, start, BASELINES, kind, target, specs, step, backend)
+    say(gains_text(start, state, specs, [*again, *done]))
 
 
 def _told(found: Sequence[Candidate | Rejection], start: RunStarted) -> list[Candidate]:
@@ -87,11 +92,11 @@ def gains_text(
     """A row a baseline: its accuracy, and by how many points the search's last spec is better."""
     import pandas as pd
 
-    from expander.engine.comparisons import advantages
+    from expander.engine.comparisons import advantages, results_of
     from expander.report.tables import lead_text
     from expander.search.selection import difference
 
-    ours = _whole(state)
+    ours = results_of(state, done)
     rows: list[dict[str, Any]] = [_row("search", state.path[-1], start, _mean(ours))]
     for number, spec in enumerate(specs):
         of_spec = [tried for tried in done if tried.name == spec.axis and tried.spec == spec.spec]
@@ -109,12 +114,6 @@ def gains_text(
             rows.append({"": f"mean of {found.count}", "accuracy": f"{100 * found.accuracy:.1f}",
                          "search gained": text})  # fmt: skip
     return pd.DataFrame(rows).fillna("").to_string(index=False)
-
-
-def _whole(state: State) -> list[TrialResult]:
-    from expander.runs.events import rung_of
-
-    return [result for result in state.current if rung_of(result.trial) is None]
 
 
 def _mean(results: Sequence[TrialResult]) -> float:

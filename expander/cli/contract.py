@@ -62,7 +62,7 @@ def _contract(
     if train:
         asked = [chosen] if chosen and axis not in ("auto", "best", "all") else every
         tried = _train(found, start, goal, asked, backend)
-        chosen = _best(start, asked, tried) or chosen
+        chosen = _best(found, start, asked, tried) or chosen
     rows: list[dict[str, Any]] = []
     for option in every:
         row = {**row_of(None, option.axis, option.candidate), "miss": option.miss}
@@ -113,8 +113,11 @@ def _train(
     return train(run, start, "contractions.jsonl", "contraction", goal, specs, step, backend)
 
 
-def _best(start: RunStarted, options: Sequence[Option], tried: Sequence[ComparisonTrial]) -> Option | None:
+def _best(
+    run: Run, start: RunStarted, options: Sequence[Option], tried: Sequence[ComparisonTrial]
+) -> Option | None:
     """The winner of a step between the trained options, by plain accuracy; none when all failed."""
+    from expander.engine.loop import state_of
     from expander.search.selection import Outcome, rank
 
     outcomes: dict[str, list[Outcome]] = {}
@@ -123,7 +126,8 @@ def _best(start: RunStarted, options: Sequence[Option], tried: Sequence[Comparis
         assert outcome is not None
         outcomes.setdefault(each.name.removeprefix("contract."), []).append(outcome)
     candidates = [option.candidate for option in options]
-    best = rank(candidates, outcomes, (), start.problem.selection, (start.problem.seed, len(tried)))[0]
+    chance, known = (start.problem.seed, len(tried)), state_of(run).spread
+    best = rank(candidates, outcomes, (), start.problem.selection, chance, known)[0]
     if best.failed:
         say(f"every option failed, the first with: {best.failed}; not chosen by training", err=True)
         return None

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from expander.cli.terminal import about, say
-from expander.report.tables import macs_text, seeds_text
+from expander.report.tables import axis_text, macs_text, seeds_text
 from expander.runs.events import (
     Candidate,
     Contracted,
@@ -107,12 +107,13 @@ class Narrator:
         self._close()
         winner = event.winner
         how = "" if len(event.standings) < 2 or not event.standings[1].tied else " (a tie)"
-        seeds = f" ({apart} between seeds)" if (apart := seeds_text(event)) else ""
-        say(f"step {event.step}: {winner.axis}{how} -> {winner.spec}, "
+        seeds = f" (deviation between seeds: {apart})" if (apart := seeds_text(event)) else ""
+        axis = axis_text("contraction" if state.final else "expansion", winner.axis)
+        say(f"step {event.step}: {axis}{how} -> {winner.spec}, "
                    f"{self._cost(winner)}, accuracy {event.accuracy:.1%}{seeds}"
                    f"{_against(self.step_foretold, time.monotonic() - self.step_began)}")  # fmt: skip
         below = winner.cost.of(self.problem.cost) < self.problem.target
-        if state.contracted is None and below and self.predicted:
+        if not state.final and below and self.predicted:
             foretell("ahead", self.problem, state, self._corrected(), self.cost_of)
 
     def _cost(self, candidate: Candidate) -> str:

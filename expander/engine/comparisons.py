@@ -37,13 +37,15 @@ from expander.specs.spec import Spec
 
 BASELINES, CONTRACTIONS = "baselines.jsonl", "contractions.jsonl"
 WHAT = "a trial"
+AGAIN = "found again"
+"""Kind of the network that a search ended with, trained with seeds by which nothing was chosen."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComparisonTrial:
-    """One training. kind: random, compound, single-axis, contraction. name: of the spec among its kind.
+    """One training. kind: random, compound, single-axis, contraction, AGAIN.
 
-    target: the cost it was made for. Either result or failure is there.
+    name: of the spec among its kind. target: the cost it was made for. Either result or failure is there.
     """
 
     kind: str
@@ -83,10 +85,14 @@ def _tried(line: bytes) -> ComparisonTrial:
 
 @dataclass(frozen=True, slots=True)
 class Advantage:
-    """Of a network over the mean of others: lead, low, high in accuracy. best: of the others."""
+    """Of a network over the mean of others: lead, low, high in accuracy.
+
+    ours, accuracy, best: its own, that mean, and the best of the others.
+    """
 
     kind: str
     count: int
+    ours: float
     accuracy: float
     best: float
     lead: float
@@ -101,25 +107,38 @@ def advantages(
 
     The interval counts videos and seeds, as those of a step. A spec of which a seed failed is left out.
     """
-    ours = [result for result in state.current if rung_of(result.trial) is None]
+    ours = results_of(state, tried)
     kind = start.problem.cost
     last = state.path[-1].cost.of(kind)
     specs: dict[str, dict[Spec, list[ComparisonTrial]]] = {}
     for each in tried:
-        if abs(each.cost.of(kind) / last - 1) <= near:
+        if each.kind != AGAIN and abs(each.cost.of(kind) / last - 1) <= near:
             specs.setdefault(each.kind, {}).setdefault(each.spec, []).append(each)
     found = []
     for number, (name, by_spec) in enumerate(specs.items()):
         whole = [[t.result for t in tries if t.result is not None] for tries in by_spec.values()]
         others = [results for results, tries in zip(whole, by_spec.values(), strict=True)
                   if len(results) == len(tries)]  # fmt: skip
-        if not others or not ours:
+        if not others:
             continue
+        if any(r.videos != ours[0].videos for results in others for r in results):
+            raise DataError(f"{name}: not tested on the {ours[0].videos} videos of the search")
         means = [sum(result.accuracy for result in results) / len(results) for results in others]
         chance = (start.problem.seed, number)
         lead = difference(ours, others, start.problem.selection, chance, state.spread)
-        found.append(Advantage(name, len(others), sum(means) / len(means), max(means), *lead))
+        own = sum(result.accuracy for result in ours) / len(ours)
+        found.append(Advantage(name, len(others), own, sum(means) / len(means), max(means), *lead))
     return found
+
+
+def results_of(state: State, tried: Sequence[ComparisonTrial]) -> list[TrialResult]:
+    """Of what a search ended with: trained again, where it was; else those by which it was chosen.
+
+    The best of several is, by chance alone, better than it will be again.
+    """
+    spec = state.path[-1].spec
+    again = [t.result for t in tried if t.kind == AGAIN and t.spec == spec and t.result is not None]
+    return again or [result for result in state.current if rung_of(result.trial) is None]
 
 
 def try_out(
@@ -128,9 +147,12 @@ def try_out(
 ) -> list[ComparisonTrial]:  # fmt: skip
     """Trains the specs of `wanted` (named by their axis) with each seed of the run, what is new of them.
 
-    Returns all of them, in order. The caller holds the run's lock. Raises as the backend does.
+    Of kind AGAIN, with as many seeds that the run has not had. Returns all of them, in order. The caller
+    holds the run's lock. Raises as the backend does.
     """
-    seeds = range(start.problem.seed, start.problem.seed + start.problem.selection.seeds)
+    rule = start.problem.selection
+    first = start.problem.seed + (max(rule.most_seeds, rule.base_seeds) if kind == AGAIN else 0)
+    seeds = range(first, first + rule.seeds)
     trials = {make_trial(step, c.axis, c.spec, seed): c for c in wanted for seed in seeds}
     known = {(t.name, t.spec, t.seed): t for t in tries(file)}
     missing = {trial.id: trial for trial in trials if _key(trial) not in known}

@@ -130,7 +130,7 @@ class _Search:
         """The results of `wanted` that are known, or else trains what the budget has room for."""
         self.wanted = {trial.id: trial for trial in wanted}
         keys = {self._key(trial): trial for trial in reversed(wanted)}  # of twins the first
-        if taken := [(trial, self.known[key]) for key, trial in keys.items() if key in self.known]:
+        if taken := [(trial, found) for key, trial in keys.items() if (found := self._known(key))]:
             for trial, found in reversed(taken):
                 result = adopt(found, trial, self.run.folder / "trials" / trial.folder)
                 self._record(TrialFinished(trial.step, result, found.source))
@@ -170,6 +170,12 @@ class _Search:
             self.known.setdefault(self._key(trial), Known(result, source, folder))
             if trial.until is None:
                 shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+
+    def _known(self, key: str) -> Known | None:
+        """A result to take over; where candidates begin with weights, not without its own."""
+        found = self.known.get(key)
+        bare = found is not None and not (found.folder / "weights.safetensors").is_file()
+        return None if bare and self.start.problem.space.proxy.inherit else found
 
     def _key(self, trial: Trial) -> str:
         start = self.start

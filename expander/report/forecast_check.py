@@ -48,7 +48,7 @@ def _corrected(past: History) -> TrainingSpeed | None:
         for candidate in step.plan.candidates:
             results = [o for o in step.outcomes(candidate.axis) if isinstance(o, TrialResult)]
             seen += sum(result.seconds for result in results)
-            predicted += len(results) * pace.seconds(problem, candidate.cost.macs)
+            predicted += sum(pace.seconds(problem, candidate.cost.macs, r.clips) for r in results)
     return pace.scaled(seen / predicted) if predicted else pace
 
 

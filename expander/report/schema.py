@@ -60,7 +60,7 @@ STEPS = (
     *FACTORS, *PRICE, RATIO,
     whole("seeds", "trainings of the chosen candidate"),
     ACCURACY,
-    real("accuracy_low", "lower end of a 95 % interval of the accuracy (Wilson, over videos)"),
+    real("accuracy_low", "lower end of a 95 % interval of the accuracy (Wilson, over videos and seeds)"),
     real("accuracy_high", "upper end of it"),
     text("runner_up", "the axis that came second"),
     real("lead", "score over the runner-up's: accuracy gained per doubling of cost, or accuracy, as "

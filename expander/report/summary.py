@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from expander.engine.comparisons import BASELINES, Advantage, advantages, tries
+from expander.engine.comparisons import AGAIN, BASELINES, Advantage, advantages, tries
 from expander.engine.loop import state_of
 from expander.errors import DataError
 from expander.report.reader import History
-from expander.report.tables import macs_text, wilson
+from expander.report.tables import accuracy_ends, macs_text
 from expander.specs.cost_kinds import amount_text
 
 NEAR = 0.15
@@ -46,7 +46,7 @@ def _facts(past: History) -> list[tuple[str, str, str]]:
     first, last = decided[0], decided[-1]
     spec, price = last.winner.spec, last.winner.cost
     videos = next((r.videos for r in past.path[-1].outcomes(last.winner.axis) if hasattr(r, "videos")), 0)
-    low, high = wilson(last.accuracy, videos)
+    low, high = accuracy_ends(last, videos)
     sure = "" if low is None or high is None else f"95 % interval {low:.1%} to {high:.1%}, {videos} videos; "
     kind, target = past.problem.cost, past.problem.target
     goal = f"{price.of(kind) / target:.1%} of the target {amount_text(kind, target)}"
@@ -62,19 +62,22 @@ def _gain(past: History) -> list[str]:
     """What was found against each kind of baseline near its cost, a sentence each."""
     try:
         tried = tries(past.run.folder / BASELINES)
+        if not tried or past.start is None or not past.path or past.path[-1].chosen is None:
+            return []
+        found = advantages(past.start, state_of(past.run), tried, NEAR)
     except DataError as error:  # of another version, or damaged: the table shows it as far as it goes
         return [f"not weighed: {error}"]
-    if not tried or past.start is None or not past.path or past.path[-1].chosen is None:
-        return []
-    found = advantages(past.start, state_of(past.run), tried, NEAR)
-    return [_sentence(each) for each in found] or [f"no baseline lies within {NEAR:.0%} of the final cost"]
+    again = any(each.kind == AGAIN for each in tried)
+    lines = [_sentence(each, again) for each in found]
+    return lines or [f"no baseline lies within {NEAR:.0%} of the final cost"]
 
 
-def _sentence(found: Advantage) -> str:
+def _sentence(found: Advantage, again: bool) -> str:
     alone = f"the {found.kind} network"
     what = alone if found.count == 1 else f"the mean of {found.count} {found.kind} networks"
     lead, low, high = (f"{100 * x:+.1f}" for x in (found.lead, found.low, found.high))
     tie = ", a tie," if found.low <= 0 <= found.high else ""
     best = f"; the best of them has {found.best:.1%}" if found.count > 1 else ""
+    best += f"; the found network, trained again, has {found.ours:.1%}" if again else ""
     return (f"{lead} points [{low}, {high}]{tie} against {what} within {NEAR:.0%} of its cost "
             f"({found.accuracy:.1%}){best}")  # fmt: skip

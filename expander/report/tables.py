@@ -72,7 +72,7 @@ def _undominated(table: pd.DataFrame) -> pd.DataFrame:
 def _step(step: Step, chosen: StepChosen) -> Row:
     spec, axis = chosen.winner.spec, chosen.winner.axis
     results = [o for o in step.outcomes(axis) if isinstance(o, TrialResult)]
-    low, high = wilson(chosen.accuracy, results[0].videos if results else 0)
+    low, high = accuracy_ends(chosen, results[0].videos if results else 0)
     return {
         "step": chosen.step,
         "kind": step.plan.kind,
@@ -171,7 +171,18 @@ def _placed(standing: CandidateResult | None, chosen: StepChosen | None) -> Row:
     }
 
 
-def wilson(share: float, count: int, z: float = 1.959964) -> tuple[float | None, float | None]:
+def accuracy_ends(chosen: StepChosen, videos: int) -> tuple[float | None, float | None]:
+    """Ends of a 95 % interval of a winner's accuracy, on other videos and with other seeds.
+
+    A spread between seeds makes an accuracy as uncertain as fewer videos would.
+    """
+    if videos == 0:
+        return None, None
+    noise = (chosen.spread or 0.0) ** 2 / (chosen.standings[0].seeds or 1)
+    return wilson(chosen.accuracy, 1 / (1 / videos + noise))
+
+
+def wilson(share: float, count: float, z: float = 1.959964) -> tuple[float | None, float | None]:
     """Wilson's interval (1927) of a share of `count` independent videos; none without videos."""
     if count == 0:
         return None, None
@@ -215,10 +226,10 @@ def axis_text(kind: str, axis: str) -> str:
 
 
 def seeds_text(chosen: StepChosen) -> str:
-    """How far seeds lie apart, as the intervals of a step count it; empty where they count nothing."""
+    """The deviation between seeds, as the intervals of a step count it; empty where they count nothing."""
     if not chosen.spread:
         return ""
-    return f"±{100 * chosen.spread * math.sqrt(chosen.accuracy * (1 - chosen.accuracy)):.1f} points"
+    return f"{100 * chosen.spread * math.sqrt(chosen.accuracy * (1 - chosen.accuracy)):.1f} points"
 
 
 def lead_text(lead: float, low: float, high: float) -> str:

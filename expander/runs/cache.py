@@ -48,7 +48,9 @@ def key_of(
 
 @cache
 def _text(recipe: Recipe) -> str:
-    return json.dumps(asdict(recipe), sort_keys=True)
+    told = asdict(recipe)
+    del told["inherit"]  # what a trial begins with is told apart from its recipe
+    return json.dumps(told, sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)

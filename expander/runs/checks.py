@@ -27,7 +27,7 @@ from expander.runs.events import (
     rung_of,
     trial_prefix,
 )
-from expander.runs.names import trial_name
+from expander.runs.names import by_seed, trial_name
 from expander.specs.cost import cost
 from expander.specs.cost_kinds import MEASURED, Cost
 from expander.specs.spec import AXES, Spec
@@ -96,6 +96,7 @@ class Checks:
         self.path: list[Candidate] = []
         self.results: dict[str, TrialResult] = {}
         self.current: dict[str, TrialResult] = {}
+        self.videos = 0
 
     def take(self, event: Event) -> None:
         """One more event. Raises ValueError for a value that cannot be."""
@@ -108,6 +109,8 @@ class Checks:
             case TrialFinished(result=result):
                 self._belongs(event.step, result.trial)
                 check_result(result)
+                self.videos = self.videos or result.videos
+                require(result.videos == self.videos, f"videos {result.videos}, before {self.videos}")
                 self.results[result.trial] = result
             case TrialFailed(failure=failure):
                 self._fail(event.step, failure)
@@ -130,12 +133,17 @@ class Checks:
         self.problem = problem
 
     def _plan(self, event: StepPlanned) -> None:
+        axes = [candidate.axis for candidate in event.candidates]
+        require(len(axes) > 0, "a step without candidates")
+        require(len(set(axes)) == len(axes), "two candidates of one axis")
         self.planned, self.results = event, {}
         self.ids = {c.axis: c.spec.id for c in event.candidates}
         _known([*(c.axis for c in event.candidates), *(r.axis for r in event.rejected)])
         for candidate in event.candidates:
             check_cost(candidate.spec, candidate.cost)
             before = self.path[-1] if self.path else None
+            if event.kind == "expansion":
+                require(candidate.ratio != 1, f"{candidate.axis}: an expansion that costs nothing")
             if event.kind != "contraction":
                 self._check_ratio(candidate, before if event.kind == "expansion" else candidate)
             elif self.contracted is None:
@@ -199,7 +207,7 @@ class Checks:
                 f"accuracy {event.accuracy}, the first standing has {first.accuracy}")  # fmt: skip
         for place, standing in enumerate(event.standings):
             if not standing.failed:
-                self._stand(standing, place, first)
+                self._stand(standing, place, first, event.spread is None)
         if self.planned is not None:
             require(event.step == self.planned.step and event.winner in self.planned.candidates,
                     "the winner was not planned")  # fmt: skip
@@ -208,8 +216,11 @@ class Checks:
         self.path.append(event.winner)
         self.planned, self.results = None, {}
 
-    def _stand(self, standing: CandidateResult, place: int, first: CandidateResult) -> None:
-        """One standing against the results that it was made of, where the journal has them."""
+    def _stand(self, standing: CandidateResult, place: int, first: CandidateResult, paired: bool) -> None:
+        """One standing against the results that it was made of, where the journal has them.
+
+        paired: as of schema 3 and before, whose gains took the parent's trials by seed.
+        """
         share(standing.accuracy, "accuracy")
         require(-NEAR <= standing.loss < math.inf, f"loss {standing.loss} is no finite number")
         require(all(map(math.isfinite, (standing.score, standing.behind))), "a score that is no number")
@@ -228,26 +239,30 @@ class Checks:
         for name in ("accuracy", "loss"):
             said, mean = getattr(standing, name), sum(getattr(r, name) for r in found) / len(found)
             require(_near(said, mean), f"{name} {said} of {standing.axis}, its trials give {mean}")
-        self._check_score(standing, len(found))
+        self._check_score(standing, len(found) if paired else None)
 
-    def _check_score(self, standing: CandidateResult, seeds: int) -> None:
+    def _check_score(self, standing: CandidateResult, seeds: int | None) -> None:
+        """seeds: of the parent that count, in turn; none: every one of its own."""
         assert self.planned is not None
         if self.problem is None:
             return
         score = standing.accuracy
         if self.problem.selection.score == "gain" and self.planned.kind == "expansion":
-            now = [r for id, r in sorted(self.current.items()) if rung_of(id) == standing.until]
+            current = sorted(self.current.items(), key=lambda item: by_seed(item[0]))
+            now = [r for id, r in current if rung_of(id) == standing.until]
             grown = next((c.ratio for c in self.planned.candidates if c.axis == standing.axis), 1.0)
             if not now or grown == 1:
                 return
-            paired = sum(now[seed % len(now)].accuracy for seed in range(seeds)) / seeds
-            score = (standing.accuracy - paired) / math.log2(grown)
+            counted = [now[seed % len(now)] for seed in range(seeds or len(now))]
+            before = sum(result.accuracy for result in counted) / len(counted)
+            score = (standing.accuracy - before) / math.log2(grown)
         require(_near(standing.score, score), f"score {standing.score} of {standing.axis}, not {score}")
 
 
 def _seeds(results: dict[str, TrialResult], begin: str, standing: CandidateResult) -> Sequence[TrialResult]:
     """The results that a standing was made of, by seed; of old journals, which do not count seeds, all."""
-    ids = [id for id in sorted(results) if id.startswith(begin) and rung_of(id) == standing.until]
+    ids = [id for id in results if id.startswith(begin) and rung_of(id) == standing.until]
+    ids.sort(key=by_seed)
     return [results[id] for id in ids[: standing.seeds or len(ids)]]
 
 

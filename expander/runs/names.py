@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -42,6 +43,14 @@ def trial_name(trial: str) -> TrialName | None:
     until = int(found["until"]) if found["until"] else None
     return TrialName(int(found["step"]), found["axis"], int(found["seed"]), found["spec"], until,
                      found["folder"])  # fmt: skip
+
+
+def by_seed(trial: str) -> tuple[int, float, str]:
+    """Sorts the ids of one candidate's trials: by seed, of a seed the rungs before the whole."""
+    found = trial_name(trial)
+    if found is None:
+        return 0, 0.0, trial
+    return found.seed, math.inf if found.until is None else found.until, trial
 
 
 def is_plain(name: str) -> bool:

@@ -10,7 +10,7 @@ from expander.config.reading import sha256_of
 from expander.config.settings import DataConfig, Recipe
 from expander.errors import DataError
 from expander.runs.events import Problem, Trial, TrialResult, rung_of
-from expander.runs.names import below
+from expander.runs.names import below, by_seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ def parents_of(problem: Problem, kind: str, current: Sequence[TrialResult]) -> t
     """
     if not problem.space.proxy.inherit or kind != "expansion":
         return ()
-    return tuple(sorted(result.trial for result in current if rung_of(result.trial) is None))
+    whole = (result.trial for result in current if rung_of(result.trial) is None)
+    return tuple(sorted(whole, key=by_seed))
 
 
 def with_parent(problem: Problem, parents: Sequence[str], trial: Trial) -> Trial:
@@ -68,4 +69,4 @@ def beginning(trials: Path, trial: Trial) -> str:
         return sha256_of(file)
     except OSError as error:
         gone = f"{file}: {trial.id} begins with it, and it cannot be read: {error.strerror}"
-        raise DataError(f"{gone}; restore it, or search with proxy.inherit=0") from None
+        raise DataError(f"{gone}; restore it, or start another search") from None

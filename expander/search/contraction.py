@@ -79,16 +79,16 @@ def options(
 
 def finalists(
     path: Sequence[Candidate], runners: Sequence[Candidate], target: float, cost_of: CostOf,
-    kind: CostKind = "flops",
+    kind: CostKind = "flops", axes: Sequence[str] = AXES,
 ) -> tuple[Candidate, ...]:  # fmt: skip
-    """What a search can end with: contractions along every axis, and candidates that need none.
+    """What a search can end with: contractions along every axis of the space, and candidates that need none.
 
     runners: the candidates of the step that overshot. All cost within TOLERANCE below the target; where
     nothing does, what comes nearest. Raises ValueError as `options` does.
     """
     top = path[overshoot(path, target, kind)]
     found = options(path, target, cost_of, kind)
-    near = [o.candidate for o in found if o.miss <= TOLERANCE]
+    near = [o.candidate for o in found if o.miss <= TOLERANCE and o.axis in axes]
     fitting = (c for c in runners if (1 - TOLERANCE) * target <= c.cost.of(kind) <= target)
     uncut = [replace(c, axis=UNCUT + c.axis, ratio=c.cost.of(kind) / top.cost.of(kind)) for c in fitting]
     by_spec = {candidate.spec: candidate for candidate in reversed([*near, *uncut])}

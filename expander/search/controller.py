@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from operator import attrgetter
 
 from expander.runs.events import (
     UNCUT,
@@ -35,8 +34,9 @@ from expander.runs.events import (
     rung_of,
     trial_prefix,
 )
+from expander.runs.names import by_seed
 from expander.search.contraction import TOLERANCE, contract, finalists
-from expander.search.expansion import CostOf, expand
+from expander.search.expansion import CostOf, expand, over
 from expander.search.racing import play, rounds, trials_of
 from expander.search.selection import Outcome, correctness
 from expander.search.spread import UNKNOWN, Spread, pooled
@@ -107,7 +107,7 @@ def _is_planned(planned: StepPlanned | None, trial: str) -> bool:
 def _advance(state: State, event: StepChosen) -> State:
     planned, begin = state.planned, trial_prefix(event.step, event.winner.axis)
     outcomes = (o for id, o in state.outcomes.items() if id.startswith(begin))
-    results = sorted(outcomes, key=attrgetter("trial"))
+    results = sorted(outcomes, key=lambda outcome: by_seed(outcome.trial))
     if not results:
         raise ValueError(f"step_chosen names {event.winner.axis}, of which no trial finished")
     return replace(
@@ -126,7 +126,7 @@ def _advance(state: State, event: StepChosen) -> State:
 def _spread(state: State) -> Spread:
     """What the step now decided shows of the spread between seeds."""
     of_spec: dict[str, list[TrialResult]] = {}
-    for outcome in state.outcomes.values():
+    for _, outcome in sorted(state.outcomes.items()):  # in whatever order they ended
         if isinstance(outcome, TrialResult) and rung_of(outcome.trial) is None:
             of_spec.setdefault(outcome.trial.partition("-seed")[0], []).append(outcome)
     return pooled([correctness(results) for results in of_spec.values()])
@@ -159,7 +159,8 @@ def _plan(problem: Problem, state: State, cost_of: CostOf) -> Decision:
     now, target = state.path[-1], problem.target
     spent = now.cost.of(problem.cost)
     if state.final and len(state.path) > 1 and state.path[-2].cost.of(problem.cost) > target:
-        return RunFinished(step, "target", f"contracted to {1 - spent / target:.1%} below it")
+        how = "a runner-up is" if now.axis.startswith(UNCUT) else "contracted to"
+        return RunFinished(step, "target", f"{how} {1 - spent / target:.1%} below it")
     if (1 - TOLERANCE) * target <= spent <= target:
         return RunFinished(step, "target", "the target is met")
     if spent > target:
@@ -192,10 +193,15 @@ def candidates_of(
 def _contract(problem: Problem, state: State, cost_of: CostOf) -> Decision:
     step = len(state.path)
     if problem.selection.contraction == "trained" and state.contracted is None:
-        found = finalists(state.path, state.runners, problem.target, cost_of, problem.cost)
-        return StepPlanned(step, "contraction", found)
+        axes, kind = tuple(problem.space.axes), problem.cost
+        found = finalists(state.path, state.runners, problem.target, cost_of, kind, axes)
+        if within := tuple(c for c in found if not over(c.cost, problem.ceilings)):
+            return StepPlanned(step, "contraction", within)
+        return RunFinished(step, "limit", f"no contraction keeps to {over(found[0].cost, problem.ceilings)}")
     if state.contracted is None:
         option = contract(state.path, problem.target, cost_of, kind=problem.cost)
+        if fault := over(option.candidate.cost, problem.ceilings):
+            return RunFinished(step, "limit", f"no contraction keeps to {fault}")
         return Contracted(step, option.axis, problem.target, option.miss, option.candidate)
     return StepPlanned(step, "contraction", (state.contracted.candidate,))
 
@@ -203,7 +209,7 @@ def _contract(problem: Problem, state: State, cost_of: CostOf) -> Decision:
 def _choose(planned: StepPlanned, standings: tuple[CandidateResult, ...], spread: float) -> Decision:
     best = standings[0]
     if best.failed:
-        reason = f"every trial of step {planned.step} failed, the first with: {best.failed}"
+        reason = f"every candidate of step {planned.step} failed, the first with: {best.failed}"
         return RunFinished(planned.step, "failed", reason)
     winner = next(c for c in planned.candidates if c.axis == best.axis)
     return StepChosen(planned.step, winner, best.accuracy, standings, spread)

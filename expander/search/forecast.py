@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from expander.runs.events import Problem
-from expander.search.contraction import TOLERANCE
+from expander.search.contraction import TOLERANCE, finalists
 from expander.search.controller import State, candidates_of, trials
 from expander.search.expansion import CostOf
-from expander.specs.spec import AXES, Spec
+from expander.specs.spec import Spec
 
 BYTES_PER_PARAM = 4
+FINALISTS = 3
+"""Contractions that come near the target, as long as they are not known: 1 to 3 in tiny, 2 to 6 in x3d."""
+
 FORWARD_SHARE = 1 / 3
 """Of a training step; validation does only the forward pass."""
 
@@ -68,14 +71,12 @@ class Forecast:
 
 def forecast(problem: Problem, state: State, cost_of: CostOf, pace: TrainingSpeed) -> Forecast:
     """From `state` to the end."""
-    if state.finished:
+    if state.finished or state.final:
         return Forecast(0, 0, 0.0, 0)
     seeds, now = problem.selection.seeds, state.path[-1].spec if state.path else problem.space.start
     first = [] if state.path else [[float(cost_of(now).macs)] * max(seeds, problem.selection.base_seeds)]
     expansions, reached, macs = _expansions(problem, state, now, cost_of)
-    # Along every axis; some will not come near the target.
-    ways = 1 if problem.selection.contraction == "nearest" else len(AXES)
-    last = [[macs * problem.target / reached] * seeds * ways] if reached > problem.target else []
+    last = _last(problem, state, cost_of, reached, macs)
     share = problem.space.proxy.inherit
     if share and not last:  # what it ends with is trained from scratch
         last = [[macs] * seeds]
@@ -83,6 +84,22 @@ def forecast(problem: Problem, state: State, cost_of: CostOf, pace: TrainingSpee
     seconds += sum(pace.of_round(problem, macs, share or 1.0) for macs in expansions)
     count = sum(map(len, (*first, *expansions, *last)))
     return Forecast(len(expansions), count, seconds, count * cost_of(now).params * BYTES_PER_PARAM)
+
+
+def _last(problem: Problem, state: State, cost_of: CostOf, reached: float, macs: float) -> list[list[float]]:
+    """Multiply-adds of the trials of the contraction; those that are done of it left out."""
+    if state.planned is not None and state.planned.kind == "contraction":
+        left = (t for t in trials(problem, state.planned) if t.id not in state.outcomes)
+        return [[float(cost_of(trial.spec).macs) for trial in left]]
+    if reached <= problem.target:
+        return []
+    ways = FINALISTS
+    if problem.selection.contraction == "nearest":
+        ways = 1
+    elif state.path and state.path[-1].cost.of(problem.cost) > problem.target:
+        axes = tuple(problem.space.axes)
+        ways = len(finalists(state.path, state.runners, problem.target, cost_of, problem.cost, axes))
+    return [[macs * problem.target / reached] * problem.selection.seeds * ways]
 
 
 def _expansions(

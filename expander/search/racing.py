@@ -74,6 +74,8 @@ def play(
             return missing, (), 0.0
         grown_from = tuple(result for result in current if rung_of(result.trial) == this.until)
         results = tuple(outcomes[trial.id] for trial in wanted)
+        if planned.kind == "base":
+            results = _spared(results, this, problem.selection.seeds)
         chance = (problem.seed, planned.step)
         evidence = _evidence(left, results, grown_from, problem.selection, chance, known)
         still_in = [evidence.arms[i].candidate for i in evidence.contenders]
@@ -83,6 +85,12 @@ def play(
         left = tuple(candidate for candidate in left if candidate in still_in)
     standings = sorted((*evidence.standings(), *out), key=lambda standing: bool(standing.failed))
     return (), tuple(standings), evidence.spread
+
+
+def _spared(results: tuple[Outcome, ...], this: Race, least: int) -> tuple[Outcome, ...]:
+    """Without failures of the base's further seeds: they are there for the spread alone."""
+    good = tuple(outcome for outcome in results if isinstance(outcome, TrialResult))
+    return good if this.until is None and len(good) >= least else results
 
 
 @lru_cache(maxsize=16)

@@ -58,8 +58,12 @@ class Evidence:
 
     @property
     def leader(self) -> int:
-        """The arm of the highest score; of equal ones, that of the lowest loss."""
-        return max(range(len(self.arms)), key=lambda i: (self.scores[i], -self.arms[i].loss))
+        """The arm of the highest score. What is equal goes to lower loss, cost, size, then by axis.
+
+        A lead within the noise still leads: to prefer the lower loss among all that tie gives up more than it
+        gains, since with one seed nearly all tie.
+        """
+        return min(range(len(self.arms)), key=lambda i: (-self.scores[i], _order(self.arms[i])))
 
     @property
     def contenders(self) -> list[int]:
@@ -73,7 +77,7 @@ class Evidence:
         """The winner, the rest by score, the failed ones."""
         if not self.arms:
             return self.failed
-        winner = min(self.contenders, key=lambda i: _order(self.arms[i]))
+        winner = self.leader
         losers = (i for i in range(len(self.arms)) if i != winner)
         rest = sorted(losers, key=lambda i: (-self.scores[i], _order(self.arms[i])))
         return (*self._standings((winner, *rest), winner), *self.failed)
@@ -127,7 +131,7 @@ def weigh(
     arms, matrices, failed = _split(candidates, outcomes)
     if not arms:
         return Evidence((), failed, (), np.empty((0, 0)), rule)
-    now = _paired(current, arms[0].seeds) if current and rule.score == "gain" else None
+    now = correctness(current) if current and rule.score == "gain" else None
     scores = tuple(arm.accuracy if now is None else (arm.accuracy - float(now.mean())) / _doublings(arm)
                    for arm in arms)  # fmt: skip
     known += pooled(matrices)
@@ -139,10 +143,7 @@ def rank(
     candidates: Sequence[Candidate], outcomes: Mapping[str, Sequence[Outcome]],
     current: Sequence[TrialResult], selection: Selection, seed: tuple[int, ...], known: Spread = UNKNOWN,
 ) -> tuple[CandidateResult, ...]:  # fmt: skip
-    """Every candidate's standing, the winner first, failed ones last; arguments as in `weigh`.
-
-    Ties go to lower loss, lower cost, fewer parameters, axis order.
-    """
+    """Every candidate's standing, the winner first, failed ones last; arguments as in `weigh`."""
     return weigh(candidates, outcomes, current, selection, seed, known).standings()
 
 
@@ -150,19 +151,16 @@ def difference(
     first: Sequence[TrialResult], others: Sequence[Sequence[TrialResult]], rule: Selection,
     seed: tuple[int, ...], known: Spread = UNKNOWN,
 ) -> tuple[float, float, float]:  # fmt: skip
-    """Accuracy of `first` over the mean of the others, and its interval; over the seeds that all have."""
+    """Accuracy of `first` over the mean of the others, and its interval; over the seeds that all have.
+
+    known: of the spread between seeds, from elsewhere than the others.
+    """
     count = min(map(len, (first, *others)))
     ours, *theirs = [correctness(results[:count]) for results in (first, *others)]
     named = {str(number): matrix for number, matrix in enumerate([ours, *theirs])}
-    draws = _drawn(named, rule, seed, known + pooled([ours, *theirs]))
+    draws = _drawn(named, rule, seed, known + pooled(theirs))
     low, high = interval(draws[0] - draws[1:].mean(axis=0), rule).tolist()
     return float(ours.mean() - np.mean([matrix.mean() for matrix in theirs])), low, high
-
-
-def _paired(current: Sequence[TrialResult], seeds: int) -> Floats:
-    """The current spec's correctness with the arms' seeds; repeated where it has fewer of them."""
-    rows = correctness(current)
-    return rows[np.arange(seeds) % len(rows)]
 
 
 def _split(
@@ -183,7 +181,7 @@ def _split(
 
 
 def _order(arm: Arm) -> tuple[float, int, int, int]:
-    """What settles a tie, in this order."""
+    """What settles equal scores, in this order."""
     axis = AXES.index(arm.candidate.axis) if arm.candidate.axis in AXES else -1
     return arm.loss, arm.candidate.cost.macs, arm.candidate.cost.params, axis
 

@@ -147,7 +147,7 @@ def test_a_diverging_candidate_loses_and_all_diverging_ends_with_exit_5(
 ) -> None:
     done = expander(*micro, "--run", "nan", "--backend", "inline", "--set", "proxy.lr=1e30")
     assert done.returncode == 5
-    assert "every trial of step 0 failed" in done.stderr
+    assert "every candidate of step 0 failed" in done.stderr
     assert "Traceback" not in done.stderr
     assert _events(tmp_path / "runs" / "nan")[-1]["outcome"] == "failed"
 

@@ -61,6 +61,15 @@ def test_what_it_ends_with_is_trained_from_scratch(target: float) -> None:
         assert carry_on(inheriting(target), history[:count]) == history
 
 
+def test_seeds_of_more_digits_have_parents_of_their_own() -> None:
+    given = replace(inheriting(2), seed=999, selection=replace(EXACT, seeds=2))
+    history = search(given)
+    asked = [ask(given, replay(history[:count]), cost) for count in range(1, len(history))]
+    trials = [trial for step in asked if isinstance(step, tuple) for trial in step]
+    pairs = {(trial.seed, trial.parent.split("-")[2]) for trial in trials if trial.parent}
+    assert pairs == {(999, "seed999"), (1000, "seed1000")}
+
+
 def test_a_recipe_is_as_long_as_its_trial_and_says_no_more_of_inheritance() -> None:
     whole, recipe = make_trial(1, "width", problem().space.start, 0), Recipe(steps=200, inherit=0.25)
     assert recipe_of(whole, recipe) == Recipe(steps=200)

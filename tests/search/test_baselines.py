@@ -108,7 +108,7 @@ def test_a_run_is_compared_with_baselines_and_contracted_with_training(
     assert "search gained" in first.stdout
     rows = [json.loads(line) for line in (folder / "baselines.jsonl").read_text().splitlines()]
     assert [(row["kind"], row["name"], row["seed"]) for row in rows] == [
-        ("random", "random1", 0), ("random", "random2", 0)
+        ("found again", "found", 3), ("random", "random1", 0), ("random", "random2", 0)
     ]  # fmt: skip
     final = json.loads(expander("cost", "m:final", "--json").stdout)["macs"]
     assert all(row["cost"]["macs"] <= final == row["target"] for row in rows)

@@ -92,12 +92,12 @@ def test_an_overshot_target_adds_the_trial_of_the_contraction() -> None:
 
 
 def test_every_axis_may_be_contracted_and_the_base_has_seeds_of_its_own() -> None:
-    """Two more of the base at 100, and six contractions instead of one."""
+    """Two more of the base at 100, and three contractions, as spaces have them, instead of one."""
     given = problem(300)
     plain, full = (forecast(replace(given, selection=rule), State(), price, PACE)
                    for rule in (EXACT, replace(EXACT, base_seeds=3, contraction="trained")))  # fmt: skip
-    assert full.trials == plain.trials + 2 + 5
-    assert full.seconds == pytest.approx(plain.seconds + 2 * seconds(100) + 5 * seconds(300))
+    assert full.trials == plain.trials + 2 + 2
+    assert full.seconds == pytest.approx(plain.seconds + 2 * seconds(100) + 2 * seconds(300))
 
 
 def test_a_target_within_the_tolerance_of_a_step_needs_no_further_one() -> None:

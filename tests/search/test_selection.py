@@ -13,7 +13,7 @@ import pytest
 from expander.config.settings import Selection
 from expander.runs.bitmask import pack_bits
 from expander.runs.events import Candidate, CandidateResult, TrialFailure, TrialResult
-from expander.search.selection import Outcome, rank
+from expander.search.selection import Outcome, rank, weigh
 from expander.specs.cost_kinds import Cost
 from expander.specs.spec import AXES, Spec
 
@@ -83,15 +83,15 @@ def test_what_is_equal_in_all_goes_by_the_order_of_the_axes() -> None:
         assert axes(rank(candidates, outcomes, [], PLAIN, SEED)) == list(some)
 
 
-def test_a_lead_within_the_noise_is_a_tie_that_the_loss_settles() -> None:
+def test_a_lead_within_the_noise_leads_and_is_called_a_tie() -> None:
     """3 videos of 1000 apart, each right where the other is wrong on 200: far inside the noise."""
     leader = result([video < 503 for video in range(1000)], loss=1.2)
     other = result([200 <= video < 700 for video in range(1000)], loss=1.0)
     candidates = [candidate("temporal"), candidate("depth")]
     found = rank(candidates, {"temporal": [leader], "depth": [other]}, [], PLAIN, SEED)
-    assert axes(found) == ["depth", "temporal"]
+    assert axes(found) == ["temporal", "depth"]
     assert found[1].tied
-    assert found[1].behind == pytest.approx(-0.003)
+    assert found[1].behind == pytest.approx(0.003)
     assert found[1].low < 0 < found[1].high
 
 
@@ -171,13 +171,13 @@ def test_pairing_makes_the_interval_narrower_than_independent_videos_would() -> 
 
 def test_seeds_that_disagree_are_a_tie() -> None:
     """Each seed favours the other candidate by the same share: two that far apart say nothing."""
-    one, two = [first(900), first(500)], [first(500, loss=0.9), first(895, loss=0.9)]
+    one, two = [first(895), first(500)], [first(500), first(900)]
     outcomes = {"temporal": one, "depth": two}
     pair = [candidate("temporal"), candidate("depth")]
     found = rank(pair, outcomes, [], replace(PLAIN, seeds=2), SEED)
     assert found[0].axis == "depth"
     assert found[1].tied
-    assert [standing.accuracy for standing in found] == [0.6975, 0.7]
+    assert [standing.accuracy for standing in found] == [0.7, 0.6975]
     assert found[1].low < -0.4
     assert found[1].high > 0.395
 
@@ -200,6 +200,21 @@ def test_without_a_current_spec_gain_is_plain_accuracy() -> None:
     pair = [candidate("temporal", ratio=1.0), candidate("depth", ratio=8.0)]
     outcomes = {"temporal": [first(500)], "depth": [first(700)]}
     assert rank(pair, outcomes, [], GAIN, SEED) == rank(pair, outcomes, [], PLAIN, SEED)
+
+
+def test_every_training_of_the_parent_counts_and_none_twice() -> None:
+    """0.3, 0.5 and 0.4 of the parent on nested videos: the gain is over their mean."""
+    pair = [candidate("temporal"), candidate("depth")]
+    outcomes = {"temporal": [first(600)], "depth": [first(500)]}
+    found = rank(pair, outcomes, [first(300), first(500), first(400)], GAIN, SEED)
+    assert [standing.score for standing in found] == pytest.approx([0.2, 0.1])
+    rule = replace(GAIN, seeds=3, seed_spread=0.2, resamples=4000)
+    thrice = {axis: 3 * trained for axis, trained in outcomes.items()}
+    draws = weigh(pair, thrice, [first(400)], rule, SEED).draws
+    # One training of the parent, three that agree of each arm: of the gain, mostly the parent is uncertain.
+    spread = math.sqrt(4 * 0.2**2 / (4 + 4))
+    wanted = spread * math.sqrt(0.24 + 0.24 / 3)
+    assert draws[0].std() == pytest.approx(wanted * math.sqrt(8 / 6), rel=0.1)  # Student's t of 8
 
 
 def test_a_loss_of_accuracy_counts_less_over_a_dearer_step() -> None:
