@@ -43,6 +43,12 @@ def span_of(path: str | os.PathLike[str]) -> Span | None:
     return found and Span(Path(found[1]), found[2], int(found[3]), int(found[4]))
 
 
+def tar_and_size(name: str) -> tuple[str, int] | None:
+    """Of a member, without more than a list of a million needs."""
+    found = MEMBER.fullmatch(name) if name[-1:].isdigit() else None
+    return found and (found[1], int(found[4]))
+
+
 def member(tar: str, name: str, offset: int, size: int) -> str:
     """The path of a member; the inverse of `span_of`."""
     return f"{tar}/{name}@{offset}+{size}"
