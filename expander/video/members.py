@@ -10,7 +10,6 @@ import errno
 import io
 import os
 import re
-import shutil
 import tarfile
 import tempfile
 from dataclasses import dataclass
@@ -64,7 +63,7 @@ def open_video(path: Path) -> io.BufferedReader:
         there = file.seek(0, os.SEEK_END) - span.offset
         file.seek(max(0, span.offset - BLOCK))
         check_header(file.read(BLOCK), span, there)
-        return io.BufferedReader(_Part(file, span), CHUNK)
+        return io.BufferedReader(_Part(file, span), 1 << 16)
     except BaseException:
         file.close()
         raise
@@ -86,7 +85,7 @@ def check_header(block: bytes, span: Span, there: int) -> None:
 class _Part(io.RawIOBase):
     """The bytes of a span, as a file of their own."""
 
-    def __init__(self, file: IO[bytes], span: Span) -> None:
+    def __init__(self, file: io.FileIO, span: Span) -> None:
         self.file, self.span, self.place = file, span, 0
 
     def readable(self) -> bool:
@@ -103,10 +102,9 @@ class _Part(io.RawIOBase):
     def readinto(self, room: bytearray | memoryview, /) -> int:  # type: ignore[override]
         count = max(0, min(len(room), self.span.size - self.place))
         self.file.seek(self.span.offset + self.place)
-        found = self.file.read(count)
-        room[: len(found)] = found
-        self.place += len(found)
-        return len(found)
+        done = self.file.readinto(memoryview(room)[:count]) or 0
+        self.place += done
+        return done
 
     def close(self) -> None:
         self.file.close()
@@ -139,7 +137,8 @@ class Held:
         try:
             self.copy = _new(nameless)
             with open_video(path) as video:
-                shutil.copyfileobj(video, self.copy, CHUNK)
+                while chunk := video.read(CHUNK):
+                    self.copy.write(chunk)
             self.copy.flush()
         except OSError as error:
             raise Unheld(f"cannot be taken out of its tar: {error.strerror or error}") from None
