@@ -26,7 +26,8 @@ from expander.data.annotations import VideoData
 from expander.data.clips import TrainingClips, ViewClips, loader, training_order
 from expander.data.sources import decoder, open_data, source_limits
 from expander.model.network import X3D
-from expander.runs.events import Candidate, TrialFailure, TrialOrder, TrialResult, make_trial
+from expander.runs.events import Candidate, TrialFailure, TrialResult, make_trial
+from expander.runs.orders import TrialOrder
 from expander.search.expansion import expand
 from expander.specs.cost import cost
 from expander.specs.spec import Spec

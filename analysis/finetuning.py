@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 
 from expander.config.space import dump_spec, load_space
-from expander.data.embedded.scenes import CLASSES
+from expander.data.embedded.figures import CLASSES
 from expander.data.embedded.synthetic import SetConfig, ensure
 from expander.runs.machine import cache_folder
 from expander.training.training_folder import TrainingFolder

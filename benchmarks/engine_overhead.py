@@ -24,8 +24,9 @@ from expander.config.settings import BackendConfig, DataConfig, Selection
 from expander.config.space import load_space
 from expander.engine.loop import search
 from expander.runs.bitmask import pack_bits
-from expander.runs.events import Problem, RunStarted, SourceLimits, TrialOrder, TrialResult
+from expander.runs.events import Problem, RunStarted, SourceLimits, TrialResult
 from expander.runs.journal import Run
+from expander.runs.orders import TrialOrder
 from expander.search.accounting import total
 
 VIDEOS = 240

@@ -35,7 +35,7 @@ from torch import Tensor
 from expander.config.settings import DataConfig, Recipe
 from expander.data.annotations import VideoList
 from expander.data.clips import TrainingClips, loader, training_order
-from expander.data.embedded.scenes import CLASSES, render
+from expander.data.embedded.figures import CLASSES, FPS, render
 from expander.data.sources import open_data
 from expander.data.store.kept import Kept
 from expander.engine.prepare import PrepareOrder, prepare
@@ -53,7 +53,6 @@ NETWORKS = {
     "X3D-S": Spec(base=Base(frames=13, stride=6, crop=160, classes=2), bottleneck=2.25, depth=2.2),
 }
 SIZES = {"340x256": (256, 340), "1280x720": (720, 1280)}
-FPS = 25
 
 
 class Arm:
@@ -88,7 +87,7 @@ def originals(root: Path, size: tuple[int, int], count: int, seconds: int) -> Pa
     for number in range(count):
         label, split = number % 2, "train" if number < count - 2 else "val"
         video = render(CLASSES[label], np.random.default_rng(number), seconds * FPS, *small)
-        path = root / split / CLASSES[label].name / f"{number}.mp4"
+        path = root / split / CLASSES[label] / f"{number}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
         with av.open(str(path), "w") as container:
             stream = container.add_stream("libx264", rate=FPS)

@@ -15,6 +15,10 @@ from forking import run
 
 from expander.data.embedded.synthetic import SetConfig, make
 
+LONGEST = ("test_ray_faults.py", "test_kills.py", "test_faults.py", "test_train_terminal.py",
+           "test_ray_train.py", "test_tutorial.py", "test_search_command.py", "test_gpu_benchmark.py",
+           "test_step.py")  # fmt: skip
+"""Files whose slow tests take tens of seconds each."""
 ASSETS = Path(__file__).parent / "assets"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -23,12 +27,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """What a night is given to, and continuous integration is not."""
     parser.addoption("--kills", type=int, help="so many times each command of tests/faults/ is killed")
     parser.addoption("--fuzz", type=int, help="so many changed files of each format are read")
+    parser.addoption("--flips", type=int, help="so many bits of a journal each command is tried with")
 
 
 def pytest_configure() -> None:
-    """Where tests run on all CPUs, each has one: threads that wait for each other take time from both."""
+    """Where tests run on all CPUs, each has one: threads that wait for each other take time from both.
+
+    Threads of a command, which has all CPUs, wait asleep: those of other tests have work to do meanwhile.
+    """
     if "PYTEST_XDIST_WORKER" in os.environ:
         torch.set_num_threads(1)
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read by the processes that are started
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: one that begins last would leave the other CPUs idle."""
+
+    def place(item: pytest.Item) -> int:
+        if item.get_closest_marker("slow") is None:
+            return len(LONGEST) + 1
+        return LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

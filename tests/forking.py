@@ -27,15 +27,18 @@ LONGEST = 600.0
 
 
 class Command:
-    """`expander ARGUMENTS` in a folder, with the variables of the first that is started here.
+    """`expander ARGUMENTS` in a folder, with the variables of the first that is started here and more.
 
-    A session of its own; what it says to stderr is read line by line, its stdout goes to a file or nowhere.
+    more: variables of what is not imported yet, as Ray. A session of its own; what it says to stderr is read
+    line by line, its stdout goes to a file or nowhere.
     The methods are those of subprocess.Popen.
     """
 
-    def __init__(self, arguments: list[str], folder: Path, out: str = os.devnull) -> None:
+    def __init__(
+        self, arguments: list[str], folder: Path, out: str = os.devnull, more: dict[str, str] | None = None
+    ) -> None:
         ours, theirs = START.Pipe(duplex=False)
-        self.process = START.Process(target=_main, args=(arguments, str(folder), out, theirs))
+        self.process = START.Process(target=_main, args=(arguments, str(folder), out, theirs, more or {}))
         self.process.start()
         theirs.close()
         self.arguments = arguments
@@ -86,8 +89,9 @@ def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(arguments, command.wait(), out.read_text(), told)
 
 
-def _main(arguments: list[str], folder: str, out: str, err: Connection) -> None:
+def _main(arguments: list[str], folder: str, out: str, err: Connection, more: dict[str, str]) -> None:
     os.setsid()
+    os.environ |= more
     os.chdir(folder)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT), 1)

@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from typing import Protocol
 
 from expander.errors import EnvironmentFault
-from expander.runs.events import TrialFailure, TrialOrder, TrialResult
+from expander.runs.events import TrialFailure, TrialResult
+from expander.runs.orders import TrialOrder
 
 Report = Callable[[TrialResult | TrialFailure], None]
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from expander.backends.base import Report, last_lines
 from expander.errors import ExpanderError
-from expander.runs.events import TrialFailure, TrialOrder, TrialResult
+from expander.runs.events import TrialFailure, TrialResult
+from expander.runs.orders import TrialOrder
 from expander.training.trial import Stopped, gpus_here, run_trial
 
 

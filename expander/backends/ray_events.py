@@ -12,7 +12,8 @@ from ray.tune import Callback, Stopper
 
 from expander.backends.base import Report, last_lines
 from expander.errors import KINDS, EnvironmentFault, ExpanderError
-from expander.runs.events import TrialFailure, TrialOrder, TrialResult, from_json
+from expander.runs.events import TrialFailure, TrialResult, from_json
+from expander.runs.orders import TrialOrder
 
 log = logging.getLogger(__name__)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -86,9 +87,11 @@ def gains_text(
     """A row a baseline: its accuracy, and by how many points the search's last spec is better."""
     import pandas as pd
 
+    from expander.engine.comparisons import advantages
+    from expander.report.tables import lead_text
     from expander.search.selection import difference
 
-    rule, ours = start.problem.selection, _whole(state)
+    ours = _whole(state)
     rows: list[dict[str, Any]] = [_row("search", state.path[-1], start, _mean(ours))]
     for number, spec in enumerate(specs):
         of_spec = [tried for tried in done if tried.name == spec.axis and tried.spec == spec.spec]
@@ -96,9 +99,15 @@ def gains_text(
         if len(results) < len(of_spec):
             rows.append(_row(spec.axis, spec, start, None))
             continue
-        gain, low, high = (100 * x for x in difference(ours, results, rule, (start.problem.seed, number)))
-        text = f"{gain:+.1f} [{low:+.1f}, {high:+.1f}]" + (" tie" if low <= 0 <= high else "")
+        chance = (start.problem.seed, number)
+        lead = difference(ours, [results], start.problem.selection, chance, state.spread)
+        text = lead_text(*(100 * x for x in lead))
         rows.append(_row(spec.axis, spec, start, _mean(results)) | {"search gained": text})
+    for found in advantages(start, state, done, math.inf):
+        if found.count > 1:
+            text = lead_text(*(100 * x for x in (found.lead, found.low, found.high)))
+            rows.append({"": f"mean of {found.count}", "accuracy": f"{100 * found.accuracy:.1f}",
+                         "search gained": text})  # fmt: skip
     return pd.DataFrame(rows).fillna("").to_string(index=False)
 
 

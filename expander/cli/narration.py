@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from expander.cli.terminal import about, say
-from expander.report.tables import macs_text
+from expander.report.tables import macs_text, seeds_text
 from expander.runs.events import (
     Candidate,
     Contracted,
@@ -69,7 +69,9 @@ class Narrator:
             say(f"step {event.step}: {rejection.axis} cannot move: {rejection.reason}")
         macs = [float(cost(trial.spec).macs) for trial in trials(self.problem, event)]
         count = len(macs)
-        self.step_began, self.step_foretold = time.monotonic(), self._corrected().of_round(self.problem, macs)
+        share = (self.problem.space.proxy.inherit or 1.0) if event.kind == "expansion" else 1.0
+        self.step_foretold = self._corrected().of_round(self.problem, macs, share)
+        self.step_began = time.monotonic()
         say(f"step {event.step}: {count} trials, {about(self.step_foretold)}")
         if sys.stderr.isatty():
             from tqdm import tqdm
@@ -105,8 +107,9 @@ class Narrator:
         self._close()
         winner = event.winner
         how = "" if len(event.standings) < 2 or not event.standings[1].tied else " (a tie)"
+        seeds = f" ({apart} between seeds)" if (apart := seeds_text(event)) else ""
         say(f"step {event.step}: {winner.axis}{how} -> {winner.spec}, "
-                   f"{self._cost(winner)}, accuracy {event.accuracy:.1%}"
+                   f"{self._cost(winner)}, accuracy {event.accuracy:.1%}{seeds}"
                    f"{_against(self.step_foretold, time.monotonic() - self.step_began)}")  # fmt: skip
         below = winner.cost.of(self.problem.cost) < self.problem.target
         if state.contracted is None and below and self.predicted:

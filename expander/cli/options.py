@@ -48,7 +48,7 @@ def goal_options(command: F) -> F:
 
 def goal_of(options: dict[str, Any]) -> Goal:
     """What was asked for. Raises UsageError naming the option at fault."""
-    from expander.config.settings import Ceilings
+    from expander.config.ceilings import Ceilings
     from expander.engine.preparation import Goal
 
     most = {kind: options[name] for kind, name in LIMITS.items()}

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from expander.runs.events import RunStarted
     from expander.search.forecast import TrainingSpeed
 
-FRESH_ONLY = (*DATA_OPTIONS, "space", *COST_OPTIONS, "max_steps", "seed", "cpus_per_trial",
+FRESH_ONLY = (*DATA_OPTIONS, "space", *COST_OPTIONS, "max_steps", "contract", "seed", "cpus_per_trial",
               "storage_path", "overrides")  # fmt: skip
 
 
@@ -43,6 +43,8 @@ FRESH_ONLY = (*DATA_OPTIONS, "space", *COST_OPTIONS, "max_steps", "seed", "cpus_
 @click.option("--resume", is_flag=True, help="Go on with the run of this name where it stopped.")
 @click.option("--dry-run", is_flag=True, help="Only the forecast: steps, trials, hours. Trains nothing.")
 @click.option("--max-steps", type=Whole("max_steps"), help="Stop after so many expansions.")
+@click.option("--contract", type=click.Choice(["trained", "nearest"]),
+              help="Train one along every axis and choose, or take the nearest.  [default: trained]")
 @click.option("--seed", type=Whole("seed", 0), help="Of weights, order and crops.  [default: 0]")
 @click.option("--backend", type=click.Choice(BACKENDS), help="Where trials run.  [default: ray]")
 @click.option("--ray-address", help="Running Ray cluster: auto, or HEAD:6379.  [default: a Ray of its own]")
@@ -125,7 +127,8 @@ def _settings(space: str, options: dict[str, Any]) -> Settings:
         "storage": storage if storage is None or "://" in storage else str(absolute(storage)),
     }
     budget = {key: options[name] for name, key in BUDGET.items()}
-    given = {"data": data_settings(options), "backend": backend, "budget": budget}
+    selection = {"contraction": options["contract"]}
+    given = {"data": data_settings(options), "backend": backend, "budget": budget, "selection": selection}
     return load_settings(space, options["overrides"], given)
 
 

@@ -27,6 +27,7 @@ MOST = {
     "checkpoint_minutes": Most(100_000, "ten weeks"),
     "checkpoint_seconds": Most(6_000_000, "ten weeks"),
     "seeds": Most(1000, "each is a training of every candidate"),
+    "base_seeds": Most(1000, "each is a training of the base"),
     "max_seeds": Most(1000, "each is a training of a candidate"),
     "resamples": Most(1_000_000, TOGETHER),
     "shuffle_buffer": Most(1_000_000_000, "no data set has more videos"),

@@ -44,7 +44,8 @@ def load_settings(
         values[name] = {k: v for k, v in given.get(name, {}).items() if v is not None}
         where[name] = {(): name}
     if below:
-        values["selection"], where["selection"] = chosen, below
+        where["selection"] = below
+        values["selection"] = chosen | values["selection"] if isinstance(chosen, dict) else chosen
     for override in overrides:
         _override(override, values, where)
     built: dict[str, Any] = {name: build(kind, values[name], where[name]) for name, kind in SECTIONS.items()}

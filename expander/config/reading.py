@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import stat
@@ -67,6 +68,13 @@ def read_bytes(path: Path) -> bytes:
     """All of a regular file. Raises OSError; also for a pipe or a device, of which the end may never come."""
     check_regular(path)
     return path.read_bytes()
+
+
+def sha256_of(path: Path) -> str:
+    """Of all of a regular file. Raises OSError as `read_bytes`."""
+    check_regular(path)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_text(path: Path) -> str:

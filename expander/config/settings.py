@@ -7,14 +7,13 @@ is accepted is a setting that has an effect.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Literal
 
 from pydantic import ConfigDict
 
 from expander.config.bounds import check_bounds
-from expander.specs.cost_kinds import CostKind
 
 STRICT = ConfigDict(extra="forbid")
 MOST_RUNGS = 100
@@ -34,7 +33,8 @@ class Recipe:
     steps: optimiser steps. batch: clips a step. lr: peak learning rate for this batch. warmup:
     share of the steps. he_head: He initialisation of the head's first linear, for heads
     narrower than the published 2048. views: uniform clips per validation video, their probabilities
-    averaged.
+    averaged. inherit: share of the steps that a candidate trains which begins with the weights of the spec it
+    grew from; 0: every candidate begins from scratch. What a search ends with is trained from scratch.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -48,9 +48,11 @@ class Recipe:
     he_head: bool = False
     flip: bool = True
     views: int = 2
+    inherit: float = 0.0
 
     def __post_init__(self) -> None:
         check_bounds(self)
+        _require(0 <= self.inherit <= 1, "inherit must lie between 0 and 1")
         for name in ("steps", "batch", "views"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1")
         _require(0 < self.lr < math.inf, "lr must be a positive number")
@@ -182,9 +184,12 @@ class Selection:
 
     score: accuracy gained per doubling of cost (`gain`), or the accuracy itself (`accuracy`).
     seeds: trainings per candidate. max_seeds: so many for the candidates that are still tied with
-    the leader (none: no more than `seeds`). rungs: shares of the steps after which the candidates
-    that are beaten beyond doubt stop. confidence, resamples: of the paired bootstrap; with rungs or
-    max_seeds, of the whole decision.
+    the leader (none: no more than `seeds`). base_seeds: trainings of the base at the least; they show how
+    far seeds lie apart, which every interval counts. seed_spread: what that is taken to be before the
+    run shows it, as a share of sqrt(p (1 - p)) at accuracy p; 0: only what the run shows counts.
+    rungs: shares of the steps after which the candidates that are beaten beyond doubt stop.
+    confidence, resamples: of the paired bootstrap; with rungs or max_seeds, of the whole decision.
+    contraction: train one along every axis and choose, or take the `nearest` to the target.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -193,7 +198,10 @@ class Selection:
     confidence: float = 0.95
     resamples: int = 2000
     max_seeds: int | None = None
+    base_seeds: int = 3
+    seed_spread: float = 0.08
     rungs: tuple[float, ...] = ()
+    contraction: Literal["trained", "nearest"] = "trained"
 
     def __post_init__(self) -> None:
         check_bounds(self)
@@ -201,8 +209,11 @@ class Selection:
         _require(0 < self.confidence < 1, "confidence must lie between 0 and 1")
         _require(self.resamples >= 100, "resamples must be at least 100")
         _require(self.most_seeds >= self.seeds, "max_seeds must not be below seeds")
-        _require(self.most_seeds == self.seeds or self.seeds >= 2, "a race needs seeds of at least 2: one "
-                 "training says nothing of the spread between trainings")  # fmt: skip
+        _require(self.base_seeds >= 1, "base_seeds must be at least 1")
+        _require(0 <= self.seed_spread <= 1, "seed_spread must lie between 0 and 1")
+        blind = self.seeds == 1 and self.seed_spread == 0 and self.most_seeds > 1
+        _require(not blind, "a race from one seed needs a seed_spread: one training says nothing of the "
+                 "spread between trainings")  # fmt: skip
         few = f"rungs must be at most {MOST_RUNGS}: at each, trials stop and are weighed"
         _require(len(self.rungs) <= MOST_RUNGS, few)
         rising = all(low < high for low, high in pairwise((0.0, *self.rungs, 1.0)))
@@ -265,28 +276,3 @@ class Budget:
         for name in ("hours", "trials", "gpu_hours"):
             value = getattr(self, name)
             _require(value is None or 0 < value < math.inf, f"{name} must be a positive number")
-
-
-@dataclass(frozen=True, slots=True)
-class Ceilings:
-    """The most that a candidate may cost of each kind; none: no limit. Raises ValueError."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = STRICT
-    flops: float | None = None
-    params: float | None = None
-    activations: float | None = None
-    latency: float | None = None
-    memory: float | None = None
-
-    def __post_init__(self) -> None:
-        for kind, most in asdict(self).items():
-            if most is not None and not 0 < most < math.inf:
-                raise ValueError(f"the limit of {kind} must be a positive number, not {most}")
-
-    def of(self, kind: CostKind) -> float | None:
-        """The limit of one kind."""
-        most: float | None = getattr(self, kind)
-        return most
-
-
-NO_CEILINGS = Ceilings()

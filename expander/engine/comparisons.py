@@ -25,10 +25,13 @@ from expander.runs.events import (
     TrialResult,
     from_json,
     make_trial,
+    rung_of,
     to_json,
 )
 from expander.runs.journal import Run
 from expander.runs.names import is_plain
+from expander.search.controller import State
+from expander.search.selection import difference
 from expander.specs.cost_kinds import Cost
 from expander.specs.spec import Spec
 
@@ -76,6 +79,47 @@ def _tried(line: bytes) -> ComparisonTrial:
     if tried.result is not None:
         check_result(tried.result)
     return tried
+
+
+@dataclass(frozen=True, slots=True)
+class Advantage:
+    """Of a network over the mean of others: lead, low, high in accuracy. best: of the others."""
+
+    kind: str
+    count: int
+    accuracy: float
+    best: float
+    lead: float
+    low: float
+    high: float
+
+
+def advantages(
+    start: RunStarted, state: State, tried: Sequence[ComparisonTrial], near: float
+) -> list[Advantage]:
+    """What a search gained over each kind of baseline whose cost is within a share `near` of what it found.
+
+    The interval counts videos and seeds, as those of a step. A spec of which a seed failed is left out.
+    """
+    ours = [result for result in state.current if rung_of(result.trial) is None]
+    kind = start.problem.cost
+    last = state.path[-1].cost.of(kind)
+    specs: dict[str, dict[Spec, list[ComparisonTrial]]] = {}
+    for each in tried:
+        if abs(each.cost.of(kind) / last - 1) <= near:
+            specs.setdefault(each.kind, {}).setdefault(each.spec, []).append(each)
+    found = []
+    for number, (name, by_spec) in enumerate(specs.items()):
+        whole = [[t.result for t in tries if t.result is not None] for tries in by_spec.values()]
+        others = [results for results, tries in zip(whole, by_spec.values(), strict=True)
+                  if len(results) == len(tries)]  # fmt: skip
+        if not others or not ours:
+            continue
+        means = [sum(result.accuracy for result in results) / len(results) for results in others]
+        chance = (start.problem.seed, number)
+        lead = difference(ours, others, start.problem.selection, chance, state.spread)
+        found.append(Advantage(name, len(others), sum(means) / len(means), max(means), *lead))
+    return found
 
 
 def try_out(

@@ -12,7 +12,7 @@ from expander.config.settings import Budget
 from expander.config.space import dump_spec
 from expander.errors import DataError
 from expander.profiling.latency import cost_function
-from expander.runs.cache import Known, adopt, key_of, results, trial_of
+from expander.runs.cache import Known, adopt, key_of, results
 from expander.runs.events import (
     Event,
     RunStarted,
@@ -21,10 +21,10 @@ from expander.runs.events import (
     TrialFailed,
     TrialFailure,
     TrialFinished,
-    TrialOrder,
     TrialResult,
 )
 from expander.runs.journal import STOP, Run, write_atomic
+from expander.runs.orders import TrialOrder, beginning, recipe_of
 from expander.search.accounting import of_event, total
 from expander.search.controller import State, ask, replay, tell
 
@@ -99,6 +99,7 @@ class _Search:
         self.spent = total(run.events())
         self.known = known | results(run)
         self.macs: dict[str, int] = {}
+        self.wanted: dict[str, Trial] = {}
         for event in run.events():
             if isinstance(event, StepChosen):  # a kill between the event and its files left them out
                 self._decided(event)
@@ -127,6 +128,7 @@ class _Search:
 
     def _train(self, wanted: tuple[Trial, ...]) -> None:
         """The results of `wanted` that are known, or else trains what the budget has room for."""
+        self.wanted = {trial.id: trial for trial in wanted}
         keys = {self._key(trial): trial for trial in reversed(wanted)}  # of twins the first
         if taken := [(trial, self.known[key]) for key, trial in keys.items() if key in self.known]:
             for trial, found in reversed(taken):
@@ -161,7 +163,7 @@ class _Search:
             self.stop.ask(SPENT)
 
     def _remember(self, result: TrialResult) -> None:
-        trial = trial_of(result.trial, self.state.planned)
+        trial = self.wanted.get(result.trial)
         if trial is not None:
             folder = self.run.folder / "trials" / trial.folder
             source = f"{self.run.folder.name}:{trial.id}"
@@ -171,7 +173,9 @@ class _Search:
 
     def _key(self, trial: Trial) -> str:
         start = self.start
-        return key_of(trial, start.problem.space.proxy, start.data_fingerprint, start.classes)
+        begins = beginning(self.run.folder / "trials", trial)
+        recipe = recipe_of(trial, start.problem.space.proxy)
+        return key_of(trial, recipe, start.data_fingerprint, start.classes, begins)
 
     def _spent_hours(self) -> bool:
         limit = self.budget.gpu_hours
@@ -182,7 +186,7 @@ def order_of(start: RunStarted, trial: Trial, folder: Path) -> TrialOrder:
     """What a worker is told of a trial of a run. folder: of the run, as workers see it."""
     return TrialOrder(
         trial=trial,
-        recipe=start.problem.space.proxy,
+        recipe=recipe_of(trial, start.problem.space.proxy),
         data=start.data,
         classes=start.classes,
         data_fingerprint=start.data_fingerprint,

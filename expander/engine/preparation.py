@@ -16,8 +16,9 @@ import yaml
 
 from expander.backends.base import require_ray
 from expander.backends.trackers import require
+from expander.config.ceilings import NO_CEILINGS, Ceilings
 from expander.config.load import Settings
-from expander.config.settings import NO_CEILINGS, BackendConfig, Ceilings, DataConfig
+from expander.config.settings import BackendConfig, DataConfig
 from expander.data.embedded.synthetic import SetConfig
 from expander.errors import TargetError, UsageError
 from expander.profiling.latency import cost_function
@@ -63,8 +64,11 @@ def problem_of(
 ) -> Problem:  # fmt: skip
     """The problem of a search. Raises TargetError when no search of the space can meet the goal."""
     space = replace(settings.space, base=settings.space.start.with_classes(classes).base)
-    problem = Problem(space, goal.target, limits, settings.selection, seed, max_steps,
-                      goal.kind, goal.ceilings)  # fmt: skip
+    try:
+        problem = Problem(space, goal.target, limits, settings.selection, seed, max_steps,
+                          goal.kind, goal.ceilings)  # fmt: skip
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     check_reach(problem, cost_function(problem, None, settings.backend.cpus_per_trial))
     return problem
 

@@ -18,6 +18,7 @@ from expander.evaluation.multiview import Outcome, Scorer, for_inference
 from expander.evaluation.result import METRICS, summary
 from expander.evaluation.scores import ScoreFile
 from expander.runs.names import below, inside
+from expander.runs.ownership import Lock, taken
 from expander.runs.targets import regular
 from expander.video.protocols import Protocol, parse_views, short_side
 from expander.video.views import Look
@@ -52,7 +53,10 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """All that a test needs. out: of its result. file: of its scores; keep: whether it is to stay."""
+    """All that a test needs. out: of its result. file: of its scores; keep: whether it is to stay.
+
+    lock: keeps other tests from that file, until the test ends.
+    """
 
     loaded: Loaded
     path: Path
@@ -60,6 +64,7 @@ class Prepared:
     scorer: Scorer
     out: Path | None
     file: ScoreFile | None
+    lock: Lock | None
     keep: bool
 
 
@@ -77,8 +82,16 @@ def prepare(
     scorer = _scorer(order, loaded, views, config, device)
     # One file may hold several networks.
     identity = f"{loaded.sha256} {order.key}" if order.key else loaded.sha256
-    file = _score_file(order, out, scorer, data, identity)
-    return Prepared(loaded, path, data, scorer, out, file, order.dump is not None)
+    place = _scores_path(order, out)
+    if place is None:
+        return Prepared(loaded, path, data, scorer, out, None, None, False)
+    lock = taken(place)
+    try:
+        file = ScoreFile(place, _head(scorer, data, identity), len(set(data.names)), order.resume)
+    except BaseException:
+        lock.give_up()
+        raise
+    return Prepared(loaded, path, data, scorer, out, file, lock, order.dump is not None)
 
 
 def carry_out(
@@ -86,7 +99,11 @@ def carry_out(
 ) -> tuple[dict[str, Any], Outcome]:
     """The result, as docs/protocols.md describes it, and what it took. Raises DataError: no video is read."""
     data, loaded, scorer = prepared.data, prepared.loaded, prepared.scorer
-    outcome = scorer.run(data, prepared.file, progress)
+    try:
+        outcome = scorer.run(data, prepared.file, progress)
+    finally:
+        if prepared.lock is not None:
+            prepared.lock.give_up()
     if len(outcome.failed) == len(data.names) + len(data.lost):
         first = ": ".join(outcome.failed[0])
         raise DataError(f"none of the {len(outcome.failed)} videos can be read, the first is {first}")
@@ -170,15 +187,16 @@ def _scorer(
     return Scorer(quick, look, order.average, order.batch, order.workers, lambda: decoder(uncached, ""))
 
 
-def _score_file(
-    order: Evaluation, out: Path | None, scorer: Scorer, data: HeldOut, identity: str
-) -> ScoreFile | None:
+def _scores_path(order: Evaluation, out: Path | None) -> Path | None:
     """Where scores go as they come."""
     path = regular(order.dump, "--dump-scores") if order.dump else out and out.with_suffix(".scores.jsonl")
-    if path is None:
-        if order.resume:
-            raise UsageError("--resume needs the --out or --dump-scores of the test that was stopped")
-        return None
+    if path is None and order.resume:
+        raise UsageError("--resume needs the --out or --dump-scores of the test that was stopped")
+    return path
+
+
+def _head(scorer: Scorer, data: HeldOut, identity: str) -> dict[str, Any]:
+    """What the scores belong to."""
     look = scorer.how
     head: dict[str, Any] = {
         "checkpoint": identity, "spec": str(look.spec), "protocol": look.protocol,
@@ -186,4 +204,4 @@ def _score_file(
     }  # fmt: skip
     if look.protocol == "mmaction2":  # tells these scores from those of versions that took 192 for X3D-S
         head["short_side"] = short_side(look.protocol, look.spec)
-    return ScoreFile(path, head, len(set(data.names)), order.resume)
+    return head

@@ -23,7 +23,7 @@ from expander.report.schema import BASELINES, DECISIONS, STEPS, TESTS, TRAININGS
 from expander.report.status import failures
 from expander.report.style import svg
 from expander.report.summary import headline
-from expander.report.tables import baselines, decisions, steps, tests, trainings, trials
+from expander.report.tables import baselines, decisions, seeds_text, steps, tests, trainings, trials
 from expander.report.videos import quarantined, videos_of
 from expander.runs.journal import UNPROTECTED, Run
 from expander.specs.cost_kinds import duration_text
@@ -65,6 +65,7 @@ def _search(past: History, id: str) -> dict[str, Any]:
         "id": id,
         "name": past.name,
         "headline": headline(past),
+        "seeds": next((seeds_text(step.chosen) for step in reversed(past.path) if step.chosen), ""),
         "figures": _figures(past, id, last),
         "steps": _table(steps(past), STEPS, rendering.STEP_ORDER),
         "decisions": _table(_behind(decisions(past)), DECISIONS, rendering.DECISION_ORDER),

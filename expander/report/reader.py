@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 from expander.config.reading import read_bytes
+from expander.runs import names
 from expander.runs.chain import opened_document
 from expander.runs.events import (
     Candidate,
@@ -27,34 +26,16 @@ from expander.runs.events import (
     TrialResult,
 )
 from expander.runs.journal import Run
+from expander.runs.names import TrialName
 from expander.search.controller import trials
 
 Outcome = TrialResult | TrialFailure
 log = logging.getLogger(__name__)
-TRIAL_ID = re.compile(r"(?P<folder>s\d+-(?P<axis>.+)-seed(?P<seed>\d+)-[0-9a-f]+)(-to(?P<until>\d+))?")
 
 
-@dataclass(frozen=True, slots=True)
-class TrialName:
-    """What a trial's id says. until: the optimiser step at which it stopped, a rung; none: at the end.
-
-    folder: its name below trials/, shared by all rungs of a training.
-    """
-
-    axis: str
-    seed: int
-    until: int | None
-    folder: str
-
-
-@cache
 def trial_name(trial: str) -> TrialName:
     """Reads a trial's id; one of an unknown form is a trial of an axis without a name."""
-    found = TRIAL_ID.fullmatch(trial)
-    if found is None:
-        return TrialName("", 0, None, trial)
-    until = int(found["until"]) if found["until"] else None
-    return TrialName(found["axis"], int(found["seed"]), until, found["folder"])
+    return names.trial_name(trial) or TrialName(0, "", 0, "", None, trial)
 
 
 @dataclass(frozen=True, slots=True)

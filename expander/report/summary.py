@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from expander.engine.comparisons import BASELINES, Advantage, advantages, tries
+from expander.engine.loop import state_of
+from expander.errors import DataError
 from expander.report.reader import History
-from expander.report.results import baselines
 from expander.report.tables import macs_text, wilson
 from expander.specs.cost_kinds import amount_text
 
@@ -57,18 +59,22 @@ def _facts(past: History) -> list[tuple[str, str, str]]:
 
 
 def _gain(past: History) -> list[str]:
-    """Of each kind of baseline near the final cost, the best one against what was found."""
-    if not past.path or (last := past.path[-1].chosen) is None:
+    """What was found against each kind of baseline near its cost, a sentence each."""
+    try:
+        tried = tries(past.run.folder / BASELINES)
+    except DataError as error:  # of another version, or damaged: the table shows it as far as it goes
+        return [f"not weighed: {error}"]
+    if not tried or past.start is None or not past.path or past.path[-1].chosen is None:
         return []
-    table = baselines(past).dropna(subset=["accuracy", "cost"])
-    near = table[(table["cost"] / last.winner.cost.macs - 1).abs() <= NEAR]
-    lines = []
-    for kind, group in near.groupby("kind", sort=False):
-        best = group.sort_values("accuracy", kind="stable").iloc[-1]
-        ahead = (last.accuracy - best["accuracy"]) * 100
-        count = f"the best of {len(group)} {kind} networks" if len(group) > 1 else f"the {kind} network"
-        lines.append(f"{ahead:+.1f} points against {count} within {NEAR:.0%} of its cost "
-                     f"({best['accuracy']:.1%} at {macs_text(best['cost'])})")  # fmt: skip
-    if not lines and not table.empty:
-        lines.append(f"no baseline lies within {NEAR:.0%} of the final cost")
-    return lines
+    found = advantages(past.start, state_of(past.run), tried, NEAR)
+    return [_sentence(each) for each in found] or [f"no baseline lies within {NEAR:.0%} of the final cost"]
+
+
+def _sentence(found: Advantage) -> str:
+    alone = f"the {found.kind} network"
+    what = alone if found.count == 1 else f"the mean of {found.count} {found.kind} networks"
+    lead, low, high = (f"{100 * x:+.1f}" for x in (found.lead, found.low, found.high))
+    tie = ", a tie," if found.low <= 0 <= found.high else ""
+    best = f"; the best of them has {found.best:.1%}" if found.count > 1 else ""
+    return (f"{lead} points [{low}, {high}]{tie} against {what} within {NEAR:.0%} of its cost "
+            f"({found.accuracy:.1%}){best}")  # fmt: skip

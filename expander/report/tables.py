@@ -13,11 +13,12 @@ from itertools import chain
 import pandas as pd
 
 from expander.report import schema
-from expander.report.reader import Ended, History, Step, TrialName, history, trial_name
+from expander.report.reader import Ended, History, Step, history, trial_name
 from expander.report.results import baselines, tests, trainings
 from expander.report.schema import Row, spec_row
-from expander.runs.events import Candidate, CandidateResult, StepChosen, TrialFailure, TrialResult
+from expander.runs.events import UNCUT, Candidate, CandidateResult, StepChosen, TrialFailure, TrialResult
 from expander.runs.journal import Run
+from expander.runs.names import TrialName
 from expander.specs.spec import AXES
 
 __all__ = ["baselines", "decisions", "frontier", "steps", "tests", "trainings", "trials"]
@@ -207,8 +208,17 @@ def trajectory_text(run: Run | History) -> str:
 
 
 def axis_text(kind: str, axis: str) -> str:
-    """How a step is called: its axis; of the last one, that it contracts it."""
+    """How a step is called: its axis; of the last one, that it contracts it, or takes another as it is."""
+    if axis.startswith(UNCUT):
+        return f"{axis.removeprefix(UNCUT)} uncut"
     return f"contract {axis}" if kind == "contraction" else axis
+
+
+def seeds_text(chosen: StepChosen) -> str:
+    """How far seeds lie apart, as the intervals of a step count it; empty where they count nothing."""
+    if not chosen.spread:
+        return ""
+    return f"±{100 * chosen.spread * math.sqrt(chosen.accuracy * (1 - chosen.accuracy)):.1f} points"
 
 
 def lead_text(lead: float, low: float, high: float) -> str:

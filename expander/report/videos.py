@@ -13,6 +13,8 @@ from expander.report.reader import History
 from expander.runs.machine import cache_folder
 from expander.video.verdict_cache import NAME, Verdicts, key_of
 
+EARLIER = "the run was made on embedded videos of an earlier version, which are made no more"
+
 
 def videos_of(past: History) -> VideoData | str:
     """The run's data set, or why it is not there; nothing is made or downloaded for it."""
@@ -26,7 +28,8 @@ def videos_of(past: History) -> VideoData | str:
     except (ExpanderError, OSError) as error:
         return str(error)
     if data.fingerprint != past.start.data_fingerprint:
-        return "the data set has changed since the run"
+        own = config.folder is not None or config.train_ann is not None
+        return "the data set has changed since the run" if own else EARLIER
     return data
 
 

@@ -5,25 +5,36 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from expander.config.settings import Recipe
-from expander.errors import EnvironmentFault
-from expander.runs.events import RunStarted, StepPlanned, Trial, TrialFinished, TrialResult
+from expander.errors import DataError, EnvironmentFault
+from expander.runs.events import (
+    RunStarted,
+    StepChosen,
+    StepPlanned,
+    Trial,
+    TrialFinished,
+    TrialResult,
+    trial_prefix,
+)
 from expander.runs.journal import Run
+from expander.runs.names import trial_name
+from expander.runs.orders import beginning, parents_of, recipe_of, with_parent
 
 TRAINING = 1
 """Version of the code that decides what a trial gives; a change there must raise it."""
 
-TRIAL = re.compile(r"s(\d+)-(\w+)-seed(\d+)-[0-9a-f]{8}(?:-to(\d+))?")
 
-
-def key_of(trial: Trial, recipe: Recipe, data_fingerprint: str, classes: tuple[str, ...]) -> str:
+def key_of(
+    trial: Trial, recipe: Recipe, data_fingerprint: str, classes: tuple[str, ...], begins: str = ""
+) -> str:
     """Equal for trials that give the same result: sizes, recipe, data, classes, seed, length and code.
+
+    begins: checksum of the weights that it begins with.
 
     Neither the step nor the axis counts, nor the machine: results of another processor or number of
     threads differ in the last digits.
@@ -31,7 +42,7 @@ def key_of(trial: Trial, recipe: Recipe, data_fingerprint: str, classes: tuple[s
     spec = trial.spec
     until = trial.until if trial.until is not None and trial.until < recipe.steps else None
     facts = [TRAINING, spec.sizes, spec.base.head_width, _text(recipe), data_fingerprint, classes,
-             trial.seed, until]  # fmt: skip
+             trial.seed, until, *[begins] * bool(begins)]  # fmt: skip
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -54,18 +65,41 @@ def results(run: Run) -> dict[str, Known]:
     found: dict[str, Known] = {}
     start: RunStarted | None = None
     planned: StepPlanned | None = None
+    ended: list[TrialResult] = []
+    current: list[TrialResult] = []
     for event in run.events():
         match event:
             case RunStarted():
                 start = event
             case StepPlanned():
-                planned = event
-            case TrialFinished() if start is not None and (trial := trial_of(event.result.trial, planned)):
-                recipe = start.problem.space.proxy
-                key = key_of(trial, recipe, start.data_fingerprint, start.classes)
-                source = event.reused_from or f"{run.folder.name}:{trial.id}"
-                found.setdefault(key, Known(event.result, source, run.folder / "trials" / trial.folder))
+                planned, ended = event, []
+            case StepChosen():
+                begin = trial_prefix(event.step, event.winner.axis)
+                current = [result for result in ended if result.trial.startswith(begin)]
+            case TrialFinished() if start is not None and planned is not None:
+                ended.append(event.result)
+                _take(found, run, start, planned, event, current)
     return found
+
+
+def _take(
+    found: dict[str, Known], run: Run, start: RunStarted, planned: StepPlanned, event: TrialFinished,
+    current: list[TrialResult],
+) -> None:  # fmt: skip
+    """One more result by its key, where that can be said."""
+    trial = trial_of(event.result.trial, planned)
+    if trial is None:
+        return
+    folder = run.folder / "trials"
+    trial = with_parent(start.problem, parents_of(start.problem, planned.kind, current), trial)
+    try:
+        begins = beginning(folder, trial)
+    except DataError:  # without the weights that it began with nobody can say what it is
+        return
+    recipe = recipe_of(trial, start.problem.space.proxy)
+    key = key_of(trial, recipe, start.data_fingerprint, start.classes, begins)
+    source = event.reused_from or f"{run.folder.name}:{trial.id}"
+    found.setdefault(key, Known(event.result, source, folder / trial.folder))
 
 
 def adopt(known: Known, trial: Trial, folder: Path) -> TrialResult:
@@ -92,9 +126,8 @@ def _link(source: Path, target: Path) -> None:
 
 def trial_of(name: str, planned: StepPlanned | None) -> Trial | None:
     """The trial of an id in its planned step; None for an id of another."""
-    match = TRIAL.fullmatch(name)
+    found = trial_name(name)
     for candidate in planned.candidates if planned else ():
-        if match is not None and match[2] == candidate.axis:
-            until = int(match[4]) if match[4] else None
-            return Trial(name, int(match[1]), match[2], candidate.spec, int(match[3]), until)
+        if found is not None and found.axis == candidate.axis:
+            return Trial(name, found.step, found.axis, candidate.spec, found.seed, found.until)
     return None

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from expander.runs.events import (
+    UNCUT,
     Candidate,
     CandidateResult,
     Contracted,
@@ -26,12 +27,12 @@ from expander.runs.events import (
     rung_of,
     trial_prefix,
 )
+from expander.runs.names import trial_name
 from expander.specs.cost import cost
 from expander.specs.cost_kinds import MEASURED, Cost
 from expander.specs.spec import AXES, Spec
 
-AXIS_NAMES = ("base", *AXES)
-TRIAL = re.compile(r"s(\d{2,9})-([a-z_]{1,20})-seed(\d{3,18})-([0-9a-f]{8})(-to\d{4,18})?")
+AXIS_NAMES = ("base", *AXES, *(UNCUT + axis for axis in AXES))
 NEAR = 1e-9
 """How far a mean may lie from what is computed again, in another order."""
 
@@ -135,11 +136,12 @@ class Checks:
         for candidate in event.candidates:
             check_cost(candidate.spec, candidate.cost)
             before = self.path[-1] if self.path else None
-            if event.kind == "contraction":
-                require(self.contracted is None or candidate == self.contracted.candidate,
-                        "a contraction to another spec than was decided")  # fmt: skip
-            else:
+            if event.kind != "contraction":
                 self._check_ratio(candidate, before if event.kind == "expansion" else candidate)
+            elif self.contracted is None:
+                self._check_ratio(candidate, self._overshot())
+            else:
+                require(candidate == self.contracted.candidate, "a contraction to another spec than decided")
 
     def _check_ratio(self, candidate: Candidate, over: Candidate | None) -> None:
         """The cost over that of the spec it grew from; of measured costs only that it is a number."""
@@ -151,13 +153,13 @@ class Checks:
 
     def _belongs(self, step: int, trial: str) -> None:
         """Raises ValueError for the id of a trial that its step has not planned."""
-        name = TRIAL.fullmatch(trial)
+        name = trial_name(trial)
         require(name is not None, f"{trial[:60]!r} is no trial")
         assert name is not None
-        _known([name[2]])
+        _known([name.axis])
         if self.planned is not None:
             number = self.planned.step
-            fits = (int(name[1]), step, self.ids.get(name[2])) == (number, number, name[4])
+            fits = (name.step, step, self.ids.get(name.axis)) == (number, number, name.spec)
             require(fits, f"trial {trial}, which was not planned")
 
     def _fail(self, step: int, failure: TrialFailure) -> None:
@@ -176,13 +178,21 @@ class Checks:
         require(event.target == target, f"target {event.target}, the run's is {target}")
         miss = 1 - event.candidate.cost.of(kind) / target
         require(abs(event.miss - miss) < NEAR, f"miss {event.miss}, the cost gives {miss}")
-        grown = [step for step in self.path if step.cost.of(kind) >= target]
-        self._check_ratio(event.candidate, grown[0] if grown else None)
+        self._check_ratio(event.candidate, self._overshot())
+
+    def _overshot(self) -> Candidate | None:
+        """The step that is contracted, where that can be said."""
+        if self.problem is None or self.problem.cost in MEASURED:
+            return None
+        kind, target = self.problem.cost, self.problem.target
+        return next((step for step in self.path if step.cost.of(kind) >= target), None)
 
     def _choose(self, event: StepChosen) -> None:
         _known([event.winner.axis, *(standing.axis for standing in event.standings)])
         check_cost(event.winner.spec, event.winner.cost)
         require(len(event.standings) > 0, "no standings")
+        if event.spread is not None:
+            amount(event.spread, "spread")
         first = event.standings[0]
         require(first.axis == event.winner.axis, f"the winner is {event.winner.axis}, first is {first.axis}")
         require(event.accuracy == first.accuracy,

@@ -13,27 +13,30 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AliasChoices, ConfigDict, Field, TypeAdapter
 
+from expander.config.ceilings import NO_CEILINGS, Ceilings
 from expander.config.settings import (
-    NO_CEILINGS,
     STRICT,
     BackendConfig,
     Budget,
-    Ceilings,
     DataConfig,
-    Recipe,
     Selection,
 )
 from expander.config.space import SearchSpace
 from expander.specs.cost_kinds import MEASURED, Cost, CostKind
 from expander.specs.spec import Spec
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the journal's events; one that is newer than this is refused.
 
 1: multiply-adds were the only cost, `target` was called target_macs. 2: costs, rungs, races. 3: seals.
+4: the spread between seeds, contractions that are chosen as in a step.
 """
 
 Target = Annotated[float, Field(validation_alias=AliasChoices("target", "target_macs"))]
+
+
+UNCUT = "uncut_"
+"""Before the axis of a runner-up of the last expansion that meets the target as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,8 @@ class SourceLimits:
 class Trial:
     """One training of a candidate with one seed. The id says what it is, so it is never repeated.
 
-    until: it stops after so many optimiser steps of the schedule, a rung; none says all of them.
+    until: it stops after so many optimiser steps of the schedule, a rung; none says all of them. parent: the
+    trial whose weights it begins with; empty: from scratch.
     """
 
     id: str
@@ -75,6 +79,7 @@ class Trial:
     spec: Spec
     seed: int
     until: int | None = None
+    parent: str = ""
 
     @property
     def folder(self) -> str:
@@ -174,6 +179,8 @@ class Problem:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "target", float(self.target))  # the same text, read or just made
+        if self.space.proxy.inherit and self.selection.rungs:
+            raise ValueError("selection.rungs are of trials from scratch: take proxy.inherit=0 or no rungs")
 
     @property
     def measures(self) -> bool:
@@ -227,12 +234,17 @@ class TrialFailed:
 
 @dataclass(frozen=True, slots=True)
 class StepChosen:
-    """The winner of a step and the evidence: every candidate's standing, best first."""
+    """The winner of a step and the evidence: every candidate's standing, best first.
+
+    spread: between seeds, as the intervals count it, in units of sqrt(p (1 - p)) at accuracy p; none: as
+    runs before schema 4 did, which resampled the seeds.
+    """
 
     step: int
     winner: Candidate
     accuracy: float
     standings: tuple[CandidateResult, ...]
+    spread: float | None = None
     event: Literal["step_chosen"] = "step_chosen"
 
 
@@ -265,24 +277,6 @@ Event = (
     RunStarted | StepPlanned | TrialFinished | TrialFailed | StepChosen | Contracted | RunFinished
 )
 Decision = StepPlanned | StepChosen | Contracted | RunFinished
-
-
-@dataclass(frozen=True, slots=True)
-class TrialOrder:
-    """What a worker needs to run a trial: plain values, no open files, no tensors.
-
-    folder: its files go to trials/<id> below it, which all workers see. gpus: that the worker holds.
-    """
-
-    trial: Trial
-    recipe: Recipe
-    data: DataConfig
-    classes: tuple[str, ...]
-    data_fingerprint: str
-    folder: str
-    threads: int
-    gpus: float = 0.0
-    checkpoint_seconds: float = 60.0
 
 
 @cache

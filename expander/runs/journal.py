@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -27,6 +28,10 @@ STOP = "stop"
 """A file of this name among a run's trials asks them to write a checkpoint and stop."""
 
 UNPROTECTED = "journal: of an earlier version, without checksums; damage to it may go unnoticed"
+
+
+BEFORE_SPREAD: dict[str, Any] = {"base_seeds": 1, "seed_spread": 0.0, "contraction": "nearest"}
+"""How searches chose before schema 4."""
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -130,9 +135,17 @@ class Run:
             schema, time = data.pop("schema"), datetime.fromisoformat(data.pop("time"))
             if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
                 raise ValueError
-            return from_json(Event, json.dumps(data)), time
+            return from_json(Event, json.dumps(_upgraded(data, schema))), time
         except ValidationError as error:
             fault = error.errors()[0]
             raise DataError(f"{place}: not an event: {fault['loc']}: {fault['msg']}") from None
         except (ValueError, KeyError, TypeError, AttributeError):
             raise DataError(f"{place}: not an event; restore the journal from a copy") from None
+
+
+def _upgraded(data: dict[str, Any], schema: int) -> dict[str, Any]:
+    """A JSON event of an earlier schema as one of today that says the same."""
+    if schema < 4 and data.get("event") == "run_started":
+        problem = data["problem"]
+        return {**data, "problem": {**problem, "selection": {**BEFORE_SPREAD, **problem["selection"]}}}
+    return data

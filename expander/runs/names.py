@@ -4,12 +4,44 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from expander.errors import DataError
 
 PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
+TRIAL = re.compile(
+    r"(?P<folder>s(?P<step>\d{2,9})-(?P<axis>[a-z0-9_-]{1,30})-seed(?P<seed>\d{3,18})-(?P<spec>[0-9a-f]{8}))"
+    r"(-to(?P<until>\d{4,18}))?"
+)
 RULE = "take letters, digits, '_', and inside the name '.' and '-'"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialName:
+    """What a trial's id says. until: the optimiser step at which it stopped, a rung; none: at the end.
+
+    spec: the id of its spec. folder: its name below trials/, shared by all rungs of a training.
+    """
+
+    step: int
+    axis: str
+    seed: int
+    spec: str
+    until: int | None
+    folder: str
+
+
+@cache
+def trial_name(trial: str) -> TrialName | None:
+    """Reads a trial's id, which `events.make_trial` has made; none for one of another form."""
+    found = TRIAL.fullmatch(trial)
+    if found is None:
+        return None
+    until = int(found["until"]) if found["until"] else None
+    return TrialName(int(found["step"]), found["axis"], int(found["seed"]), found["spec"], until,
+                     found["folder"])  # fmt: skip
 
 
 def is_plain(name: str) -> bool:

@@ -24,10 +24,13 @@ LEFTOVERS = ("lock", "journal.jsonl", "config.yaml", "provenance.json", "specs",
 
 
 class Lock:
-    """An exclusive lock on a file that holds the owner's process id; gone with its process."""
+    """An exclusive lock on a file that holds the owner's process id; gone with its process.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    what: is in use, as a refusal names it (none: the folder that the file is in).
+    """
+
+    def __init__(self, path: Path, what: Path | None = None) -> None:
+        self.path, self.what = path, what or path.parent
 
     def __enter__(self) -> Lock:
         self.file = _opened(self.path)
@@ -39,7 +42,7 @@ class Lock:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise EnvironmentFault(f"{self.path}: cannot be locked: {error.strerror}") from None
             who = holder if holder.isdigit() else "unknown"
-            raise EnvironmentFault(f"{self.path.parent}: in use by process {who}; wait or stop it") from None
+            raise EnvironmentFault(f"{self.what}: in use by process {who}; wait or stop it") from None
         try:
             os.ftruncate(self.file, 0)
             os.pwrite(self.file, f"{os.getpid()}\n".encode(), 0)
@@ -49,6 +52,12 @@ class Lock:
         return self
 
     def __exit__(self, *_: object) -> None:
+        os.close(self.file)
+
+    def give_up(self) -> None:
+        """Ends it and deletes its file, which nobody else has had meanwhile."""
+        with contextlib.suppress(OSError):
+            self.path.unlink()
         os.close(self.file)
 
     @property
@@ -80,6 +89,22 @@ def owned(folder: Path, storage: str | None = None) -> Lock:
     """
     refuse_links(folder, storage)
     return Lock(folder / "lock")
+
+
+def taken(file: Path) -> Lock:
+    """The lock of a file that is written line by line, made with its folder; the caller gives it up.
+
+    Raises EnvironmentFault naming the process that has it.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentFault(f"{file}: cannot be written: {error.strerror}") from None
+    while True:
+        lock = Lock(file.with_name(f".{file.name}.lock"), file).__enter__()
+        if lock.stands:
+            return lock
+        os.close(lock.file)  # its owner gave it up in between
 
 
 @contextlib.contextmanager

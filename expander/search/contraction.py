@@ -1,11 +1,15 @@
-"""Backward contraction: the last expansion reduced until the cost meets the target (X3D, sec. 3.2)."""
+"""Backward contraction: the last expansion reduced until the cost meets the target (X3D, sec. 3.2).
+
+X3D reduces the last expansion. Which axis gives up least is not known before it is tried, so a search
+ends by training them all (`finalists`), unless it is asked for the nearest.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from expander.runs.events import Candidate
+from expander.runs.events import UNCUT, Candidate
 from expander.search.expansion import CostOf, largest_within, tidy
 from expander.specs.cost_kinds import CostKind
 from expander.specs.spec import AXES, Spec
@@ -71,6 +75,25 @@ def options(
     ordered = sorted(floors, key=lambda axis: (axis != last, AXES.index(axis)))
     found = (along(axis, top, floors[axis], target, cost_of, kind) for axis in ordered)
     return tuple(option for option in found if option)
+
+
+def finalists(
+    path: Sequence[Candidate], runners: Sequence[Candidate], target: float, cost_of: CostOf,
+    kind: CostKind = "flops",
+) -> tuple[Candidate, ...]:  # fmt: skip
+    """What a search can end with: contractions along every axis, and candidates that need none.
+
+    runners: the candidates of the step that overshot. All cost within TOLERANCE below the target; where
+    nothing does, what comes nearest. Raises ValueError as `options` does.
+    """
+    top = path[overshoot(path, target, kind)]
+    found = options(path, target, cost_of, kind)
+    near = [o.candidate for o in found if o.miss <= TOLERANCE]
+    fitting = (c for c in runners if (1 - TOLERANCE) * target <= c.cost.of(kind) <= target)
+    uncut = [replace(c, axis=UNCUT + c.axis, ratio=c.cost.of(kind) / top.cost.of(kind)) for c in fitting]
+    by_spec = {candidate.spec: candidate for candidate in reversed([*near, *uncut])}
+    nearest = min(found, key=lambda option: option.miss).candidate
+    return tuple(reversed(by_spec.values())) or (nearest,)
 
 
 def contract(

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 from expander.runs.events import (
+    UNCUT,
     Candidate,
     CandidateResult,
     Contracted,
@@ -31,12 +32,14 @@ from expander.runs.events import (
     TrialFailed,
     TrialFinished,
     TrialResult,
+    rung_of,
     trial_prefix,
 )
-from expander.search.contraction import TOLERANCE, contract
+from expander.search.contraction import TOLERANCE, contract, finalists
 from expander.search.expansion import CostOf, expand
-from expander.search.racing import Race, play, trials_of
-from expander.search.selection import Outcome
+from expander.search.racing import play, rounds, trials_of
+from expander.search.selection import Outcome, correctness
+from expander.search.spread import UNKNOWN, Spread, pooled
 from expander.specs.spec import Spec
 
 
@@ -44,12 +47,17 @@ from expander.specs.spec import Spec
 class State:
     """path: the chosen candidates, base first. outcomes: of the planned step, by trial id.
 
-    current: the results of the last chosen candidate, those of its rungs too.
+    current: the results of the last chosen candidate, those of its rungs too. spread: between seeds, of
+    all decided steps. runners: the candidates of the last expansion. final: whether the last chosen
+    candidate is a contraction.
     """
 
     path: tuple[Candidate, ...] = ()
     accuracies: tuple[float, ...] = ()
     current: tuple[TrialResult, ...] = ()
+    spread: Spread = UNKNOWN
+    runners: tuple[Candidate, ...] = ()
+    final: bool = False
     planned: StepPlanned | None = None
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
     contracted: Contracted | None = None
@@ -97,7 +105,7 @@ def _is_planned(planned: StepPlanned | None, trial: str) -> bool:
 
 
 def _advance(state: State, event: StepChosen) -> State:
-    begin = trial_prefix(event.step, event.winner.axis)
+    planned, begin = state.planned, trial_prefix(event.step, event.winner.axis)
     outcomes = (o for id, o in state.outcomes.items() if id.startswith(begin))
     results = sorted(outcomes, key=attrgetter("trial"))
     if not results:
@@ -107,14 +115,28 @@ def _advance(state: State, event: StepChosen) -> State:
         path=(*state.path, event.winner),
         accuracies=(*state.accuracies, event.accuracy),
         current=tuple(o for o in results if isinstance(o, TrialResult)),
+        spread=state.spread + _spread(state),
+        runners=planned.candidates if planned is not None else (),
+        final=planned is not None and planned.kind == "contraction",
         planned=None,
         outcomes={},
     )
 
 
+def _spread(state: State) -> Spread:
+    """What the step now decided shows of the spread between seeds."""
+    of_spec: dict[str, list[TrialResult]] = {}
+    for outcome in state.outcomes.values():
+        if isinstance(outcome, TrialResult) and rung_of(outcome.trial) is None:
+            of_spec.setdefault(outcome.trial.partition("-seed")[0], []).append(outcome)
+    return pooled([correctness(results) for results in of_spec.values()])
+
+
 def trials(problem: Problem, planned: StepPlanned) -> tuple[Trial, ...]:
     """Every whole trial of a step's first seeds; rungs and races leave out some and add others."""
-    return trials_of(problem, planned.step, planned.candidates, Race(problem.selection.seeds))
+    plan = rounds(problem.selection, problem.space.proxy.steps, planned.kind)
+    first = next(this for this in plan if this.until is None)
+    return trials_of(problem, planned.step, planned.candidates, first)
 
 
 def ask(problem: Problem, state: State, cost_of: CostOf) -> Decision | tuple[Trial, ...]:
@@ -122,11 +144,11 @@ def ask(problem: Problem, state: State, cost_of: CostOf) -> Decision | tuple[Tri
     if state.finished is not None:
         return ()
     if state.planned is None:
-        return _plan(problem, state, cost_of)
+        return _confirmed(problem, state, _plan(problem, state, cost_of))
     planned = state.planned
     current = state.current if planned.kind == "expansion" else ()
-    missing, standings = play(problem, planned, state.outcomes, current)
-    return missing or _choose(planned, standings)
+    missing, standings, spread = play(problem, planned, state.outcomes, current, state.spread)
+    return missing or _choose(planned, standings, spread)
 
 
 def _plan(problem: Problem, state: State, cost_of: CostOf) -> Decision:
@@ -136,8 +158,8 @@ def _plan(problem: Problem, state: State, cost_of: CostOf) -> Decision:
         return StepPlanned(0, "base", (Candidate("base", start, cost_of(start), 1.0),))
     now, target = state.path[-1], problem.target
     spent = now.cost.of(problem.cost)
-    if state.contracted is not None and now == state.contracted.candidate:
-        return RunFinished(step, "target", f"contracted to {state.contracted.miss:.1%} below it")
+    if state.final and len(state.path) > 1 and state.path[-2].cost.of(problem.cost) > target:
+        return RunFinished(step, "target", f"contracted to {1 - spent / target:.1%} below it")
     if (1 - TOLERANCE) * target <= spent <= target:
         return RunFinished(step, "target", "the target is met")
     if spent > target:
@@ -151,6 +173,15 @@ def _plan(problem: Problem, state: State, cost_of: CostOf) -> Decision:
     return StepPlanned(step, "expansion", candidates, rejected)
 
 
+def _confirmed(problem: Problem, state: State, decision: Decision) -> Decision:
+    """The decision; before the end, what began with weights of another spec is trained from scratch."""
+    inherited = problem.space.proxy.inherit > 0 and len(state.path) > 1 and not state.final
+    if not inherited or not isinstance(decision, RunFinished) or decision.outcome == "failed":
+        return decision
+    last = state.path[-1]
+    return StepPlanned(len(state.path), "contraction", (replace(last, axis=UNCUT + last.axis, ratio=1.0),))
+
+
 def candidates_of(
     problem: Problem, now: Spec, cost_of: CostOf
 ) -> tuple[tuple[Candidate, ...], tuple[Rejection, ...]]:
@@ -160,16 +191,19 @@ def candidates_of(
 
 def _contract(problem: Problem, state: State, cost_of: CostOf) -> Decision:
     step = len(state.path)
+    if problem.selection.contraction == "trained" and state.contracted is None:
+        found = finalists(state.path, state.runners, problem.target, cost_of, problem.cost)
+        return StepPlanned(step, "contraction", found)
     if state.contracted is None:
         option = contract(state.path, problem.target, cost_of, kind=problem.cost)
         return Contracted(step, option.axis, problem.target, option.miss, option.candidate)
     return StepPlanned(step, "contraction", (state.contracted.candidate,))
 
 
-def _choose(planned: StepPlanned, standings: tuple[CandidateResult, ...]) -> Decision:
+def _choose(planned: StepPlanned, standings: tuple[CandidateResult, ...], spread: float) -> Decision:
     best = standings[0]
     if best.failed:
         reason = f"every trial of step {planned.step} failed, the first with: {best.failed}"
         return RunFinished(planned.step, "failed", reason)
     winner = next(c for c in planned.candidates if c.axis == best.axis)
-    return StepChosen(planned.step, winner, best.accuracy, standings)
+    return StepChosen(planned.step, winner, best.accuracy, standings, spread)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from expander.config.settings import NO_CEILINGS, Ceilings
+from expander.config.ceilings import NO_CEILINGS, Ceilings
 from expander.config.space import AxisRule, SearchSpace
 from expander.runs.events import Candidate, Rejection, SourceLimits
 from expander.specs.cost_kinds import KINDS, Cost, CostKind, amount_text

@@ -10,7 +10,7 @@ from expander.runs.events import Problem
 from expander.search.contraction import TOLERANCE
 from expander.search.controller import State, candidates_of, trials
 from expander.search.expansion import CostOf
-from expander.specs.spec import Spec
+from expander.specs.spec import AXES, Spec
 
 BYTES_PER_PARAM = 4
 FORWARD_SHARE = 1 / 3
@@ -39,11 +39,15 @@ class TrainingSpeed:
         clips = trained + FORWARD_SHARE * self.videos * recipe.views
         return self.fixed + clips * (self.per_clip + self.per_mac * macs)
 
-    def of_round(self, problem: Problem, macs: Sequence[float]) -> float:
-        """Of trials of so many multiply-adds each, as many at a time as there is room for."""
+    def of_round(self, problem: Problem, macs: Sequence[float], share: float = 1.0) -> float:
+        """Of trials of so many multiply-adds each, as many at a time as there is room for.
+
+        share: of the steps of the recipe that each of them trains.
+        """
         if not macs:
             return 0.0
-        together = sum(self.seconds(problem, each) for each in macs)
+        clips = round(share * problem.space.proxy.steps) * problem.space.proxy.batch
+        together = sum(self.seconds(problem, each, clips) for each in macs)
         return self.per_round + together / min(self.parallel, len(macs))
 
     def scaled(self, factor: float) -> TrainingSpeed:
@@ -67,12 +71,17 @@ def forecast(problem: Problem, state: State, cost_of: CostOf, pace: TrainingSpee
     if state.finished:
         return Forecast(0, 0, 0.0, 0)
     seeds, now = problem.selection.seeds, state.path[-1].spec if state.path else problem.space.start
-    first = [] if state.path else [[float(cost_of(now).macs)] * seeds]
+    first = [] if state.path else [[float(cost_of(now).macs)] * max(seeds, problem.selection.base_seeds)]
     expansions, reached, macs = _expansions(problem, state, now, cost_of)
-    last = [[macs * problem.target / reached] * seeds] if reached > problem.target else []
-    rounds = [*first, *expansions, *last]
-    seconds = sum(pace.of_round(problem, macs) for macs in rounds)
-    count = sum(map(len, rounds))
+    # Along every axis; some will not come near the target.
+    ways = 1 if problem.selection.contraction == "nearest" else len(AXES)
+    last = [[macs * problem.target / reached] * seeds * ways] if reached > problem.target else []
+    share = problem.space.proxy.inherit
+    if share and not last:  # what it ends with is trained from scratch
+        last = [[macs] * seeds]
+    seconds = sum(pace.of_round(problem, macs) for macs in (*first, *last))
+    seconds += sum(pace.of_round(problem, macs, share or 1.0) for macs in expansions)
+    count = sum(map(len, (*first, *expansions, *last)))
     return Forecast(len(expansions), count, seconds, count * cost_of(now).params * BYTES_PER_PARAM)
 
 

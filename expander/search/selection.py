@@ -1,8 +1,13 @@
-"""Which candidate wins a step, and how sure that is: a paired bootstrap over videos and seeds."""
+"""Which candidate wins a step, and how sure that is: a paired bootstrap over the videos, and the seeds.
+
+The videos are drawn again, the same ones for every candidate. Seeds are too few for that, often one: what
+another would have given is drawn from how far seeds lie apart in this run (spread.py).
+"""
 
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,6 +17,7 @@ import numpy.typing as npt
 from expander.config.settings import Selection
 from expander.runs.bitmask import unpack_bits
 from expander.runs.events import Candidate, CandidateResult, TrialFailure, TrialResult
+from expander.search.spread import UNKNOWN, Spread, pooled
 from expander.specs.spec import AXES
 
 Floats = npt.NDArray[np.float64]
@@ -38,13 +44,17 @@ def correctness(results: Sequence[TrialResult]) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the trials of a round say. draws: (arms, resamples) scores under the same resamples."""
+    """What the trials of a round say. draws: (arms, resamples) scores under the same resamples.
+
+    spread: between seeds, as the draws count it.
+    """
 
     arms: tuple[Arm, ...]
     failed: tuple[CandidateResult, ...]
     scores: tuple[float, ...]
     draws: Floats
     rule: Selection
+    spread: float = 0.0
 
     @property
     def leader(self) -> int:
@@ -106,12 +116,13 @@ def interval(draws: Floats, rule: Selection) -> Floats:
 
 def weigh(
     candidates: Sequence[Candidate], outcomes: Mapping[str, Sequence[Outcome]],
-    current: Sequence[TrialResult], rule: Selection, seed: tuple[int, ...],
+    current: Sequence[TrialResult], rule: Selection, seed: tuple[int, ...], known: Spread = UNKNOWN,
 ) -> Evidence:  # fmt: skip
     """The evidence of a round in which every candidate trained with the same seeds.
 
     outcomes: by axis, in the same order of seeds for all. current: results of the spec they grew
-    from (empty: plain accuracy is the score). Deterministic in its arguments.
+    from (empty: plain accuracy is the score). known: of the spread between seeds, from earlier steps.
+    Deterministic in its arguments.
     """
     arms, matrices, failed = _split(candidates, outcomes)
     if not arms:
@@ -119,30 +130,33 @@ def weigh(
     now = _paired(current, arms[0].seeds) if current and rule.score == "gain" else None
     scores = tuple(arm.accuracy if now is None else (arm.accuracy - float(now.mean())) / _doublings(arm)
                    for arm in arms)  # fmt: skip
-    draws = _score_draws(arms, matrices, now, rule, seed)
-    return Evidence(tuple(arms), failed, scores, draws, rule)
+    known += pooled(matrices)
+    draws = _score_draws(arms, matrices, now, rule, seed, known)
+    return Evidence(tuple(arms), failed, scores, draws, rule, known.expected(rule.seed_spread))
 
 
 def rank(
     candidates: Sequence[Candidate], outcomes: Mapping[str, Sequence[Outcome]],
-    current: Sequence[TrialResult], selection: Selection, seed: tuple[int, ...],
+    current: Sequence[TrialResult], selection: Selection, seed: tuple[int, ...], known: Spread = UNKNOWN,
 ) -> tuple[CandidateResult, ...]:  # fmt: skip
     """Every candidate's standing, the winner first, failed ones last; arguments as in `weigh`.
 
     Ties go to lower loss, lower cost, fewer parameters, axis order.
     """
-    return weigh(candidates, outcomes, current, selection, seed).standings()
+    return weigh(candidates, outcomes, current, selection, seed, known).standings()
 
 
 def difference(
-    first: Sequence[TrialResult], second: Sequence[TrialResult], rule: Selection, seed: tuple[int, ...]
-) -> tuple[float, float, float]:
-    """Accuracy of `first` over `second`, and its interval; over the seeds that both have."""
-    count = min(len(first), len(second))
-    ours, theirs = (correctness(results[:count]) for results in (first, second))
-    draws = _resample([ours, theirs], rule, seed)
-    low, high = interval(draws[0] - draws[1], rule).tolist()
-    return float(ours.mean() - theirs.mean()), low, high
+    first: Sequence[TrialResult], others: Sequence[Sequence[TrialResult]], rule: Selection,
+    seed: tuple[int, ...], known: Spread = UNKNOWN,
+) -> tuple[float, float, float]:  # fmt: skip
+    """Accuracy of `first` over the mean of the others, and its interval; over the seeds that all have."""
+    count = min(map(len, (first, *others)))
+    ours, *theirs = [correctness(results[:count]) for results in (first, *others)]
+    named = {str(number): matrix for number, matrix in enumerate([ours, *theirs])}
+    draws = _drawn(named, rule, seed, known + pooled([ours, *theirs]))
+    low, high = interval(draws[0] - draws[1:].mean(axis=0), rule).tolist()
+    return float(ours.mean() - np.mean([matrix.mean() for matrix in theirs])), low, high
 
 
 def _paired(current: Sequence[TrialResult], seeds: int) -> Floats:
@@ -178,18 +192,37 @@ def _doublings(arm: Arm) -> float:
     return math.log2(arm.candidate.ratio)
 
 
+def _drawn(
+    matrices: Mapping[str, Floats], rule: Selection, seed: tuple[int, ...], spread: Spread
+) -> Floats:
+    """(matrices, resamples): accuracies that other videos and other seeds might have given."""
+    rng = np.random.default_rng((*seed, 1))  # the same for all: of the spread itself
+    spreads = spread.draws(rule.seed_spread, rng, rule.resamples)
+    by_video = _resample(list(matrices.values()), rule, seed)
+    by_seed = [_between_seeds(correct, spreads, seed, name) for name, correct in matrices.items()]
+    return by_video + np.stack(by_seed)
+
+
+def _between_seeds(correct: Floats, spreads: Floats, seed: tuple[int, ...], name: str) -> Floats:
+    """(resamples,) what the seeds of one spec may have added to its mean accuracy."""
+    p = float(correct.mean())
+    # Chance by name: the order of the candidates decides nothing.
+    rng = np.random.default_rng((*seed, 2, zlib.crc32(name.encode())))
+    normal = rng.standard_normal(len(spreads))
+    added: Floats = spreads * normal * math.sqrt(p * (1 - p) / len(correct))
+    return added
+
+
 def _resample(matrices: Sequence[Floats], rule: Selection, seed: tuple[int, ...]) -> Floats:
-    """(matrices, resamples): accuracies of (seeds, videos) matrices under the SAME resamples."""
-    seeds, videos = matrices[0].shape
-    stacked = np.stack(matrices)
+    """(matrices, resamples): mean accuracies of (seeds, videos) matrices on the SAME draws of videos."""
+    videos = matrices[0].shape[1]
+    by_video = np.stack([matrix.mean(axis=0) for matrix in matrices])
     rng = np.random.default_rng(seed)
     step = max(1, CHUNK // videos)
     parts = []
     for start in range(0, rule.resamples, step):
-        count = min(step, rule.resamples - start)
-        seed_weights, video_weights = _weights(rng, count, seeds), _weights(rng, count, videos)
-        by_seed = stacked @ video_weights.T  # (matrices, seeds, resamples)
-        parts.append(np.einsum("rs,msr->mr", seed_weights, by_seed))
+        weights = _weights(rng, min(step, rule.resamples - start), videos)
+        parts.append(by_video @ weights.T)
     return np.concatenate(parts, axis=1)
 
 
@@ -202,11 +235,12 @@ def _weights(rng: np.random.Generator, resamples: int, items: int) -> Floats:
 
 def _score_draws(
     arms: Sequence[Arm], matrices: Sequence[Floats], now: Floats | None, rule: Selection,
-    seed: tuple[int, ...],
+    seed: tuple[int, ...], spread: Spread,
 ) -> Floats:  # fmt: skip
+    named = {arm.candidate.axis: matrix for arm, matrix in zip(arms, matrices, strict=True)}
     if now is None:
-        return _resample(matrices, rule, seed)
-    drawn = _resample([*matrices, now], rule, seed)
+        return _drawn(named, rule, seed, spread)
+    drawn = _drawn({**named, "now": now}, rule, seed, spread)
     doublings = np.array([_doublings(arm) for arm in arms])
     gains: Floats = (drawn[:-1] - drawn[-1]) / doublings[:, None]
     return gains

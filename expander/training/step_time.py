@@ -59,6 +59,8 @@ def crowding(parallel: int, threads: int) -> float:
     Of products of matrices in threads. Whole trainings in threads would also wait for Python's lock, which
     those of a search, in processes of their own, do not.
     """
+    if parallel == 1:
+        return 1.0
 
     def work(_: int) -> float:
         torch.set_num_threads(threads)

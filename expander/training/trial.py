@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import closing
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -19,15 +20,17 @@ from expander.data.clips import Batch, TrainingClips, ViewClips, loader, trainin
 from expander.data.shards.order import buffered
 from expander.data.sources import decoder, open_data
 from expander.errors import DataError, EnvironmentFault, first_line, out_of_memory
+from expander.model.growth import grow
 from expander.model.network import X3D
 from expander.runs.bitmask import pack_bits
-from expander.runs.events import TrialFailure, TrialOrder, TrialResult
+from expander.runs.events import TrialFailure, TrialResult
+from expander.runs.orders import TrialOrder, parent_weights
 from expander.training.loop import Diverged, train
 from expander.training.schedule import optimizer
 from expander.training.trial_folder import Stopped, TrialRun
 from expander.training.validation import VideoScores, check_readable, score_videos
 from expander.video.decoder import Decoder
-from expander.weights.safetensors_file import save_weights
+from expander.weights.safetensors_file import load_weights, save_weights
 
 __all__ = ["OUT_OF_MEMORY", "Stopped", "gpus_here", "run_trial"]
 
@@ -80,7 +83,11 @@ def _attempt(course: TrialRun, data: VideoData, frames: Decoder) -> TrialResult:
     # The same seed gives every candidate of a step the same videos, clips, crops and flips.
     torch.manual_seed(order.trial.seed)
     spec = order.trial.spec.with_classes(len(order.classes))
-    network = X3D(spec, order.recipe.dropout, order.recipe.he_head).to(device)
+    network = X3D(spec, order.recipe.dropout, order.recipe.he_head)
+    if order.trial.parent:
+        file = parent_weights(Path(order.folder) / "trials", order.trial)
+        grow(network, load_weights(file).network.state_dict())
+    network.to(device)
     _train(network, course, data, frames)
     scores = _validate(network, course, data, frames)
     course.validated(scores)

@@ -19,9 +19,9 @@ from expander.config.reading import parse_json
 from expander.data.clips import Batch
 from expander.runs.cache import key_of
 from expander.runs.chain import SealedLines, rows_of, sealed_lines, sealed_row
-from expander.runs.events import TrialOrder
 from expander.runs.journal import STOP, write_atomic
 from expander.runs.names import below
+from expander.runs.orders import TrialOrder, beginning
 from expander.training.checkpoints import Checkpoints
 from expander.training.loop import restore, snapshot
 from expander.training.validation import VideoScores
@@ -49,7 +49,8 @@ class TrialRun:
         steps = order.recipe.steps
         self.end = min(order.trial.until or steps, steps)
         whole = replace(order.trial, until=None)
-        self.key = key_of(whole, order.recipe, order.data_fingerprint, order.classes)
+        begins = beginning(trials, whole)
+        self.key = key_of(whole, order.recipe, order.data_fingerprint, order.classes, begins)
         self.step = self.first = 0
         self.earlier, self.train_loss = 0.0, float("nan")
         self.bad: set[str] = set()

@@ -9,7 +9,6 @@ frames are turned. All these go to PyAV, which reads from the start. Used in the
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any, Literal
 import av
 from av.stream import Disposition
 
-from expander.config.reading import check_regular
+from expander.config.reading import check_regular, sha256_of
 from expander.video.orientation import Orientation, orientation_of
 from expander.video.proof.random_access import NOT_TRUSTED, Proof
 
@@ -97,10 +96,7 @@ def examine(path: Path, progress: Progress = lambda _: None) -> Verdict:
 def content_of(path: Path) -> str:
     """SHA-256 of a plain file, "" of anything else and of what cannot be read now."""
     try:
-        if not path.is_file():
-            return ""
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path) if path.is_file() else ""
     except OSError:
         return ""
 

@@ -6,7 +6,6 @@ and a file that needs more is refused. Safetensors files are read too.
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import struct
 import warnings
@@ -19,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
-from expander.config.reading import check_regular
+from expander.config import reading
 from expander.errors import DataError, EnvironmentFault, UsageError, disk_faults, first_line, out_of_memory
 from expander.weights.state_dict import CONTAINERS, Network, find_network, unwrapped
 from expander.weights.unpickling import load_plain, refused_object
@@ -36,9 +35,7 @@ DAMAGE = (pickle.UnpicklingError, struct.error, RuntimeError, EOFError, LookupEr
 def sha256_of(path: Path) -> str:
     """Of a file's content. Raises DataError when it cannot be read."""
     with disk_faults(path, "read"):
-        check_regular(path)
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return reading.sha256_of(path)
 
 
 def open_checkpoint(path: Path, key: str | None = None) -> dict[str, Tensor]:

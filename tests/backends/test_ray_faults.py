@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Run, decisions
+from forking import Command
 
 from expander.backends.processes import Process, descendants
 
@@ -30,7 +31,7 @@ def events(file: Path) -> list[dict[str, dict[str, object]]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def until(found: object, process: subprocess.Popen[str]) -> bool:
+def until(found: object, process: Command) -> bool:
     """Whether the process still runs, so that the caller looks again: not too often."""
     time.sleep(0.05)
     assert process.poll() is None or found, process.communicate()
@@ -48,14 +49,10 @@ def runs(pid: int) -> bool:
 class Search:
     """A search under Ray as a process of its own."""
 
-    def __init__(self, options: list[str], cwd: Path, env: dict[str, str]) -> None:
+    def __init__(self, options: list[str], cwd: Path, more: dict[str, str]) -> None:
         self.cwd, self.name = cwd, options[options.index("--run") + 1]
         self.below: tuple[Process, ...] = ()
-        command = [sys.executable, "-m", "expander.cli", *options]
-        self.process = subprocess.Popen(
-            command, cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            stdin=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+        self.process = Command(options, cwd, more=more)
 
     def in_trial(self, done: frozenset[str] = frozenset()) -> dict[str, object]:
         """The attempt of a trial not in `done` that has written a checkpoint and is under way."""
@@ -85,12 +82,12 @@ Start = Callable[..., Search]
 
 
 @pytest.fixture
-def start(tmp_path: Path, environment: dict[str, str]) -> Iterator[Start]:
+def start(tmp_path: Path) -> Iterator[Start]:
     """Starts searches; those that a failed test leaves are killed."""
     begun: list[Search] = []
 
-    def search(options: list[str], env: dict[str, str] | None = None) -> Search:
-        begun.append(Search(options, tmp_path, env or environment))
+    def search(options: list[str], more: dict[str, str] | None = None) -> Search:
+        begun.append(Search(options, tmp_path, more or {}))
         return begun[-1]
 
     yield search
@@ -186,9 +183,9 @@ class Cluster:
     """A real cluster on this machine: a head without CPUs and nodes of one CPU, each with its own raylet."""
 
     def __init__(self, env: dict[str, str], folder: Path) -> None:
-        self.env = {**env, "RAY_ENABLE_AUTOSCALER_V2": "0", "RAY_AUTH_MODE": "disabled"}
+        self.more = {"RAY_ENABLE_AUTOSCALER_V2": "0", "RAY_AUTH_MODE": "disabled"}
         self.script = subprocess.Popen(
-            [sys.executable, str(HERE / "cluster.py")], cwd=folder, env=self.env, text=True,
+            [sys.executable, str(HERE / "cluster.py")], cwd=folder, env={**env, **self.more}, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         self.address = self.told()
@@ -219,7 +216,7 @@ def test_a_node_lost_in_a_step_costs_nothing(
     shared = tmp_path / "shared"
     place = ["--ray-address", cluster.address, "--storage-path", str(shared)]
     options = [*brief, *LONG, *place, "--run", "r"]
-    search = start(options, cluster.env)
+    search = start(options, cluster.more)
     cluster.kill_node(int(str(search.in_trial()["pid"])))
     code, told = search.end()
     assert code == 0, told

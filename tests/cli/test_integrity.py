@@ -1,4 +1,7 @@
-"""Commands on a run that is damaged, hostile or somebody else's: one line, the exit code, nothing lost."""
+"""Commands on a run that is damaged, hostile or somebody else's: one line, the exit code, nothing lost.
+
+`--flips 2000` tries each command with so many changed bits of its journal; without it with 4.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,15 @@ import json
 import os
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import ASSETS, Run
 from runs_of_others import planning
-from searches import problem, search
+from searches import EXACT, problem, search
 from test_cli import refused
 
-from expander.config.settings import Selection
 from expander.runs import journal
 
 REFERENCE = Path(__file__).parent.parent.parent / "runs" / "reference"
@@ -39,15 +42,18 @@ def finished(tmp_path: Path) -> journal.Run:
     """A finished run `r`, sealed."""
     run = journal.Run(tmp_path / "runs" / "r")
     run.create()
-    for event in search(problem(target=3, selection=Selection(resamples=100))):
+    for event in search(problem(target=3, selection=replace(EXACT, resamples=100))):
         run.append(event)
     return run
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_flipped_bit_is_told_by_every_command(expander: Run, finished: journal.Run, command: str) -> None:
+def test_a_flipped_bit_is_told_by_every_command(
+    expander: Run, finished: journal.Run, command: str, request: pytest.FixtureRequest
+) -> None:
     content = finished.journal.read_bytes()
-    for bit in random.Random(command).sample(range(8 * len(content)), 4):
+    flips = request.config.getoption("--flips") or 4
+    for bit in random.Random(command).sample(range(8 * len(content)), flips):
         changed = bytearray(content)
         changed[bit // 8] ^= 1 << bit % 8
         finished.journal.write_bytes(changed)

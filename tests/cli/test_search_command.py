@@ -125,6 +125,23 @@ def test_resuming_a_finished_run_trains_nothing_and_shows_it(
     assert (tmp_path / "runs" / "r" / "journal.jsonl").read_bytes() == before
 
 
+def test_a_search_whose_videos_have_changed_is_not_gone_on_with(
+    expander: Run, brief: list[str], videos: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "val.txt"
+    own.write_text((videos / "val.txt").read_text())
+    options = [str(own) if word.endswith("val.txt") else word for word in brief]
+    stopped = expander(*options, "--run", "r", "--backend", "inline", "--max-trials", "1")
+    assert stopped.returncode == 5, stopped.stderr
+    journal = tmp_path / "runs" / "r" / "journal.jsonl"
+    before = journal.read_bytes()
+    own.write_text("".join(reversed(own.read_text().splitlines(keepends=True))))
+    again = expander("search", "--run", "r", "--resume", "--max-trials", "9")
+    assert again.returncode == 3
+    assert "runs/r: the data set has changed since the run began; start another run" in again.stderr
+    assert journal.read_bytes() == before
+
+
 def test_a_diverging_candidate_loses_and_all_diverging_ends_with_exit_5(
     expander: Run, micro: list[str], tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from expander.data.sources import open_data
 from expander.errors import ExpanderError
 from expander.evaluation import result as results
 from expander.evaluation.multiview import Scorer
+from expander.runs.ownership import taken
 from expander.specs.spec import Base, Spec
 from expander.video import protocols
 from expander.video.decoder import Decoder
@@ -93,6 +95,7 @@ def test_a_test_says_what_it_measured_and_how(expander: Run, tmp_path: Path, vid
     assert "24 of 24" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_killed_test_goes_on_where_it_was(
     expander: Run, environment: dict[str, str], tmp_path: Path, videos: Path
 ) -> None:
@@ -157,6 +160,7 @@ def test_missing_and_broken_videos_are_counted_listed_and_exit_4_unless_allowed(
     assert none.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_video_that_takes_longer_than_the_timeout_is_listed_and_with_a_longer_one_read(
     expander: Run, tmp_path: Path
 ) -> None:
@@ -186,6 +190,22 @@ def test_a_timeout_that_is_no_time_is_refused_in_one_line(expander: Run, command
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert "--decode-timeout" in done.stderr
+
+
+def test_scores_that_another_test_writes_are_left_to_it(expander: Run, tmp_path: Path, videos: Path) -> None:
+    saved(tmp_path, open_data(DataConfig(folder=str(videos))).classes)
+    command = ["test", "net.yaml", "net.safetensors", "--data", videos, "--views", "1x1", "--out",
+               "new/r.json"]  # fmt: skip
+    lock = taken(tmp_path / "new" / "r.scores.jsonl")
+    refused = expander(*command)
+    assert refused.returncode == 6
+    assert f"new/r.scores.jsonl: in use by process {os.getpid()}; wait or stop it" in refused.stderr
+    lock.give_up()
+    assert list((tmp_path / "new").iterdir()) == []
+    assert expander(*command).returncode == 0
+    left = {path.name for path in (tmp_path / "new").iterdir()}
+    assert "r.json" in left
+    assert not any("scores" in name for name in left)
 
 
 def test_of_videos_of_one_class_it_is_said_what_accuracy_means(expander: Run, tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from conftest import Run
 from fitting_cases import SMALL, timeless
+from forking import Command
 
 from expander.cli.main import main
 from expander.config.space import dump_spec
@@ -131,6 +131,7 @@ def test_processes_compute_where_the_options_say_on_a_machine_with_a_gpu(
     assert device("--set=backend.gpus_per_trial=0") == "cpu"
 
 
+@pytest.mark.slow
 def test_without_a_compiler_a_compiled_training_ends_with_one_line(
     expander: Run, small: list[str], tmp_path: Path
 ) -> None:
@@ -145,13 +146,13 @@ def test_without_a_compiler_a_compiled_training_ends_with_one_line(
 
 @pytest.mark.slow
 def test_a_killed_training_resumes_to_the_same_bits(
-    expander: Run, small: list[str], tmp_path: Path, environment: dict[str, str]
+    expander: Run, small: list[str], tmp_path: Path
 ) -> None:
     options = [*small, "--set=train.epochs=40", "--set=train.checkpoint_minutes=0", "--set=train.ema=0.9"]
     assert expander(*options, "--run", "whole").returncode == 0
-    kill_at(60, [*options, "--run", "cut"], tmp_path, environment)
+    kill_at(60, [*options, "--run", "cut"], tmp_path)
     again = ["train", "--run", "cut", "--resume"]
-    kill_at(131, again, tmp_path, environment)
+    kill_at(131, again, tmp_path)
     done = expander(*again)
     assert done.returncode == 0, done.stderr
     whole, cut = (TrainingFolder(tmp_path / "runs" / name) for name in ("whole", "cut"))
@@ -164,39 +165,30 @@ def test_a_killed_training_resumes_to_the_same_bits(
     assert "finished" in shown.stdout
 
 
-def kill_at(step: int, command: list[str], cwd: Path, env: dict[str, str]) -> None:
+def kill_at(step: int, command: list[str], cwd: Path) -> None:
     """SIGKILL to a training as soon as it has written the row of a step."""
-    process = launched(command, cwd, env)
-    wait_for(step, process, cwd)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL
+    with Command(command, cwd) as process:
+        wait_for(step, process, cwd)
+        process.kill()
+        assert process.wait(60) == -signal.SIGKILL
 
 
-def wait_for(step: int, process: subprocess.Popen[str], cwd: Path) -> None:
+def wait_for(step: int, process: Command, cwd: Path) -> None:
     metrics = cwd / "runs" / "cut" / "metrics.jsonl"
     while not (metrics.exists() and f'"step": {step},' in metrics.read_text()):
         with contextlib.suppress(subprocess.TimeoutExpired):
             raise AssertionError(f"it ended with {process.wait(0.05)}")
 
 
-def launched(command: list[str], cwd: Path, env: dict[str, str], **options: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "expander.cli", *command], cwd=cwd, env=env, text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **options,
-    )  # fmt: skip
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_training_keeps_a_checkpoint_and_says_how_to_go_on(
-    small: list[str], tmp_path: Path, environment: dict[str, str], number: int, code: int
+    small: list[str], tmp_path: Path, number: int, code: int
 ) -> None:
-    command = [*small, "--run", "cut", "--set=train.epochs=4000"]
-    process = launched(command, tmp_path, environment)
-    wait_for(3, process, tmp_path)
-    process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    with Command([*small, "--run", "cut", "--set=train.epochs=4000"], tmp_path) as process:
+        wait_for(3, process, tmp_path)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == code, said
     assert "expander train --run cut --resume" in said
     folder = TrainingFolder(tmp_path / "runs" / "cut")
@@ -246,6 +238,7 @@ def test_faults_of_a_training_are_one_line_with_their_exit_code(
     assert "no such file" in fails(3, *small, "--init", "none.safetensors").lower()
 
 
+@pytest.mark.slow
 def test_too_little_memory_is_one_line_with_the_batch_to_try(
     small: list[str], tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -255,7 +248,12 @@ def test_too_little_memory_is_one_line_with_the_batch_to_try(
         resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
 
     command = ["train", "x3d_m", *small[2:], "--set=train.batch=8", "--run", "large"]
-    process = launched(command, tmp_path, {**environment, "OMP_NUM_THREADS": "1"}, preexec_fn=limit)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "expander.cli", *command], cwd=tmp_path, text=True,
+        preexec_fn=limit,  # noqa: PLW1509 (of this process alone)
+        env={**environment, "OMP_NUM_THREADS": "1"}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
     _, said = process.communicate(timeout=300)
     assert process.returncode == 6, said
     assert "out of memory with 8 clips at a time; try --set train.accumulate=2" in said

@@ -95,6 +95,7 @@ def gone(processes: tuple[Process, ...]) -> bool:
     return not any(process.alive for process in processes)
 
 
+@pytest.mark.slow
 def test_a_training_shows_one_line_and_stops_at_ctrl_c(
     start: Start, small: list[str], tmp_path: Path
 ) -> None:

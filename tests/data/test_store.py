@@ -215,6 +215,7 @@ def fetched(folder: Path, paths: list[Path]) -> list[bytes]:
     return [kept.at_hand(path).read_bytes() for path in paths]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_many_processes_share_the_cache(tmp_path: Path) -> None:
     paths = [*opened(f"s3://{BUCKET}/shards").train.paths]

@@ -6,17 +6,18 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import torch
 from fitting_cases import SMALL
 from fuzz import Format
-from searches import problem, search
+from searches import EXACT, problem, search
 
 from expander.cli.main import main
 from expander.config.load import load_settings
-from expander.config.settings import DataConfig, Selection, TrainRecipe
+from expander.config.settings import DataConfig, TrainRecipe
 from expander.config.space import dump_spec, load_spec
 from expander.data.formats import FORMATS, read_rows
 from expander.data.prepared import manifest
@@ -78,7 +79,7 @@ def formats(place: Path) -> list[Format]:
     """All of them; place: a folder in which whole files are made."""
     run = Run(place / "r")
     run.create()
-    for event in search(problem(target=3, selection=Selection(resamples=100))):
+    for event in search(problem(target=3, selection=replace(EXACT, resamples=100))):
         run.append(event)
     name = "runs/r/journal.jsonl"
     journal = {name: run.journal.read_bytes()}

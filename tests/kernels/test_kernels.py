@@ -59,6 +59,7 @@ print(hashlib.sha256(b"".join(p.grad.numpy().tobytes() for p in net.parameters()
 """
 
 
+@pytest.mark.slow
 def test_what_compiles_the_kernels_computes_what_those_after_it_compute(tmp_path: Path) -> None:
     """Compiled in one process, read from disk in the next: the same gradients to the last bit."""
     found, code = [], []

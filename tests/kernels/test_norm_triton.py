@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 import torch.nn.functional as F
 from absent import needs_triton
@@ -25,6 +26,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 def test_norms_and_a_whole_network_equal_plain_layers_in_the_interpreter() -> None:
     """In a process of its own: the interpreter is chosen when Triton is imported."""
     done = subprocess.run(

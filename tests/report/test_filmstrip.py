@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 
 from expander.config.settings import DataConfig
 from expander.data.clips import ViewClips
-from expander.data.sources import open_data
+from expander.data.embedded import synthetic
+from expander.data.sources import cache_folder, open_data
 from expander.report.filmstrip import KEPT, centre_crop, clip, films, keep, montage
 from expander.report.reader import History, history
 from expander.report.videos import quarantined, videos_of
@@ -75,6 +77,16 @@ def test_videos_that_are_gone_or_others_are_told(past: History, videos: Path, tm
     assert films(gone, [spec], tmp_path)[0].missing == gone
     past.run.journal.write_text((ASSETS / "journal-v1.jsonl").read_text())
     assert "not on this machine" in str(videos_of(history(past.run)))
+
+
+def test_a_run_on_embedded_videos_of_an_earlier_version_says_so(
+    past: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = partial(synthetic.SetConfig, train=1, val=1, frames=2, height=32, width=40)
+    monkeypatch.setattr(synthetic, "SetConfig", small)
+    past.run.journal.write_text((ASSETS / "journal-v1.jsonl").read_text())
+    synthetic.ensure(cache_folder(), workers=1)
+    assert "embedded videos of an earlier version" in str(videos_of(history(past.run)))
 
 
 def test_frames_kept_in_the_run_folder_stand_in_for_lost_videos(past: History, tmp_path: Path) -> None:

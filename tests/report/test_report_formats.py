@@ -60,6 +60,7 @@ def run(tmp_path: Path) -> str:
     return "r"
 
 
+@pytest.mark.slow
 def test_report_writes_every_format(expander: Run, run: str, tmp_path: Path) -> None:
     shown = expander("report", run)
     assert shown.returncode == 0, shown.stderr

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 from conftest import ASSETS
-from searches import RULES, formula, problem, search
+from searches import EXACT, RULES, formula, problem, search
 
-from expander.config.settings import DataConfig, Selection, TrainRecipe
+from expander.config.settings import DataConfig, TrainRecipe
 from expander.engine.comparisons import ComparisonTrial, tries
 from expander.engine.loop import state_of
 from expander.errors import DataError
@@ -39,7 +39,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A finished run along two axes, journaled with seals."""
     run = Run(tmp_path_factory.mktemp("runs") / "whole")
     run.create()
-    given = problem(target=3, selection=Selection(resamples=100))
+    given = problem(target=3, selection=replace(EXACT, resamples=100))
     axes = {axis: RULES[axis] for axis in ("temporal", "width")}
     for event in search(replace(given, space=replace(given.space, axes=axes))):
         run.append(event)

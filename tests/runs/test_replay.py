@@ -9,9 +9,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from searches import noisy, problem, search
+from searches import EXACT, noisy, problem, search
 
-from expander.config.settings import Selection
 from expander.errors import UsageError
 from expander.runs.events import TrialFinished
 from expander.runs.journal import Run
@@ -35,7 +34,7 @@ def script() -> ModuleType:
 def recorded(folder: Path, seeds: int) -> Run:
     run = Run(folder)
     run.create()
-    given = problem(target=3, selection=Selection(seeds=seeds, resamples=200))
+    given = problem(target=3, selection=replace(EXACT, seeds=seeds))
     for event in search(given, noisy(**WORTH)):
         run.append(event)
     return run
@@ -55,7 +54,7 @@ def test_the_rule_of_the_run_replays_to_its_path_with_all_its_trials(
 
 def test_a_rule_that_asks_for_what_no_run_has_ends_there(script: ModuleType, tmp_path: Path) -> None:
     given, table = script.gather([recorded(tmp_path / "run", seeds=1)])
-    found = script.play(replace(given, selection=Selection(seeds=2)), table)
+    found = script.play(replace(given, selection=replace(EXACT, seeds=2)), table)
     assert found.missing.startswith("s00-base-seed001")
     assert found.trials == 0
 
@@ -63,7 +62,7 @@ def test_a_rule_that_asks_for_what_no_run_has_ends_there(script: ModuleType, tmp
 def test_a_race_spends_no_more_than_all_seeds(script: ModuleType, tmp_path: Path) -> None:
     given, table = script.gather([recorded(tmp_path / "run", seeds=3)])
     fixed = script.play(given, table)
-    race = script.play(replace(given, selection=Selection(seeds=2, max_seeds=3, resamples=200)), table)
+    race = script.play(replace(given, selection=replace(EXACT, seeds=2, max_seeds=3)), table)
     assert race.trials < fixed.trials == len(table)
 
 
@@ -78,7 +77,7 @@ def test_runs_of_another_space_are_not_mixed(script: ModuleType, tmp_path: Path)
     first, second = recorded(tmp_path / "a", seeds=1), Run(tmp_path / "b")
     second.create()
     other = problem(target=3)
-    other = replace(other, space=replace(other.space, step_factor=1.9), selection=Selection(resamples=200))
+    other = replace(other, space=replace(other.space, step_factor=1.9), selection=EXACT)
     for event in search(other, noisy(**WORTH)):
         second.append(event)
     with pytest.raises(UsageError, match="another space or data set"):

@@ -6,6 +6,7 @@ import itertools
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from expander.config.space import SearchSpace, load_space
 from expander.errors import UsageError
 from expander.runs.events import Candidate
-from expander.search.contraction import TOLERANCE, along, contract, options, overshoot
+from expander.search.contraction import TOLERANCE, along, contract, finalists, options, overshoot
 from expander.search.expansion import expand
 from expander.search.trace import ANY_SOURCE, follow
 from expander.specs.cost import cost
@@ -251,3 +252,35 @@ def test_500_random_targets_from_30_m_to_40_g_are_met_within_five_percent() -> N
     beyond = sorted(miss for miss in misses if miss[0] > TOLERANCE)
     assert len(misses) == 500
     assert len(beyond) <= 0.05 * len(misses), beyond
+
+
+def test_finalists_cost_as_much_as_the_target_and_no_more_along_every_axis_that_can() -> None:
+    path = published()
+    target = 0.97 * path[-1].cost.macs
+    found = finalists(path, [], target, cost)
+    assert {candidate.axis for candidate in found} == {
+        option.axis for option in options(path, target, cost) if option.miss <= TOLERANCE
+    }
+    assert len(found) >= 3
+    assert len({candidate.spec for candidate in found}) == len(found)
+    assert all((1 - TOLERANCE) * target <= candidate.cost.macs <= target for candidate in found)
+
+
+def test_a_runner_up_that_meets_the_target_is_a_finalist_as_it_is() -> None:
+    path = published()
+    target = float(path[-1].cost.macs)
+    specs = [path[-1].spec.with_factor("width", factor) for factor in (0.98, 0.5, 1.5)]
+    runners = [Candidate("width", spec, cost(spec), 1.0) for spec in specs]
+    found = finalists(path, runners, target, cost)
+    uncut = [candidate for candidate in found if candidate.axis == "uncut_width"]
+    assert [candidate.spec for candidate in uncut] == [specs[0]]
+    assert uncut[0].ratio == cost(specs[0]).macs / path[-1].cost.macs
+
+
+def test_where_no_axis_comes_near_the_nearest_is_the_finalist() -> None:
+    """A crop and frames that only halve, and nothing else to reduce."""
+    start = Spec(base=replace(SMALL, crop_divisor=16, width_divisor=64))
+    path = walk(start, [("temporal", 2.0)])
+    target = 0.8 * path[-1].cost.macs
+    found = finalists(path, [], target, cost)
+    assert [candidate.spec for candidate in found] == [contract(path, target, cost, "best").candidate.spec]

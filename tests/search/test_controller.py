@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from searches import (
+    EXACT,
     SMALL,
     began,
     carry_on,
@@ -21,7 +22,6 @@ from searches import (
     search,
 )
 
-from expander.config.settings import Selection
 from expander.config.space import AxisRule, SearchSpace, load_space
 from expander.runs.events import (
     Contracted,
@@ -78,7 +78,7 @@ def test_gain_prefers_the_cheaper_step_where_accuracy_takes_the_dearer_one() -> 
 
     winners = {}
     for score in ("gain", "accuracy"):
-        rule = Selection(score=score, resamples=200)  # type: ignore[arg-type]
+        rule = replace(EXACT, score=score)  # type: ignore[arg-type]
         winners[score] = chosen(search(problem(space=space, selection=rule, max_steps=1), train))[1]
     assert winners == {"gain": "depth", "accuracy": "spatial"}
 
@@ -118,7 +118,7 @@ def test_the_same_formula_gives_the_same_journal() -> None:
 
 
 def test_every_prefix_of_a_journal_goes_on_to_the_same_end() -> None:
-    given = problem(target=3, selection=Selection(seeds=2, resamples=100))
+    given = problem(target=3, selection=replace(EXACT, seeds=2, resamples=100))
     events = search(given, failing("width"))
     for count in range(1, len(events) + 1):
         assert carry_on(given, events[:count], failing("width")) == events
@@ -238,12 +238,12 @@ def test_one_failed_seed_fails_its_candidate() -> None:
         broken = trial.axis == "temporal" and trial.seed == 1
         return TrialFailure(trial.id, "killed") if broken else formula(trial)
 
-    events = search(problem(selection=Selection(seeds=2, resamples=200)), train)
+    events = search(problem(selection=replace(EXACT, seeds=2)), train)
     assert "temporal" not in chosen(events)
 
 
 def test_seeds_are_paired_across_candidates_and_counted_from_the_runs_seed() -> None:
-    given = problem(seed=40, selection=Selection(seeds=3, resamples=200))
+    given = problem(seed=40, selection=replace(EXACT, seeds=3))
     planned = [event for event in search(given) if isinstance(event, StepPlanned)]
     for step in planned:
         wanted = trials(given, step)
@@ -257,7 +257,7 @@ def test_accuracy_of_a_step_is_the_mean_over_its_seeds() -> None:
     def train(trial: Trial) -> Outcome:
         return outcome(trial, 0.25 + 0.5 * trial.seed)
 
-    events = search(problem(target=1.0, selection=Selection(seeds=2, resamples=200)), train)
+    events = search(problem(target=1.0, selection=replace(EXACT, seeds=2)), train)
     assert replay(events).accuracies == (0.5,)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from searches import EXACT
 
-from expander.config.settings import BackendConfig, DataConfig, Recipe, Selection
+from expander.config.settings import BackendConfig, DataConfig, Recipe
 from expander.config.space import AxisRule, SearchSpace
 from expander.runs.events import (
     Candidate,
@@ -43,7 +44,7 @@ def problem(target: int, seeds: int = 1, max_steps: int | None = None) -> Proble
     axes = {"temporal": AxisRule(2.0, 64), "depth": AxisRule(2.0, 64)}
     space = SearchSpace(axes, Base(frames=1, depths=(1,)), proxy=RECIPE)
     limits = SourceLimits(10_000, 1000)
-    return Problem(space, target, limits, Selection(seeds=seeds), max_steps=max_steps)
+    return Problem(space, target, limits, replace(EXACT, seeds=seeds), max_steps=max_steps)
 
 
 def base_done(given: Problem) -> State:
@@ -88,6 +89,15 @@ def test_an_overshot_target_adds_the_trial_of_the_contraction() -> None:
     assert (found.steps, found.trials) == (2, 6)
     expected = seconds(100) + 2 * seconds(200) + 2 * seconds(400) + seconds(300)
     assert found.seconds == pytest.approx(expected)
+
+
+def test_every_axis_may_be_contracted_and_the_base_has_seeds_of_its_own() -> None:
+    """Two more of the base at 100, and six contractions instead of one."""
+    given = problem(300)
+    plain, full = (forecast(replace(given, selection=rule), State(), price, PACE)
+                   for rule in (EXACT, replace(EXACT, base_seeds=3, contraction="trained")))  # fmt: skip
+    assert full.trials == plain.trials + 2 + 5
+    assert full.seconds == pytest.approx(plain.seconds + 2 * seconds(100) + 5 * seconds(300))
 
 
 def test_a_target_within_the_tolerance_of_a_step_needs_no_further_one() -> None:

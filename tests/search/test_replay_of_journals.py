@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from searches import (
+    EXACT,
     RULES,
     SMALL,
     began,
@@ -15,7 +16,7 @@ from searches import (
     search,
 )
 
-from expander.config.settings import Recipe, Selection
+from expander.config.settings import Recipe
 from expander.config.space import SearchSpace
 from expander.runs.events import (
     Candidate,
@@ -65,7 +66,7 @@ def test_a_result_of_a_trial_that_was_not_planned_is_refused() -> None:
 
 
 def every_kind_of_event() -> list[Event]:
-    given = problem(target=5, max_steps=4, selection=Selection(score="accuracy", seeds=2, resamples=200))
+    given = problem(target=5, max_steps=4, selection=replace(EXACT, score="accuracy", seeds=2))
     events = search(given, failing("width", reason='the loss is "nan"\nat step 3, \u00fcber'))
     kinds = {type(event) for event in events}
     assert kinds == {

@@ -18,8 +18,8 @@ from expander.specs.cost_kinds import Cost
 from expander.specs.spec import AXES, Spec
 
 SEED = (0, 1)
-PLAIN = Selection(score="accuracy")
-GAIN = Selection(score="gain")
+PLAIN = Selection(score="accuracy", seed_spread=0)
+GAIN = Selection(score="gain", seed_spread=0)
 
 
 def candidate(axis: str, ratio: float = 2.0, macs: int = 2000, params: int = 500) -> Candidate:
@@ -169,8 +169,8 @@ def test_pairing_makes_the_interval_narrower_than_independent_videos_would() -> 
     assert not found[1].tied
 
 
-def test_seeds_are_resampled_together_with_the_videos() -> None:
-    """Each seed favours the other candidate by the same share: over seeds this is a tie."""
+def test_seeds_that_disagree_are_a_tie() -> None:
+    """Each seed favours the other candidate by the same share: two that far apart say nothing."""
     one, two = [first(900), first(500)], [first(500, loss=0.9), first(895, loss=0.9)]
     outcomes = {"temporal": one, "depth": two}
     pair = [candidate("temporal"), candidate("depth")]
@@ -178,8 +178,8 @@ def test_seeds_are_resampled_together_with_the_videos() -> None:
     assert found[0].axis == "depth"
     assert found[1].tied
     assert [standing.accuracy for standing in found] == [0.6975, 0.7]
-    assert found[1].low == pytest.approx(-0.4, abs=0.05)
-    assert found[1].high == pytest.approx(0.395, abs=0.05)
+    assert found[1].low < -0.4
+    assert found[1].high > 0.395
 
 
 def test_gain_per_doubling_and_plain_accuracy_can_choose_differently() -> None:

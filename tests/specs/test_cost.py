@@ -141,6 +141,7 @@ def test_published_specs_cost_what_torch_counts(name: str) -> None:
     assert cost(spec, spec.test_size) == counted_by_torch(spec, spec.test_size)
 
 
+@pytest.mark.slow
 def test_200_random_specs_cost_what_torch_counts() -> None:
     for spec in random_specs(200, seed=1):
         assert cost(spec) == counted_by_torch(spec), spec

@@ -12,7 +12,8 @@ from conftest import ASSETS
 from conftest import Run as Call
 from searches import SMALL, chosen, ending, formula, problem, search
 
-from expander.config.settings import Ceilings, Recipe
+from expander.config.ceilings import Ceilings
+from expander.config.settings import Recipe
 from expander.config.space import AxisRule, SearchSpace
 from expander.profiling.latency import MeasuredCosts, Measurement, _most_alive, cost_function, measure
 from expander.runs.events import StepPlanned

@@ -76,10 +76,13 @@ def compiler() -> str | None:
 @pytest.mark.slow
 @pytest.mark.skipif(compiler() is None, reason="torch.compile needs a C++ compiler: install g++")
 def test_a_compiled_training_goes_on_as_it_is_and_the_other_way_round(
-    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    """The same losses up to rounding, 1e-3 after 12 steps; the same names of the weights."""
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "inductor"))
+    """The same losses up to rounding, 1e-3 after 12 steps; the same names of the weights.
+
+    What is compiled is kept with pytest's own cache, as our kernels are.
+    """
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(request.config.cache.mkdir("inductor")))
     plain = training_of(videos, epochs=2, ema=0.9, dropout=0.0)
     compiled = with_recipe(plain, compile=True)
     whole = folder_of(tmp_path / "whole", plain)

@@ -13,7 +13,8 @@ import pytest
 import torch
 from test_trial import order_of
 
-from expander.runs.events import Trial, TrialFailure, TrialOrder, TrialResult, make_trial
+from expander.runs.events import Trial, TrialFailure, TrialResult, make_trial
+from expander.runs.orders import TrialOrder
 from expander.training.trial import Stopped, run_trial
 
 # 60 steps are logged every third one: a rung may end between two rows.
@@ -25,17 +26,24 @@ def rung(order: TrialOrder, until: int | None) -> TrialOrder:
     return replace(order, trial=make_trial(0, trial.axis, trial.spec, trial.seed, until))
 
 
+def order_in(place: Path, videos: Path) -> TrialOrder:
+    """A trial whose decoded frames are kept: none of the trainings here need decode again."""
+    made = order_of(videos, place, steps=STEPS, batch=BATCH)
+    return rung(replace(made, data=replace(made.data, cache_gb=1)), None)
+
+
 @pytest.fixture
 def order(videos: Path, tmp_path: Path) -> TrialOrder:
     """A trial that writes a checkpoint with every row of its metrics."""
-    made = order_of(videos, tmp_path / "run", steps=STEPS, batch=BATCH)
-    return rung(replace(made, checkpoint_seconds=0.0), None)
+    return replace(order_in(tmp_path / "run", videos), checkpoint_seconds=0.0)
 
 
-@pytest.fixture
-def whole(order: TrialOrder, tmp_path: Path) -> tuple[TrialResult, bytes, list[dict[str, Any]]]:
+@pytest.fixture(scope="module")
+def whole(
+    videos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[TrialResult, bytes, list[dict[str, Any]]]:
     """Result, weights and metrics of the trial in one go, without a checkpoint."""
-    alone = replace(order, folder=str(tmp_path / "whole"), checkpoint_seconds=1e6)
+    alone = replace(order_in(tmp_path_factory.mktemp("whole"), videos), checkpoint_seconds=1e6)
     result = run_trial(alone)
     assert isinstance(result, TrialResult)
     assert not list(folder(alone).glob("checkpoints/*"))
@@ -168,7 +176,7 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
 
 
 def test_a_training_that_does_not_fit_into_memory_is_a_failure_that_says_so(order: TrialOrder) -> None:
-    spec = replace(order.trial.spec, temporal=1e5, spatial=1e3)
+    spec = replace(order.trial.spec, temporal=3e4, spatial=3e3)
     huge = replace(order, recipe=replace(order.recipe, batch=1), trial=Trial("huge", 0, "temporal", spec, 0))
     outcome = run_trial(huge)
     assert isinstance(outcome, TrialFailure)

@@ -79,23 +79,36 @@ def test_an_edit_list_and_a_turn_are_applied(tmp_path: Path) -> None:
         assert np.abs(pixels(target).astype(int) - pixels(turned)).mean() < 4
 
 
+def coded(
+    path: Path, picture: NDArray[np.uint8], crf: int, space: int, extent: int | None = None,
+    rotation: int = 0,
+) -> Path:  # fmt: skip
+    """Five times a picture, whose colours are coded as the file says, in a film that is turned."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": str(crf)})
+        stream.height, stream.width, stream.pix_fmt = *picture.shape[:2], "yuv420p"
+        stream.codec_context.colorspace = space
+        if extent is not None:
+            stream.codec_context.color_range = extent
+        if rotation:
+            stream.set_display_rotation(rotation)
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        for number in range(5):
+            shown = frame.reformat(
+                format="yuv420p", dst_colorspace=space if space != 2 else None, dst_color_range=extent
+            )
+            shown.pts = number
+            container.mux(stream.encode(shown))
+        container.mux(stream.encode(None))
+    return path
+
+
 @pytest.mark.parametrize("space", [1, 2, 5, 9], ids=["709", "unknown", "601", "2020"])
 @pytest.mark.parametrize("rotation", [0, 90])
 def test_colours_are_those_of_the_source(tmp_path: Path, space: int, rotation: int) -> None:
     """Of films of phones, which are turned and say how their colours are coded."""
-    source = tmp_path / "source.mp4"
-    with av.open(str(source), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"crf": "1"})
-        stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
-        stream.codec_context.colorspace = space
-        if rotation:
-            stream.set_display_rotation(rotation)
-        frame = av.VideoFrame.from_ndarray(np.full((96, 128, 3), (210, 70, 25), np.uint8), format="rgb24")
-        for number in range(5):
-            shown = frame.reformat(format="yuv420p", dst_colorspace=space if space != 2 else None)
-            shown.pts = number
-            container.mux(stream.encode(shown))
-        container.mux(stream.encode(None))
+    flat = np.full((96, 128, 3), (210, 70, 25), np.uint8)
+    source = coded(tmp_path / "source.mp4", flat, 1, space, rotation=rotation)
     target, _ = made(source, Encoding(96, crf=1))
     assert np.abs(pixels(target).mean((0, 1, 2)) - pixels(source).mean((0, 1, 2))).max() < 2
 
@@ -197,16 +210,7 @@ def stripes(_: int, height: int, width: int) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("space", [1, 2, 5])
 @pytest.mark.parametrize("extent", [1, 2])
 def test_colours_are_those_that_are_read_from_the_source(tmp_path: Path, space: int, extent: int) -> None:
-    source = tmp_path / "colour.mp4"
-    with av.open(str(source), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"crf": "8"})
-        stream.height, stream.width, stream.pix_fmt = 80, 160, "yuv420p"
-        stream.codec_context.colorspace, stream.codec_context.color_range = space, extent
-        frame = av.VideoFrame.from_ndarray(stripes(0, 80, 160)).reformat(
-            format="yuv420p", dst_colorspace=space if space != 2 else None, dst_color_range=extent
-        )
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+    source = coded(tmp_path / "colour.mp4", stripes(0, 80, 160), 8, space, extent)
     target, _ = made(source, Encoding(80, crf=5))
     assert np.abs(pixels(target).astype(int) - pixels(source)).max() <= 3
 

@@ -1,6 +1,6 @@
 """The embedded data set: real H.264 MP4 files, made once, seeded and checksummed.
 
-`render` in scenes.py draws the frames; this file encodes them, lists them and keeps the set in a
+`render` in figures.py draws the frames; this file encodes them, lists them and keeps the set in a
 cache. Layout: videos/{train,val}/<class>/<number>.mp4, train.txt and val.txt with lines
 `relative/path label`, classes.txt and manifest.json.
 """
@@ -26,13 +26,12 @@ import av
 import numpy as np
 
 from expander.config.reading import parse_json, read_text
-from expander.data.embedded.scenes import CLASSES, FULL, ClassProgram, Clutter, Video, render
+from expander.data.embedded.figures import CLASSES, FPS, Video, render
 from expander.runs.machine import alive, begin_worker, cores
 
-VERSION = 4
+VERSION = 5
 """Raised with every change of the pixels, so that an old cache is never taken for a new set."""
 
-FPS = 25
 MANIFEST = "manifest.json"
 SPLITS = ("train", "val")
 Progress = Callable[[int, int], None]
@@ -44,13 +43,12 @@ log = logging.getLogger(__name__)
 class SetConfig:
     """What is made: the classes, videos per class and split, frames and pixels of a video."""
 
-    classes: tuple[ClassProgram, ...] = CLASSES
+    classes: tuple[str, ...] = CLASSES
     train: int = 50
     val: int = 50
     frames: int = 64
-    height: int = 112
-    width: int = 144
-    clutter: Clutter = FULL
+    height: int = 96
+    width: int = 112
 
     @property
     def fingerprint(self) -> str:
@@ -69,7 +67,7 @@ class _Item:
 
     def path(self, config: SetConfig) -> str:
         """Place of the file, relative to the root of the set."""
-        return f"videos/{self.split}/{config.classes[self.label].name}/{self.index:04d}.mp4"
+        return f"videos/{self.split}/{config.classes[self.label]}/{self.index:04d}.mp4"
 
 
 def _items(config: SetConfig) -> Iterator[_Item]:
@@ -97,9 +95,8 @@ def _make_video(root: Path, config: SetConfig, seed: int, item: _Item) -> tuple[
     """Render and encode one video; its relative path, bytes and SHA-256."""
     # Seeded by what the video is, so that neither order nor number of workers changes a pixel.
     rng = np.random.default_rng([seed, SPLITS.index(item.split), item.label, item.index])
-    scene = config.classes[item.label]
     name = item.path(config)
-    video = render(scene, rng, config.frames, config.height, config.width, config.clutter)
+    video = render(config.classes[item.label], rng, config.frames, config.height, config.width)
     encode(video, root / name)
     data = (root / name).read_bytes()
     return name, len(data), hashlib.sha256(data).hexdigest()
@@ -140,7 +137,7 @@ def _collect(
 
 def _write_lists(root: Path, config: SetConfig) -> dict[str, dict[str, Any]]:
     """Write train.txt, val.txt and classes.txt; their entries in the manifest."""
-    texts = {"classes.txt": "".join(f"{program.name}\n" for program in config.classes)}
+    texts = {"classes.txt": "".join(f"{name}\n" for name in config.classes)}
     for split in SPLITS:
         rows = (item for item in _items(config) if item.split == split)
         texts[f"{split}.txt"] = "".join(f"{row.path(config)} {row.label}\n" for row in rows)
