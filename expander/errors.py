@@ -11,6 +11,12 @@ class ExpanderError(Exception):
 
     exit_code = 1
 
+    def __init__(self, text: str = "") -> None:
+        # What a loader's process raised comes back with all of its traceback: the last line was meant.
+        if text.startswith("Caught ") and "Original Traceback" in text:
+            text = text.strip().splitlines()[-1].partition(": ")[2]
+        super().__init__(text)
+
 
 class UsageError(ExpanderError):
     """A wrong option, setting or configuration file (exit 2)."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from expander.data.store.addresses import is_remote
 from expander.video.filenames import printable
-from expander.video.members import open_video, span_of
+from expander.video.members import open_video, tar_and_size
 
 log = logging.getLogger(__name__)
 LOOKED_AT = 4096
@@ -38,8 +38,19 @@ def stats(root: Path, names: Sequence[str]) -> Stats:
         return [os.stat_result((stat.S_IFREG, 0, 0, 1, 0, 0, 0, 0, 0, 0))] * len(names)
     folder = os.open(root, getattr(os, "O_PATH", os.O_RDONLY))  # names from there, without their whole paths
 
+    tars: dict[str, os.stat_result | None] = {}
+
+    def one(name: str) -> os.stat_result | None:
+        if (place := tar_and_size(name)) is None:
+            return _stat(name, folder)
+        tar, size = place
+        if tar not in tars:  # asked for once, not for each of its members
+            tars[tar] = _stat(tar, folder)
+        # Without a number of its own: members of one tar are not one file.
+        return tars[tar] and os.stat_result((stat.S_IFREG, 0, 0, 1, 0, 0, size, 0, 0, 0))
+
     def some(first: int) -> Stats:
-        return [_stat(name, folder) for name in names[first : first + AT_ONCE]]
+        return [one(name) for name in names[first : first + AT_ONCE]]
 
     try:
         begun = time.perf_counter()
@@ -54,15 +65,10 @@ def stats(root: Path, names: Sequence[str]) -> Stats:
 
 
 def _stat(name: str, folder: int) -> os.stat_result | None:
-    span = span_of(name)
     try:
-        if span is None:
-            return os.stat(name, dir_fd=folder)
-        tar = os.stat(span.tar, dir_fd=folder)
+        return os.stat(name, dir_fd=folder)
     except (OSError, ValueError):
         return None
-    # Without a number of its own: members of one tar are not one file.
-    return os.stat_result((tar.st_mode, 0, tar.st_dev, 1, 0, 0, span.size, 0, 0, 0))
 
 
 def same(train: Stats, val: Stats) -> list[bool]:

@@ -10,7 +10,6 @@ import errno
 import io
 import os
 import re
-import shutil
 import tarfile
 import tempfile
 from dataclasses import dataclass
@@ -43,6 +42,12 @@ def span_of(path: str | os.PathLike[str]) -> Span | None:
     return found and Span(Path(found[1]), found[2], int(found[3]), int(found[4]))
 
 
+def tar_and_size(name: str) -> tuple[str, int] | None:
+    """Of a member, without more than a list of a million needs."""
+    found = MEMBER.fullmatch(name) if name[-1:].isdigit() else None
+    return found and (found[1], int(found[4]))
+
+
 def member(tar: str, name: str, offset: int, size: int) -> str:
     """The path of a member; the inverse of `span_of`."""
     return f"{tar}/{name}@{offset}+{size}"
@@ -58,7 +63,7 @@ def open_video(path: Path) -> io.BufferedReader:
         there = file.seek(0, os.SEEK_END) - span.offset
         file.seek(max(0, span.offset - BLOCK))
         check_header(file.read(BLOCK), span, there)
-        return io.BufferedReader(_Part(file, span), CHUNK)
+        return io.BufferedReader(_Part(file, span), 1 << 16)
     except BaseException:
         file.close()
         raise
@@ -80,7 +85,7 @@ def check_header(block: bytes, span: Span, there: int) -> None:
 class _Part(io.RawIOBase):
     """The bytes of a span, as a file of their own."""
 
-    def __init__(self, file: IO[bytes], span: Span) -> None:
+    def __init__(self, file: io.FileIO, span: Span) -> None:
         self.file, self.span, self.place = file, span, 0
 
     def readable(self) -> bool:
@@ -97,10 +102,9 @@ class _Part(io.RawIOBase):
     def readinto(self, room: bytearray | memoryview, /) -> int:  # type: ignore[override]
         count = max(0, min(len(room), self.span.size - self.place))
         self.file.seek(self.span.offset + self.place)
-        found = self.file.read(count)
-        room[: len(found)] = found
-        self.place += len(found)
-        return len(found)
+        done = self.file.readinto(memoryview(room)[:count]) or 0
+        self.place += done
+        return done
 
     def close(self) -> None:
         self.file.close()
@@ -133,7 +137,8 @@ class Held:
         try:
             self.copy = _new(nameless)
             with open_video(path) as video:
-                shutil.copyfileobj(video, self.copy, CHUNK)
+                while chunk := video.read(CHUNK):
+                    self.copy.write(chunk)
             self.copy.flush()
         except OSError as error:
             raise Unheld(f"cannot be taken out of its tar: {error.strerror or error}") from None

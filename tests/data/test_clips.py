@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 from expander.config.settings import DataConfig
-from expander.data.clips import TrainingClips, ViewClips, loader, training_order
+from expander.data.clips import Sample, TrainingClips, ViewClips, loader, training_order
 from expander.data.sources import decoder, open_data
+from expander.errors import EnvironmentFault
 from expander.specs.spec import Base, Spec
 
 SPEC = Spec(Base(2, 4, 32, 8, (1, 1), 32, 24))
@@ -39,3 +41,17 @@ def test_clips_do_not_depend_on_the_number_of_processes_nor_on_the_cache(
     for name, batches in one.items():
         assert len(batches) == -(-len(list(orders[name])) // 4)
         assert all(map(torch.equal, batches, several[name]))
+
+
+class Away(Dataset[Sample]):
+    """Clips of a store that is away."""
+
+    def __getitem__(self, item: object) -> Sample:
+        raise EnvironmentFault("s3://bucket/x.tar: the store did not answer: it is away")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_a_loading_process_raises_is_the_same_one_line(workers: int) -> None:
+    with pytest.raises(EnvironmentFault) as told:
+        list(loader(Away(), range(2), 2, workers))
+    assert str(told.value) == "s3://bucket/x.tar: the store did not answer: it is away"

@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import re
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -179,6 +180,8 @@ def test_a_web_server_serves_too_and_an_outage_is_waited_for(
         assert found.fingerprint == local.fingerprint
         for ours, theirs in zip(frames(found, config), frames(local, DataConfig(cache_gb=0)), strict=True):
             assert np.array_equal(ours, theirs)
+    with pytest.raises(DataError, match="no train and val lists and no shards in it"):
+        opened(f"http://127.0.0.1:{port}/nowhere")
     server.shutdown()
     server.server_close()
     timer = threading.Timer(2, lambda: setattr(timer, "server", web(here, port)))
@@ -231,6 +234,9 @@ def test_a_search_on_the_store_decides_as_on_files_and_keeps_no_key(
         assert expander("data", "prepare", videos, "--out", out, "--short-side", "64", *more).returncode == 0
     address = upload(store, tmp_path / "shards", "searched")
     for name, data in (("here", "files"), ("there", address)):
+        if name == "there":  # it does not answer for a while, somewhere on the way
+            for seconds, number in ((8, signal.SIGSTOP), (14, signal.SIGCONT)):
+                threading.Timer(seconds, os.kill, (store.process.pid, number)).start()
         done = expander(*search, "--data", data, "--run", name, **store.variables)
         assert done.returncode == 0, done.stderr
     events = ("trial_finished", "step_chosen", "run_finished")

@@ -35,9 +35,11 @@ def indexed(tars: list[Path]) -> list[Shard]:
 def _indexed(tar: Path) -> Shard:
     try:
         state = _state(tar)
-        name = hashlib.sha256(_name(tar)).hexdigest()[:32]
-        place = cache_folder() / FOLDER / f"{name}.json"
-    except (OSError, EnvironmentFault):  # read_shard says why, or there is no cache
+    except OSError:
+        return read_shard(tar)  # which says why
+    try:
+        place = cache_folder() / FOLDER / f"{hashlib.sha256(_name(tar)).hexdigest()[:32]}.json"
+    except EnvironmentFault:  # no cache
         return read_shard(tar)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         return _kept(place, state)

@@ -104,10 +104,17 @@ def _choices(inner: str, text: str) -> Sequence[str]:
 def in_folder(folder: Path) -> Shards | None:
     """The tars of a folder, by their names; none where there are none. Raises DataError."""
     if (address := address_of(folder)) is not None:
-        names = [one.name for one in remote.entries(address) if one.name.endswith(".tar")]
+        names = [one.name for one in _entries(address) if one.name.endswith(".tar")]
     else:
         names = sorted(path.name for path in folder.glob("*.tar"))
     return Shards(folder, folder, tuple(names)) if names else None
+
+
+def _entries(address: str) -> list[remote.Entry]:
+    try:
+        return remote.entries(address)
+    except FileNotFoundError:  # a web server lists no folders
+        return []
 
 
 def of_split(shards: Shards, split: str) -> Shards:

@@ -74,10 +74,12 @@ def mirrored(address: str, again: bool = False) -> Path:
     with disk_faults(place, "made"):
         place.mkdir(parents=True, exist_ok=True)
     there = _entries(address)
+    names = {one.name for one in there}
     for one in there:
         _fetch(f"{address}/{one.name}", place / one.name, one)
     for file in place.iterdir():
-        if file.is_file() and file.name not in {one.name for one in there}:
+        # What is gone there. Files that are being written have no such ending.
+        if file.suffix in LISTS and file.name not in names:
             file.unlink(missing_ok=True)
     return place
 
