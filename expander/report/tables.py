@@ -16,7 +16,7 @@ from expander.report import schema
 from expander.report.reader import Ended, History, Step, history, trial_name
 from expander.report.results import baselines, tests, trainings
 from expander.report.schema import Row, spec_row
-from expander.runs.events import UNCUT, Candidate, CandidateResult, StepChosen, TrialFailure, TrialResult
+from expander.runs.events import CUT, UNCUT, Candidate, CandidateResult, StepChosen, TrialFailure, TrialResult
 from expander.runs.journal import Run
 from expander.runs.names import TrialName
 from expander.specs.spec import AXES
@@ -220,8 +220,9 @@ def trajectory_text(run: Run | History) -> str:
 
 def axis_text(kind: str, axis: str) -> str:
     """How a step is called: its axis; of the last one, that it contracts it, or takes another as it is."""
-    if axis.startswith(UNCUT):
-        return f"{axis.removeprefix(UNCUT)} uncut"
+    for before in (UNCUT, CUT):
+        if axis.startswith(before):
+            return f"{axis.removeprefix(before)} {before.removesuffix('_')}"
     return f"contract {axis}" if kind == "contraction" else axis
 
 

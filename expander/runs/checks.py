@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from expander.runs.events import (
+    CUT,
     UNCUT,
     Candidate,
     CandidateResult,
@@ -32,7 +33,7 @@ from expander.specs.cost import cost
 from expander.specs.cost_kinds import MEASURED, Cost
 from expander.specs.spec import AXES, Spec
 
-AXIS_NAMES = ("base", *AXES, *(UNCUT + axis for axis in AXES))
+AXIS_NAMES = ("base", *AXES, *(before + axis for before in (UNCUT, CUT) for axis in AXES))
 NEAR = 1e-9
 """How far a mean may lie from what is computed again, in another order."""
 

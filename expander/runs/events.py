@@ -38,6 +38,9 @@ Target = Annotated[float, Field(validation_alias=AliasChoices("target", "target_
 UNCUT = "uncut_"
 """Before the axis of a runner-up of the last expansion that meets the target as it is."""
 
+CUT = "cut_"
+"""Before the axis of a runner-up, as good as the winner, that is contracted to the target in its place."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from expander.runs.events import UNCUT, Candidate
+from expander.runs.events import CUT, UNCUT, Candidate
 from expander.search.expansion import CostOf, largest_within, tidy
 from expander.specs.cost_kinds import CostKind
 from expander.specs.spec import AXES, Spec
@@ -79,21 +79,37 @@ def options(
 
 def finalists(
     path: Sequence[Candidate], runners: Sequence[Candidate], target: float, cost_of: CostOf,
-    kind: CostKind = "flops", axes: Sequence[str] = AXES,
+    kind: CostKind = "flops", axes: Sequence[str] = AXES, tied: Sequence[str] = (),
 ) -> tuple[Candidate, ...]:  # fmt: skip
     """What a search can end with: contractions along every axis of the space, and candidates that need none.
 
-    runners: the candidates of the step that overshot. All cost within TOLERANCE below the target; where
-    nothing does, what comes nearest. Raises ValueError as `options` does.
+    runners: the candidates of the step that overshot; tied: the axes of those that are as good as its winner,
+    which are contracted too, each along the axis that comes nearest. All cost within TOLERANCE below the
+    target; where nothing does, what comes nearest. Raises ValueError as `options` does.
     """
     top = path[overshoot(path, target, kind)]
     found = options(path, target, cost_of, kind)
     near = [o.candidate for o in found if o.miss <= TOLERANCE and o.axis in axes]
     fitting = (c for c in runners if (1 - TOLERANCE) * target <= c.cost.of(kind) <= target)
     uncut = [replace(c, axis=UNCUT + c.axis, ratio=c.cost.of(kind) / top.cost.of(kind)) for c in fitting]
-    by_spec = {candidate.spec: candidate for candidate in reversed([*near, *uncut])}
+    cut = [_cut(path, c, target, cost_of, kind) for c in runners if c.axis in tied and c.spec != top.spec]
+    by_spec = {c.spec: c for c in reversed([*near, *uncut, *cut]) if c is not None}
     nearest = min(found, key=lambda option: option.miss).candidate
     return tuple(reversed(by_spec.values())) or (nearest,)
+
+
+def _cut(
+    path: Sequence[Candidate], runner: Candidate, target: float, cost_of: CostOf, kind: CostKind
+) -> Candidate | None:
+    """A runner-up contracted to the target, where it costs more and comes near."""
+    if runner.cost.of(kind) <= target:
+        return None
+    index = overshoot(path, target, kind)
+    nearest = min(options([*path[:index], runner], target, cost_of, kind), key=lambda option: option.miss)
+    if nearest.miss > TOLERANCE:
+        return None
+    ratio = nearest.candidate.cost.of(kind) / path[index].cost.of(kind)
+    return replace(nearest.candidate, axis=CUT + runner.axis, ratio=ratio)
 
 
 def contract(

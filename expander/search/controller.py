@@ -48,8 +48,8 @@ class State:
     """path: the chosen candidates, base first. outcomes: of the planned step, by trial id.
 
     current: the results of the last chosen candidate, those of its rungs too. spread: between seeds, of
-    all decided steps. runners: the candidates of the last expansion. final: whether the last chosen
-    candidate is a contraction.
+    all decided steps. runners: the candidates of the last expansion; tied: the axes of those that tie with
+    its winner. final: whether the last chosen candidate is a contraction.
     """
 
     path: tuple[Candidate, ...] = ()
@@ -57,6 +57,7 @@ class State:
     current: tuple[TrialResult, ...] = ()
     spread: Spread = UNKNOWN
     runners: tuple[Candidate, ...] = ()
+    tied: tuple[str, ...] = ()
     final: bool = False
     planned: StepPlanned | None = None
     outcomes: Mapping[str, Outcome] = field(default_factory=dict)
@@ -117,6 +118,7 @@ def _advance(state: State, event: StepChosen) -> State:
         current=tuple(o for o in results if isinstance(o, TrialResult)),
         spread=state.spread + _spread(state),
         runners=planned.candidates if planned is not None else (),
+        tied=tuple(standing.axis for standing in event.standings if standing.tied),
         final=planned is not None and planned.kind == "contraction",
         planned=None,
         outcomes={},
@@ -194,7 +196,7 @@ def _contract(problem: Problem, state: State, cost_of: CostOf) -> Decision:
     step = len(state.path)
     if problem.selection.contraction == "trained" and state.contracted is None:
         axes, kind = tuple(problem.space.axes), problem.cost
-        found = finalists(state.path, state.runners, problem.target, cost_of, kind, axes)
+        found = finalists(state.path, state.runners, problem.target, cost_of, kind, axes, state.tied)
         if within := tuple(c for c in found if not over(c.cost, problem.ceilings)):
             return StepPlanned(step, "contraction", within)
         return RunFinished(step, "limit", f"no contraction keeps to {over(found[0].cost, problem.ceilings)}")

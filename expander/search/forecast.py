@@ -97,8 +97,8 @@ def _last(problem: Problem, state: State, cost_of: CostOf, reached: float, macs:
     if problem.selection.contraction == "nearest":
         ways = 1
     elif state.path and state.path[-1].cost.of(problem.cost) > problem.target:
-        axes = tuple(problem.space.axes)
-        ways = len(finalists(state.path, state.runners, problem.target, cost_of, problem.cost, axes))
+        axes, kind = tuple(problem.space.axes), problem.cost
+        ways = len(finalists(state.path, state.runners, problem.target, cost_of, kind, axes, state.tied))
     return [[macs * problem.target / reached] * problem.selection.seeds * ways]
 
 

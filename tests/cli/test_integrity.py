@@ -20,7 +20,7 @@ from test_cli import refused
 
 from expander.runs import journal
 
-REFERENCE = Path(__file__).parent.parent.parent / "runs" / "reference"
+REFERENCE = ASSETS / "run-v2"
 COMMANDS: dict[str, list[str]] = {
     "status": ["status", "r"],
     "report": ["report", "r"],

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import ASSETS
 from terminal import Terminal
 
 from expander.video.filenames import one_line, printable
@@ -60,7 +61,7 @@ def test_a_reader_that_goes_away_is_no_bug(line: str, shell: Shell) -> None:
 
 
 def test_a_watch_ends_with_its_reader(tmp_path: Path, environment: dict[str, str]) -> None:
-    *begun, last = (ROOT / "runs" / "reference" / "journal.jsonl").read_text().splitlines(keepends=True)
+    *begun, last = (ASSETS / "run-v2" / "journal.jsonl").read_text().splitlines(keepends=True)
     journal = tmp_path / "runs" / "r" / "journal.jsonl"
     journal.parent.mkdir(parents=True)
     journal.write_text("".join(begun))

@@ -17,7 +17,7 @@ from expander.report.results import tests as table_of_tests
 from expander.runs.journal import Run
 
 Events = list[dict[str, Any]]
-REFERENCE = Path(__file__).parent.parent.parent / "runs" / "reference"
+REFERENCE = ASSETS / "run-v2"
 
 
 @pytest.fixture

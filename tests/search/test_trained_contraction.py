@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 from searches import EXACT, carry_on, ending, event_of, formula, problem, search
+from test_contraction import published
 
 from expander.config.ceilings import Ceilings
-from expander.runs.events import Contracted, StepPlanned, TrialFinished
+from expander.runs.events import Candidate, Contracted, StepPlanned, TrialFinished
+from expander.search.contraction import contract, finalists
 from expander.search.controller import ask, replay, tell
 from expander.search.forecast import TrainingSpeed, forecast
 from expander.specs.cost import cost
@@ -69,3 +71,17 @@ def test_a_search_that_overshoots_goes_on_from_every_prefix_of_its_journal(contr
     events = search(given)
     for count in range(1, len(events)):
         assert carry_on(given, events[:count]) == events
+
+
+def test_a_runner_up_as_good_as_the_winner_is_contracted_in_its_place() -> None:
+    path = published()
+    target = 0.97 * path[-1].cost.macs
+    now = path[-2].spec
+    specs = {axis: now.with_factor(axis, 2.5 * getattr(now, axis)) for axis in ("depth", "bottleneck")}
+    runners = [Candidate(axis, spec, cost(spec), 2.0) for axis, spec in specs.items()]
+    found = {c.axis: c for c in finalists(path, runners, target, cost, tied=["depth"])}
+    assert "cut_bottleneck" not in found
+    best = contract([*path[:-1], runners[0]], target, cost, "best").candidate
+    assert found["cut_depth"].spec == best.spec
+    assert found["cut_depth"].ratio == best.cost.macs / path[-1].cost.macs
+    assert 0.95 * target <= best.cost.macs <= target
