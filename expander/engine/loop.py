@@ -99,7 +99,7 @@ class _Search:
         self.spent = total(run.events())
         self.known = known | results(run)
         self.macs: dict[str, int] = {}
-        self.wanted: dict[str, Trial] = {}
+        self.wanted: dict[str, tuple[Trial, str]] = {}  # by id, with their keys
         for event in run.events():
             if isinstance(event, StepChosen):  # a kill between the event and its files left them out
                 self._decided(event)
@@ -128,8 +128,8 @@ class _Search:
 
     def _train(self, wanted: tuple[Trial, ...]) -> None:
         """The results of `wanted` that are known, or else trains what the budget has room for."""
-        self.wanted = {trial.id: trial for trial in wanted}
-        keys = {self._key(trial): trial for trial in reversed(wanted)}  # of twins the first
+        self.wanted = {trial.id: (trial, self._key(trial)) for trial in wanted}
+        keys = {key: trial for trial, key in reversed(self.wanted.values())}  # of twins the first
         if taken := [(trial, found) for key, trial in keys.items() if (found := self._known(key))]:
             for trial, found in reversed(taken):
                 result = adopt(found, trial, self.run.folder / "trials" / trial.folder)
@@ -138,7 +138,7 @@ class _Search:
         room = len(wanted)
         if self.budget.trials is not None:
             room = max(0, self.budget.trials - self.spent.trials)
-        trials = [trial for trial in wanted if keys[self._key(trial)] == trial][:room]
+        trials = [trial for trial, key in self.wanted.values() if keys[key] == trial][:room]
         if trials and not self._spent_hours():
             planned = self.state.planned.candidates if self.state.planned else ()
             self.macs = {candidate.axis: candidate.cost.macs for candidate in planned}
@@ -163,11 +163,11 @@ class _Search:
             self.stop.ask(SPENT)
 
     def _remember(self, result: TrialResult) -> None:
-        trial = self.wanted.get(result.trial)
-        if trial is not None:
+        if result.trial in self.wanted:
+            trial, key = self.wanted[result.trial]
             folder = self.run.folder / "trials" / trial.folder
             source = f"{self.run.folder.name}:{trial.id}"
-            self.known.setdefault(self._key(trial), Known(result, source, folder))
+            self.known.setdefault(key, Known(result, source, folder))
             if trial.until is None:
                 shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 

@@ -160,7 +160,7 @@ def _plan(problem: Problem, state: State, cost_of: CostOf) -> Decision:
         return StepPlanned(0, "base", (Candidate("base", start, cost_of(start), 1.0),))
     now, target = state.path[-1], problem.target
     spent = now.cost.of(problem.cost)
-    if state.final and len(state.path) > 1 and state.path[-2].cost.of(problem.cost) > target:
+    if state.final and state.path[-2].cost.of(problem.cost) > target:
         how = "a runner-up is" if now.axis.startswith(UNCUT) else "contracted to"
         return RunFinished(step, "target", f"{how} {1 - spent / target:.1%} below it")
     if (1 - TOLERANCE) * target <= spent <= target:

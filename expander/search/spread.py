@@ -30,17 +30,19 @@ class Spread:
 
     def expected(self, prior: float) -> float:
         """The spread that intervals count with; prior: that of the settings, 0 for none."""
-        weight = WEIGHT if prior else 0
-        known = weight + self.freedom
+        known = self._known(prior)
         return (self._squares(prior) / known) ** 0.5 if known else 0.0
 
     def draws(self, prior: float, rng: np.random.Generator, count: int) -> Floats:
         """(count,) spreads that may be, given what is known: of few seeds, few things are certain."""
-        known = (WEIGHT if prior else 0) + self.freedom
+        known = self._known(prior)
         if not known:
             return np.zeros(count)
         drawn: Floats = np.sqrt(self._squares(prior) / rng.chisquare(known, count))
         return drawn
+
+    def _known(self, prior: float) -> int:
+        return self.freedom + (WEIGHT if prior else 0)
 
     def _squares(self, prior: float) -> float:
         return WEIGHT * prior**2 + max(0.0, self.squares)

@@ -12,6 +12,7 @@ import os
 import re
 import tarfile
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -82,29 +83,47 @@ def check_header(block: bytes, span: Span, there: int) -> None:
         raise OSError(errno.ESTALE, f"{span.tar.name} is another than when its videos were listed")
 
 
-class _Part(io.RawIOBase):
-    """The bytes of a span, as a file of their own."""
+class Placed(io.RawIOBase):
+    """Bytes that are read by place and count, as a file that can be sought in.
 
-    def __init__(self, file: io.FileIO, span: Span) -> None:
-        self.file, self.span, self.place = file, span, 0
+    at(place, room): fills the beginning of `room` with the bytes from `place` on; how many there were.
+    """
+
+    def __init__(self, size: int, at: Callable[[int, memoryview], int]) -> None:
+        self.size, self.at, self.place = size, at, 0
 
     def readable(self) -> bool:
+        """It is."""
         return True
 
     def seekable(self) -> bool:
+        """It is."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self.place, os.SEEK_END: self.span.size}[whence]
+        """See io.IOBase."""
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self.place, os.SEEK_END: self.size}[whence]
         self.place = max(0, start + offset)
         return self.place
 
     def readinto(self, room: bytearray | memoryview, /) -> int:  # type: ignore[override]
-        count = max(0, min(len(room), self.span.size - self.place))
-        self.file.seek(self.span.offset + self.place)
-        done = self.file.readinto(memoryview(room)[:count]) or 0
+        """See io.RawIOBase."""
+        count = max(0, min(len(room), self.size - self.place))
+        done = self.at(self.place, memoryview(room)[:count]) if count else 0
         self.place += done
         return done
+
+
+class _Part(Placed):
+    """The bytes of a span, as a file of their own, which closes the one they are in."""
+
+    def __init__(self, file: io.FileIO, span: Span) -> None:
+        super().__init__(span.size, self._at)
+        self.file, self.span = file, span
+
+    def _at(self, place: int, room: memoryview) -> int:
+        self.file.seek(self.span.offset + place)
+        return self.file.readinto(room) or 0
 
     def close(self) -> None:
         self.file.close()

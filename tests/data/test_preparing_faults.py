@@ -44,15 +44,14 @@ def test_killed_at_random_moments_and_resumed_it_gives_the_same_bytes(expander: 
     assert expander(*ARGUMENTS, "--out", "whole").returncode == 0
     length, rng, kept = time.monotonic() - begun, random.Random(0), []
     for kill in range(KILLS):
-        process = Command([*ARGUMENTS, "--out", f"cut{kill // 5}"], tmp_path)
-        process.stderr.close()
-        try:
-            process.wait(rng.uniform(0.2, 1) * length)
-        except subprocess.TimeoutExpired:
-            below = descendants(process.pid)
-            process.kill()
-            assert process.wait(60) == -signal.SIGKILL
-            assert ended(below)
+        with Command([*ARGUMENTS, "--out", f"cut{kill // 5}"], tmp_path) as process:
+            try:
+                process.wait(rng.uniform(0.2, 1) * length)
+            except subprocess.TimeoutExpired:
+                below = descendants(process.pid)
+                process.kill()
+                assert process.wait(60) == -signal.SIGKILL
+                assert ended(below)
         kept.append(len(list(tmp_path.glob(f"cut{kill // 5}/videos/*/*.mp4"))))
     for name in ("cut0", "cut1"):
         assert expander(*ARGUMENTS, "--out", name).returncode == 0

@@ -234,10 +234,16 @@ def test_a_search_on_the_store_decides_as_on_files_and_keeps_no_key(
         assert expander("data", "prepare", videos, "--out", out, "--short-side", "64", *more).returncode == 0
     address = upload(store, tmp_path / "shards", "searched")
     for name, data in (("here", "files"), ("there", address)):
+        pauses = []
         if name == "there":  # it does not answer for a while, somewhere on the way
-            for seconds, number in ((8, signal.SIGSTOP), (14, signal.SIGCONT)):
-                threading.Timer(seconds, os.kill, (store.process.pid, number)).start()
+            pauses = [threading.Timer(seconds, os.kill, (store.process.pid, number))
+                      for seconds, number in ((8, signal.SIGSTOP), (14, signal.SIGCONT))]  # fmt: skip
+        for pause in pauses:
+            pause.start()
         done = expander(*search, "--data", data, "--run", name, **store.variables)
+        for pause in pauses:  # of a search that was quicker: none is to hit another process later
+            pause.cancel()
+        os.kill(store.process.pid, signal.SIGCONT)
         assert done.returncode == 0, done.stderr
     events = ("trial_finished", "step_chosen", "run_finished")
     told = [[line for line in decisions(tmp_path / f"runs/{name}/journal.jsonl")

@@ -48,17 +48,18 @@ def test_candidates_begin_with_the_trial_of_their_seed_and_the_base_with_nothing
             assert parent == ""
 
 
-@pytest.mark.parametrize("target", [4.0, 100.0])
-def test_what_it_ends_with_is_trained_from_scratch(target: float) -> None:
-    """Where the target is met, and where no axis can move."""
-    history = search(inheriting(target))
+@pytest.mark.parametrize(("target", "most"), [(4.0, None), (100.0, None), (100.0, 2)])
+def test_what_it_ends_with_is_trained_from_scratch(target: float, most: int | None) -> None:
+    """Where the target is met, after a contraction, and after as many steps as asked."""
+    given = replace(inheriting(target), max_steps=most)
+    history = search(given)
     last = [event for event in history if isinstance(event, StepPlanned)][-1]
     path = replay(history).path
     assert last.kind == "contraction"
     assert path[-1].spec == (path[-2].spec if path[-1].axis.startswith("uncut_") else last.candidates[0].spec)
-    assert ending(history).outcome in ("target", "limit")
+    assert ending(history).outcome == ("target" if most is None else "limit")
     for count in range(1, len(history)):
-        assert carry_on(inheriting(target), history[:count]) == history
+        assert carry_on(given, history[:count]) == history
 
 
 def test_seeds_of_more_digits_have_parents_of_their_own() -> None:

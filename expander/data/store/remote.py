@@ -17,6 +17,7 @@ from typing import IO, Any, TypeVar
 
 from expander.errors import EnvironmentFault, disk_faults, first_line
 from expander.video.filenames import one_line
+from expander.video.members import Placed
 
 log = logging.getLogger(__name__)
 Found = TypeVar("Found")
@@ -120,30 +121,13 @@ def entries(address: str) -> list[Entry]:
 
 def opened(address: str, size: int) -> IO[bytes]:
     """An object of that size to be read in places, a block at a time."""
-    return io.BufferedReader(_Remote(address, size), BLOCK)
 
-
-class _Remote(io.RawIOBase):
-    def __init__(self, address: str, size: int) -> None:
-        self.address, self.size, self.place = address, size, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self.place, os.SEEK_END: self.size}[whence]
-        self.place = max(0, start + offset)
-        return self.place
-
-    def readinto(self, room: bytearray | memoryview, /) -> int:  # type: ignore[override]
-        count = max(0, min(len(room), self.size - self.place))
-        found = part(self.address, self.place, count) if count else b""
+    def at(place: int, room: memoryview) -> int:
+        found = part(address, place, len(room))
         room[: len(found)] = found
-        self.place += len(found)
         return len(found)
+
+    return io.BufferedReader(Placed(size, at), BLOCK)
 
 
 def _entry(info: Any) -> Entry:
