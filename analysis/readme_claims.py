@@ -35,8 +35,8 @@ def main() -> None:
     print(f"{networks} in {wall} ({trained} of training)")
     if told and told["seconds"] is not None:
         print(f"foretold: {told['trials']} trials, {duration_text(told['seconds'])}")
-    ties = int(table["tie"].sum())
-    print(f"{ties} of {int((table['kind'] == 'expansion').sum())} steps were ties")
+    grown = table[table["kind"] == "expansion"]
+    print(f"{int(grown['tie'].sum())} of {len(grown)} steps were ties")
     for line in headline(past).gain or [f"baselines: {len(baselines(past))}"]:
         print(line)
 

@@ -21,6 +21,7 @@ from expander.report.reader import History, history
 from expander.report.style import save
 from expander.report.videos import videos_of
 from expander.runs.chain import Chain, SealedLines, opened_document, sealed_document
+from expander.runs.events import SCHEMA
 from expander.runs.journal import Run
 
 FILES = ("config.yaml", "provenance.json", "journal.jsonl", "baselines.jsonl", "specs/*.yaml", "tests/*.json",
@@ -49,7 +50,7 @@ def _moved(file: Path, places: Mapping[str, str]) -> str:
         return text
 
     if file.suffix == ".jsonl":
-        lines, chain = SealedLines(file, "a line"), Chain()
+        lines, chain = SealedLines(file, "a line", SCHEMA), Chain()
         texts = [moved(line.decode()) for _, line in lines.read()]
         sealed = lines.protected()
         return "".join(chain.seal(text).decode() if sealed else f"{text}\n" for text in texts)
