@@ -195,6 +195,8 @@ def _kind(container: Any, stream: Any, proof: Proof) -> str:
         return "AV1"
     if container.format.name == "mpegts":
         return "MPEG-TS"
+    if container.duration is None:  # as browsers record; decord opens no such file
+        return "its header says no length"
     if proof.doubt:
         return proof.doubt
     try:

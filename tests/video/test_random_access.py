@@ -123,7 +123,11 @@ def test_a_film_without_a_duration_is_read(tmp_path: Path, suffix: str) -> None:
     whole = film(tmp_path / "whole.webm", 40, codec="libvpx", options={"g": "12"})
     path = copied(whole, tmp_path / f"live.{suffix}", options={"live": "1"})
     picks = np.array([3, 8, 30, 39])
-    assert numbers(Decoder().read(path, lambda _: picks)) == picks.tolist()
+    told = examine(path)
+    decoder = Decoder()
+    assert numbers(decoder.read(path, lambda _: picks)) == picks.tolist()
+    assert decoder.open(path).verdict == told
+    assert told.route == "pyav"  # what data check counts
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="only ffmpeg's command writes Theora")
