@@ -22,6 +22,7 @@ from expander.report.reader import History, history
 from expander.report.results import baselines
 from expander.report.style import GRID, INK, LINES, MUTED, PAGE, drawing, log_ticks, save, sheet, style
 from expander.report.tables import axis_text, decisions, frontier, macs_text, steps
+from expander.runs.events import bare_axis
 from expander.runs.journal import Run
 from expander.specs.spec import AXES
 
@@ -48,7 +49,7 @@ def trajectory(run: Run | History, width: float = 7.6) -> Figure:
             _target(axes, goal, f"target {macs_text(goal * scale)}")
         axes.set_xlabel(f"{unit} multiply-adds of one view at the training crop")
         axes.set_ylabel(ACCURACY)
-        _legend(figure, sorted(set(tried["axis"]), key=_order), list(dict.fromkeys(others["kind"])), width)
+        _legend(figure, tried["axis"], list(dict.fromkeys(others["kind"])), width)
         place(axes, _names(table), list(zip(tried["cost"], tried["percent"], strict=True)))
     return figure
 
@@ -113,7 +114,8 @@ def _target(axes: Axes, goal: float, name: str) -> None:
                   textcoords="offset points", va="bottom", ha="left", fontsize=8.5, color=MUTED)  # fmt: skip
 
 
-def _legend(figure: Figure, axes: list[str], kinds: list[str], width: float) -> None:
+def _legend(figure: Figure, tried: pd.Series[Any], kinds: list[str], width: float) -> None:
+    axes = sorted({bare_axis(axis) for axis in tried}, key=_order)
     handles = [Line2D([], [], color=style(a)[0], marker=style(a)[1], ls="", ms=7, label=a) for a in axes]
     handles += [Line2D([], [], color=MUTED, marker=BASELINE_MARKS.get(kind, "x"), ls="", ms=8, mew=1.5,
                        label=f"baseline: {kind}") for kind in kinds]  # fmt: skip

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from expander.runs.events import CUT, UNCUT
+from expander.runs.events import bare_axis
 from expander.runs.journal import write_atomic
 
 INK, MUTED, GRID, PAGE = "#16181a", "#5b6064", "#d5d8da", "#fdfdfc"
@@ -105,7 +105,7 @@ def sheet(width: float, height: float) -> Figure:
 
 def style(axis: str) -> tuple[str, str]:
     """Colour and marker of an axis."""
-    return AXIS_STYLE.get(axis.removeprefix(UNCUT).removeprefix(CUT), OTHER_STYLE)
+    return AXIS_STYLE.get(bare_axis(axis), OTHER_STYLE)
 
 
 def svg(figure: Figure, name: str, meaning: str) -> str:

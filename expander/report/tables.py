@@ -211,7 +211,7 @@ def trajectory_text(run: Run | History) -> str:
             "cost": table["cost"].map(macs_text),
             "ratio": table["ratio"].map("{:.2f}".format),
             "accuracy": (table["accuracy"] * 100).map("{:.1f}".format),
-            "runner-up": table["runner_up"],
+            "runner-up": [axis_text(*row) for row in zip(table["kind"], table["runner_up"], strict=True)],
             "lead": [lead_text(*row) for row in points.itertuples(index=False)],
         }
     )
@@ -219,7 +219,12 @@ def trajectory_text(run: Run | History) -> str:
 
 
 def axis_text(kind: str, axis: str) -> str:
-    """How a step is called: its axis; of the last one, that it contracts it, or takes another as it is."""
+    """How a step is called: its axis; of the last one, that it contracts it, or takes another as it is.
+
+    Nothing of no axis.
+    """
+    if not axis:
+        return ""
     for before in (UNCUT, CUT):
         if axis.startswith(before):
             return f"{axis.removeprefix(before)} {before.removesuffix('_')}"
