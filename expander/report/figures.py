@@ -20,9 +20,20 @@ from matplotlib.ticker import MaxNLocator
 from expander.report.label_layout import place
 from expander.report.reader import History, history
 from expander.report.results import baselines
-from expander.report.style import GRID, INK, LINES, MUTED, PAGE, drawing, log_ticks, save, sheet, style
+from expander.report.style import (
+    GRID,
+    INK,
+    LINES,
+    MUTED,
+    PAGE,
+    bare_axis,
+    drawing,
+    log_ticks,
+    save,
+    sheet,
+    style,
+)
 from expander.report.tables import axis_text, decisions, frontier, macs_text, steps
-from expander.runs.events import bare_axis
 from expander.runs.journal import Run
 from expander.specs.spec import AXES
 

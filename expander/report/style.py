@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from expander.runs.events import bare_axis
+from expander.runs.events import CUT, UNCUT
 from expander.runs.journal import write_atomic
 
 INK, MUTED, GRID, PAGE = "#16181a", "#5b6064", "#d5d8da", "#fdfdfc"
@@ -101,6 +101,11 @@ def sheet(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.06))
     FigureCanvasAgg(figure)
     return figure
+
+
+def bare_axis(axis: str) -> str:
+    """The axis that a candidate moved, without what it was tried as in the last step."""
+    return axis.removeprefix(UNCUT).removeprefix(CUT)
 
 
 def style(axis: str) -> tuple[str, str]:

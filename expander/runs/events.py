@@ -42,11 +42,6 @@ CUT = "cut_"
 """Before the axis of a runner-up, as good as the winner, that is contracted to the target in its place."""
 
 
-def bare_axis(axis: str) -> str:
-    """The axis that a candidate moved, without what it was tried as in the last step."""
-    return axis.removeprefix(UNCUT).removeprefix(CUT)
-
-
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A spec one axis away from the current one; ratio: its cost over the current one's."""
