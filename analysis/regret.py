@@ -38,6 +38,8 @@ MOST_TRIES = 20
 """Points that TPE may suggest for one new spec: many have the same one nearest."""
 LONG = 4
 """A long training is so many times a proxy's."""
+JUDGES = 2
+"""Long trainings of every spec that a search ended with."""
 
 
 class Missing(Exception):
@@ -197,6 +199,34 @@ def played(
     return wanted
 
 
+def judged(lattice: Lattice, done: Iterable[Ending]) -> dict[Spec, float]:
+    """Mean accuracy of the long trainings, by spec. Raises Missing."""
+    steps = LONG * lattice.problem.space.proxy.steps
+    found, missing = {}, []
+    for spec in dict.fromkeys(ending.spec for ending in done):
+        keys = [Training(spec, steps, seed) for seed in range(JUDGES)]
+        results = [lattice.get(key) for key in keys]
+        missing += [key for key, result in zip(keys, results, strict=True) if result is None]
+        found[spec] = float(np.mean([result.accuracy for result in results if result is not None] or [0]))
+    if missing:
+        raise Missing(missing)
+    return found
+
+
+def regrets(done: Iterable[Ending], truth: Mapping[Spec, float]) -> pd.DataFrame:
+    """A row a rule: trainings, what it ends with by long training, points below the best, distinct ends."""
+    best = max(truth.values())
+    rows = pd.DataFrame(
+        {"rule": e.rule, "trainings": e.trainings, "accuracy": 100 * truth[e.spec],
+         "regret": 100 * (best - truth[e.spec]), "spec": e.spec.id} for e in done
+    )  # fmt: skip
+    groups = rows.groupby("rule", sort=False)
+    return groups.agg(
+        searches=("spec", "size"), trainings=("trainings", "mean"), accuracy=("accuracy", "mean"),
+        mean_regret=("regret", "mean"), worst_regret=("regret", "max"), different_ends=("spec", "nunique"),
+    ).round(1)  # fmt: skip
+
+
 def main() -> None:
     """Trains, or prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -211,10 +241,19 @@ def main() -> None:
     while wanted := played(lattice, chosen, done):
         print(f"{len(done)} searches played, {len(wanted)} trainings missing", flush=True)
         if not arguments.train:
-            return
+            break
         lattice.train(sorted(wanted, key=lambda t: (t.seed, t.spec.id)))
-    rows = [(e.rule, e.draw, e.spec.id, e.trainings, cost(e.spec).macs / 1e6) for e in done.values()]
-    print(pd.DataFrame(rows, columns=["rule", "draw", "spec", "trainings", "M"]).to_string())
+    try:
+        truth = judged(lattice, done.values())
+    except Missing as missing:
+        print(f"{len(missing.trainings)} long trainings missing", flush=True)
+        if not arguments.train:
+            return
+        lattice.train(sorted(missing.trainings, key=lambda t: (t.seed, t.spec.id)))
+        truth = judged(lattice, done.values())
+    print(regrets(done.values(), truth).to_string())
+    for spec, accuracy in sorted(truth.items(), key=lambda item: -item[1])[:10]:
+        print(f"{100 * accuracy:.1f} {spec} {cost(spec).macs / 1e6:.4f} M")
 
 
 if __name__ == "__main__":
