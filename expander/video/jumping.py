@@ -29,6 +29,7 @@ from expander.video.readers import (
     Unreadable,
     container_of,
     frames_of,
+    rgb,
 )
 from expander.video.sampling import Indices
 
@@ -149,7 +150,7 @@ class JumpingReader:
                 if frame is None or frame.pts != self.times[position] or _shape(frame) != self.shape:
                     return AvReader(self.path).gather(unique)
                 position += 1
-            found.append(frame.to_ndarray(format="rgb24"))
+            found.append(rgb(frame))
         return np.stack(found)
 
 

@@ -195,8 +195,6 @@ def _kind(container: Any, stream: Any, proof: Proof) -> str:
         return "AV1"
     if container.format.name == "mpegts":
         return "MPEG-TS"
-    if container.duration is None:  # as browsers record; decord opens no such file
-        return "its header says no length"
     if proof.doubt:
         return proof.doubt
     try:
@@ -205,4 +203,7 @@ def _kind(container: Any, stream: Any, proof: Proof) -> str:
         return f"a jump to its start fails: {NOT_TRUSTED}"
     first = next(container.decode(stream), None)
     turned = first is not None and orientation_of(first) != Orientation()
-    return "its frames are shown turned or mirrored" if turned else ""
+    if turned:
+        return "its frames are shown turned or mirrored"
+    # As browsers record: decord opens no such file.
+    return "its header says no length" if container.duration is None else ""
