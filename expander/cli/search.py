@@ -20,6 +20,7 @@ from expander.cli.options import (
     goal_of,
     goal_options,
 )
+from expander.cli.plan import PLAN_OPTIONS, plan_options, read_plan, say_plan
 from expander.cli.running import BUDGET, resume, run_search
 from expander.cli.terminal import say
 from expander.config.reading import absolute
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from expander.search.forecast import TrainingSpeed
 
 FRESH_ONLY = (*DATA_OPTIONS, "space", *COST_OPTIONS, "max_steps", "contract", "seed", "cpus_per_trial",
-              "storage_path", "overrides")  # fmt: skip
+              "storage_path", "overrides", *PLAN_OPTIONS)  # fmt: skip
 
 
 @click.command(cls=Command)
@@ -42,6 +43,7 @@ FRESH_ONLY = (*DATA_OPTIONS, "space", *COST_OPTIONS, "max_steps", "contract", "s
 @click.option("--run", "name", help="Name of the folder below runs/.  [default: made from space and time]")
 @click.option("--resume", is_flag=True, help="Go on with the run of this name where it stopped.")
 @click.option("--dry-run", is_flag=True, help="Only the forecast: steps, trials, hours. Trains nothing.")
+@plan_options
 @click.option("--max-steps", type=Whole("max_steps"), help="Stop after so many expansions.")
 @click.option("--contract", type=click.Choice(["trained", "nearest"]),
               help="Train one along every axis and choose, or take the nearest.  [default: trained]")
@@ -85,9 +87,12 @@ def _fresh(options: dict[str, Any]) -> None:
     goal = goal_of(options)
     settings = _settings(space, options)
     run = Run(run_folder(options["name"], _wanted(options, space)))
+    wanted = read_plan(options, settings.backend, goal)
     check_backend(settings.backend)
     if options["dry_run"]:
-        _planned(settings, goal, options)
+        start, pace = _planned(settings, goal, options)
+        if wanted is not None:
+            say_plan(start, pace, wanted)
         say("dry run: nothing was trained")
         return
     with claimed(run.folder, settings.backend.storage):
