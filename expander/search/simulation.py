@@ -132,7 +132,7 @@ class _Course:
 
     def _tell(self, trial: Trial, end: Ended | None) -> None:
         found = self.known.get(self._key(trial))
-        if end is not None and not end.finished or end is None and found is None:
+        if (found is None) if end is None else not end.finished:
             lost = TrialFailure(trial.id, "its node was lost too often")
             self.state = tell(self.state, TrialFailed(trial.step, lost))
             return

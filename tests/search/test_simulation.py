@@ -33,7 +33,7 @@ def test_on_one_place_it_is_the_forecast() -> None:
 def test_on_places_for_all_a_step_takes_as_long_as_a_trial() -> None:
     _, steps = run(6)
     assert [step.seconds for step in steps] == [5.0] * len(steps)
-    assert [step.kind for step in steps][0] == "base"
+    assert steps[0].kind == "base"
     assert [step.held for step in steps] == [5.0 * step.trials for step in steps]
 
 
