@@ -212,6 +212,8 @@ def say_plan(plan: Plan, course: Course) -> None:
         f"{cluster.nodes} x {cluster.places} trials at a time"
         f"{_spending(seconds, steps, plan)}{_read(sum(step.opened for step in steps), size)}"
         f"{f'; {course.lost} losses of nodes' if course.lost else ''}")  # fmt: skip
+    if steps and steps[-1].failed == steps[-1].trials:
+        say("plan: the search ends there, every candidate failed: raise backend.max_failures")
     _waits(seconds, steps, cluster)
 
 

@@ -47,7 +47,7 @@ FRESH_ONLY = (*DATA_OPTIONS, "space", *COST_OPTIONS, "max_steps", "contract", "s
 @click.option("--cluster", metavar="SHAPE", help="With --dry-run: simulate it on '8 nodes x 8 gpus'.")
 @click.option("--clips-per-second", type=click.FloatRange(min=0, min_open=True, max=1e9),
               help="Training of one trial at the target, on that cluster.  [default: measured here]")
-@click.option("--losses-per-day", type=click.FloatRange(min=0, max=1000),
+@click.option("--losses-per-day", type=click.FloatRange(min=0, max=24),
               help="Of each node of that cluster, for a day.  [default: 0]")
 @click.option("--max-steps", type=Whole("max_steps"), help="Stop after so many expansions.")
 @click.option("--contract", type=click.Choice(["trained", "nearest"]),

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from expander.runs.bitmask import pack_bits
 from expander.runs.events import (
     Problem,
+    RunFinished,
     StepChosen,
     StepPlanned,
     Trial,
@@ -108,7 +109,7 @@ class _Course:
             self.state = tell(self.state, step)
             if isinstance(step, StepPlanned):
                 now, begun = StepCost(step.step, step.kind), self.places.now
-            elif isinstance(step, StepChosen):
+            elif isinstance(step, StepChosen) or (isinstance(step, RunFinished) and step.outcome == "failed"):
                 yield replace(now, seconds=self.places.now - begun)
 
     def _train(self, wanted: tuple[Trial, ...], now: StepCost) -> StepCost:

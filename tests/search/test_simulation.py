@@ -69,3 +69,9 @@ def test_a_loss_makes_a_search_longer_by_what_was_lost() -> None:
     steps = simulate(problem(), cost, PACE, places)
     assert steps[0].seconds == 3 + 10 + 5
     assert steps[0].held == 8
+
+
+def test_a_base_that_is_lost_too_often_ends_the_search() -> None:
+    places = Places(Cluster(1, 1), Terms(retries=0), [Loss(3.0, 0)])
+    (step,) = simulate(problem(), cost, PACE, places)
+    assert (step.trials, step.failed, step.seconds) == (1, 1, 3.0)
