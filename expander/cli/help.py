@@ -17,8 +17,8 @@ GROUPS = {
              "allow_outside", "timeout", "allow_missing"),
     "Cluster": ("backend", "ray_address", "cpus_per_trial", "gpus_per_trial", "storage_path", "max_gpu_hours",
                 "gpus", "workers_ddp", "device", "workers"),
-    "Run": ("name", "resume", "dry_run", "max_steps", "max_hours", "max_trials", "seed", "reuse", "log",
-            "overrides"),
+    "Run": ("name", "resume", "dry_run", "cluster", "clips_per_second", "losses_per_day", "max_steps",
+            "max_hours", "max_trials", "seed", "reuse", "log", "overrides"),
 }  # fmt: skip
 """Of options, by the names of their parameters; those of no group come first."""
 

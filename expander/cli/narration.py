@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from expander.cli.terminal import about, say
 from expander.report.tables import axis_text, macs_text, seeds_text
@@ -24,7 +25,12 @@ from expander.search.controller import State, trials
 from expander.search.expansion import CostOf
 from expander.search.forecast import TrainingSpeed, forecast
 from expander.specs.cost import cost
-from expander.specs.cost_kinds import amount_text
+from expander.specs.cost_kinds import amount_text, duration_text
+
+if TYPE_CHECKING:
+    from expander.engine.cluster_plan import Course, Plan
+    from expander.search.schedule import Cluster
+    from expander.search.simulation import StepCost
 
 
 class Narrator:
@@ -195,3 +201,45 @@ def _has_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+def say_plan(plan: Plan, course: Course) -> None:
+    """A simulated search: a line a step, a line in all, and where places wait."""
+    seconds, steps, size, cluster = course.seconds, course.steps, course.video_bytes, plan.cluster
+    for step in steps:
+        say(_line(step, plan, size))
+    say(f"plan: {about(seconds)} (simulated: {duration_text(course.least)} to {duration_text(course.most)}), "
+        f"{cluster.nodes} x {cluster.places} trials at a time"
+        f"{_spending(seconds, steps, plan)}{_read(sum(step.opened for step in steps), size)}"
+        f"{f'; {course.lost} losses of nodes' if course.lost else ''}")  # fmt: skip
+    if steps and steps[-1].failed == steps[-1].trials:
+        say("plan: the search ends there, every candidate failed: raise backend.max_failures")
+    _waits(seconds, steps, cluster)
+
+
+def _line(step: StepCost, plan: Plan, size: float | None) -> str:
+    failed = f" ({step.failed} failed)" if step.failed else ""
+    return (f"plan: step {step.step} ({step.kind}): {step.trials} trials{failed}, {about(step.seconds)}"
+            f"{_spending(step.seconds, [step], plan)}{_read(step.opened, size)}")  # fmt: skip
+
+
+def _spending(seconds: float, steps: Sequence[StepCost], plan: Plan) -> str:
+    """Hours of GPUs that trials hold, and of all the GPUs that the cluster has for so long."""
+    if not plan.cluster.gpus:
+        return ""
+    used = sum(step.held for step in steps) * plan.gpus / 3600
+    return f", {used:.3g} GPU hours of {plan.cluster.gpus * seconds / 3600:.3g} that the cluster has"
+
+
+def _read(opened: int, size: float | None) -> str:
+    return "" if size is None else f", at most {opened * size / 1e9:.3g} GB read"
+
+
+def _waits(seconds: float, steps: Sequence[StepCost], cluster: Cluster) -> None:
+    """How much of the cluster waits, and for what; the most trials that a step has."""
+    places = cluster.nodes * cluster.places
+    idle = 1 - sum(step.held for step in steps) / (places * seconds) if seconds else 0.0
+    most = max((step.trials for step in steps), default=0)
+    if idle > 0.25:
+        why = f"a step has at most {most} trials" if most < places else "a step ends with its longest trial"
+        say(f"plan: places wait {idle:.0%} of the time: {why}, for {places} places")

@@ -27,12 +27,14 @@ from expander.errors import UsageError
 
 if TYPE_CHECKING:
     from expander.config.load import Settings
+    from expander.engine.cluster_plan import Plan
     from expander.engine.preparation import Goal
     from expander.runs.events import RunStarted
     from expander.search.forecast import TrainingSpeed
 
+PLAN_OPTIONS = ("cluster", "clips_per_second", "losses_per_day")
 FRESH_ONLY = (*DATA_OPTIONS, "space", *COST_OPTIONS, "max_steps", "contract", "seed", "cpus_per_trial",
-              "storage_path", "overrides")  # fmt: skip
+              "storage_path", "overrides", *PLAN_OPTIONS)  # fmt: skip
 
 
 @click.command(cls=Command)
@@ -42,6 +44,11 @@ FRESH_ONLY = (*DATA_OPTIONS, "space", *COST_OPTIONS, "max_steps", "contract", "s
 @click.option("--run", "name", help="Name of the folder below runs/.  [default: made from space and time]")
 @click.option("--resume", is_flag=True, help="Go on with the run of this name where it stopped.")
 @click.option("--dry-run", is_flag=True, help="Only the forecast: steps, trials, hours. Trains nothing.")
+@click.option("--cluster", metavar="SHAPE", help="With --dry-run: simulate it on '8 nodes x 8 gpus'.")
+@click.option("--clips-per-second", type=click.FloatRange(min=0, min_open=True, max=1e9),
+              help="Training of one trial at the target, on that cluster.  [default: measured here]")
+@click.option("--losses-per-day", type=click.FloatRange(min=0, max=24),
+              help="Of each node of that cluster, for a day.  [default: 0]")
 @click.option("--max-steps", type=Whole("max_steps"), help="Stop after so many expansions.")
 @click.option("--contract", type=click.Choice(["trained", "nearest"]),
               help="Train one along every axis and choose, or take the nearest.  [default: trained]")
@@ -76,6 +83,8 @@ def search(**options: Any) -> None:
 
 
 def _fresh(options: dict[str, Any]) -> None:
+    from expander.cli.narration import say_plan
+    from expander.engine.cluster_plan import median_course
     from expander.engine.preparation import begin, check_backend, command_line
     from expander.engine.search import known_results
     from expander.runs.journal import Run
@@ -85,9 +94,12 @@ def _fresh(options: dict[str, Any]) -> None:
     goal = goal_of(options)
     settings = _settings(space, options)
     run = Run(run_folder(options["name"], _wanted(options, space)))
+    simulated = _simulated(options, settings, goal)
     check_backend(settings.backend)
     if options["dry_run"]:
-        _planned(settings, goal, options)
+        start, pace = _planned(settings, goal, options)
+        if simulated is not None:
+            say_plan(simulated, median_course(start, pace, simulated))
         say("dry run: nothing was trained")
         return
     with claimed(run.folder, settings.backend.storage):
@@ -96,6 +108,20 @@ def _fresh(options: dict[str, Any]) -> None:
         run.create(settings.backend.storage)
         begin(run, start, command_line(), pace)
         run_search(run, start, pace, known)
+
+
+def _simulated(options: dict[str, Any], settings: Settings, goal: Goal) -> Plan | None:
+    """The cluster to simulate, if any. Raises UsageError."""
+    from expander.engine.cluster_plan import wanted
+
+    shape, speed, rate = (options[name] for name in PLAN_OPTIONS)
+    if shape is None:
+        if speed is not None or rate is not None:
+            raise UsageError("--clips-per-second and --losses-per-day go with --dry-run --cluster SHAPE")
+        return None
+    if not options["dry_run"]:
+        raise UsageError("--cluster simulates: add --dry-run; to run on a cluster, take --ray-address")
+    return wanted(shape, settings.backend, goal, speed, rate or 0.0)
 
 
 def _planned(settings: Settings, goal: Goal, options: dict[str, Any]) -> tuple[RunStarted, TrainingSpeed]:

@@ -28,7 +28,7 @@ def foretold(past: History) -> dict[str, Any] | None:
 
 def remaining(past: History, state: State) -> dict[str, Any] | None:
     """The same from `state` to the end; the pace corrected by what the trials took so far."""
-    return _forecast(past, state, _corrected(past))
+    return _forecast(past, state, corrected_pace(past))
 
 
 def _forecast(past: History, state: State, pace: TrainingSpeed | None) -> dict[str, Any] | None:
@@ -38,7 +38,7 @@ def _forecast(past: History, state: State, pace: TrainingSpeed | None) -> dict[s
     return {**asdict(ahead), "seconds": ahead.seconds if pace else None}
 
 
-def _corrected(past: History) -> TrainingSpeed | None:
+def corrected_pace(past: History) -> TrainingSpeed | None:
     """Times what trials took over what was foretold for them."""
     pace, problem = recorded_pace(past), past.problem
     if pace is None or problem is None:
