@@ -6,6 +6,7 @@
 Every rule searches DRAWS times; a draw gives every spec its own order of the seeds that the table has of
 it, so that no two searches see the same luck. What a search ends with is judged by long trainings. Its
 regret is how many points of accuracy it lies below the best that any rule found within the target.
+TPE needs `pip install optuna`.
 """
 
 from __future__ import annotations
@@ -19,23 +20,26 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from lattice import Lattice, Training, problem
 
-from analysis.lattice import Lattice, Training, problem
 from expander.config.settings import Selection
 from expander.runs.events import Candidate, Problem, TrialFinished, TrialResult
+from expander.search.baselines import grown
 from expander.search.baselines import random as random_specs
 from expander.search.contraction import finalists
 from expander.search.controller import ask, candidates_of, replay, tell
 from expander.specs.cost import cost
-from expander.specs.spec import AXES, Spec
+from expander.specs.spec import Spec
 
 DRAWS = 30
 SEEDS = 3
 """Trainings of a spec among which a draw shuffles."""
 POOL = 90
-"""Random specs of the target's cost, among which random search and TPE choose."""
-MOST_TRIES = 20
-"""Points that TPE may suggest for one new spec: many have the same one nearest."""
+"""Random specs of the target's cost, among which random search chooses."""
+MOST_TRIES = 4
+"""Suggestions of TPE for one new spec: some are the same spec again, or reach no such cost."""
+FEWER = {"TPE, 24 trainings": 10}
+"""Draws of rules that ask for specs that no other rule asks for."""
 LONG = 4
 """A long training is so many times a proxy's."""
 JUDGES = 2
@@ -103,28 +107,26 @@ def random_search(world: World, specs: Sequence[Spec], trainings: int) -> Spec:
     return chosen[int(np.argmax([result.accuracy for result in found]))]
 
 
-def tpe(world: World, specs: Sequence[Spec], trainings: int) -> Spec:
-    """Optuna's TPE over the logarithms of the six factors; a point is the random spec nearest to it."""
+def tpe(world: World, trainings: int) -> Spec:
+    """Optuna's TPE over the shares of the cost by axis: every suggestion is a spec of the target's cost."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    places = np.log([[getattr(spec, axis) for axis in AXES] for spec in specs])
-    low, high = places.min(0), places.max(0)
-    tried: dict[int, float] = {}
-    study = optuna.create_study(
-        direction="maximize", sampler=optuna.samplers.TPESampler(seed=world.draw, multivariate=True)
-    )
+    sampler = optuna.samplers.TPESampler(seed=world.draw, multivariate=True)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    of, tried = world.problem, dict[Spec, float]()
     for _ in range(MOST_TRIES * trainings):
         trial = study.ask()
-        point = [trial.suggest_float(axis, low[i], high[i]) for i, axis in enumerate(AXES)]
-        nearest = int(np.argmin((((places - point) / (high - low)) ** 2).sum(1)))
-        if nearest not in tried and len(tried) < trainings:
-            tried[nearest] = world.results([(specs[nearest], 0)])[0].accuracy
-        if nearest in tried:
-            study.tell(trial, tried[nearest])
+        weights = {axis: trial.suggest_float(axis, 0.0, 1.0) for axis in of.space.axes}
+        found = grown(of, "tpe", weights, of.target, cost)
+        if isinstance(found, Candidate):
+            tried[found.spec] = world.results([(found.spec, 0)])[0].accuracy
+            study.tell(trial, tried[found.spec])
+        else:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
         if len(tried) == trainings:
             break
-    return specs[max(tried, key=lambda index: tried[index])]
+    return max(tried, key=lambda spec: tried[spec])
 
 
 def beam(world: World, width: int) -> Spec:
@@ -163,8 +165,7 @@ def rules(of: Problem) -> dict[str, Rule]:
         "2 seeds": partial(grow, selection=Selection(seeds=2)),
         "3 seeds": partial(grow, selection=Selection(seeds=3)),
         "beam 2": partial(beam, width=2),
-        "TPE, 24 trainings": partial(tpe, specs=specs, trainings=24),
-        "TPE, 48 trainings": partial(tpe, specs=specs, trainings=48),
+        "TPE, 24 trainings": partial(tpe, trainings=24),
         "random, 24 trainings": partial(random_search, specs=specs, trainings=24),
         "random, 48 trainings": partial(random_search, specs=specs, trainings=48),
     }
@@ -186,7 +187,7 @@ def played(
     """Plays what can be played into `done`; returns what the others lack."""
     wanted: set[Training] = set()
     for name, rule in chosen.items():
-        for draw in range(DRAWS):
+        for draw in range(FEWER.get(name, DRAWS)):
             if (name, draw) in done:
                 continue
             world = World(lattice, draw)

@@ -27,13 +27,13 @@ Found = Candidate | Rejection
 
 def compound(problem: Problem, budget: float, cost_of: CostOf) -> tuple[Found, ...]:
     """One spec, every axis of the space by the same share of the cost."""
-    return (_grown(problem, "compound", dict.fromkeys(problem.space.axes, 1.0), budget, cost_of),)
+    return (grown(problem, "compound", dict.fromkeys(problem.space.axes, 1.0), budget, cost_of),)
 
 
 def single_axis(problem: Problem, budget: float, cost_of: CostOf) -> tuple[Found, ...]:
     """One spec an axis, which alone makes up for the whole cost, or why it cannot."""
     axes = [axis for axis in AXES if axis in problem.space.axes]
-    return tuple(_grown(problem, f"only_{axis}", {axis: 1.0}, budget, cost_of) for axis in axes)
+    return tuple(grown(problem, f"only_{axis}", {axis: 1.0}, budget, cost_of) for axis in axes)
 
 
 def random(problem: Problem, budget: float, cost_of: CostOf, count: int, seed: int) -> tuple[Found, ...]:
@@ -43,14 +43,14 @@ def random(problem: Problem, budget: float, cost_of: CostOf, count: int, seed: i
     for number in range(count):
         shares = np.random.default_rng([seed, number]).dirichlet(np.ones(len(axes)))
         weights = {axis: float(share) for axis, share in zip(axes, shares, strict=True)}
-        found.append(_grown(problem, f"random{number + 1}", weights, budget, cost_of))
+        found.append(grown(problem, f"random{number + 1}", weights, budget, cost_of))
     return tuple(found)
 
 
-def _grown(
+def grown(
     problem: Problem, name: str, weights: Mapping[str, float], budget: float, cost_of: CostOf
 ) -> Found:
-    """The spec of the base grown along `weights` to `budget`."""
+    """The base grown along `weights`, shares of the cost by axis, to `budget`."""
     kind, start = problem.cost, problem.space.start
     spec = _filled(problem, _along(problem, weights, budget, cost_of), weights, budget, cost_of)
     cost = cost_of(spec)
