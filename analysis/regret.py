@@ -242,8 +242,10 @@ def main() -> None:
     while wanted := played(lattice, chosen, done):
         print(f"{len(done)} searches played, {len(wanted)} trainings missing", flush=True)
         if not arguments.train:
-            break
+            break  # what could be played is shown
         lattice.train(sorted(wanted, key=lambda t: (t.seed, t.spec.id)))
+    if not done:
+        return
     try:
         truth = judged(lattice, done.values())
     except Missing as missing:
