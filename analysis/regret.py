@@ -42,7 +42,7 @@ FEWER = {"TPE, 24 trainings": 10}
 """Draws of rules that ask for specs that no other rule asks for."""
 LONG = 4
 """A long training is so many times a proxy's."""
-JUDGES = 2
+JUDGES = 1
 """Long trainings of every spec that a search ended with."""
 
 
