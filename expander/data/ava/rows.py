@@ -1,0 +1,188 @@
+"""Files of boxes to rows, checked: AVA's ground truth and detections, and ours, which has a header.
+
+    video,second,x1,y1,x2,y2,action,person          AVA's ground truth: no header, a row a box and action
+    video,second,x1,y1,x2,y2,action,score           AVA's detections: no header
+    video,second,x1,y1,x2,y2,labels[,score]         ours, with this header: names of classes, with ; between
+
+Faults are told as file:line with the text of the line.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from expander.data.ava.keyframes import Boxes
+from expander.data.formats import read_text
+from expander.errors import DataError
+
+CORNERS = ["x1", "y1", "x2", "y2"]
+HEADER = ["video", "second", *CORNERS, "labels"]
+BEYOND = 0.05
+"""Share of the picture by which a box may lie outside of it; it is clipped."""
+DIGITS = 3
+"""Of a second: key frames are told apart to the millisecond."""
+LATEST = 1_000_000
+"""Seconds: no video is longer."""
+MOST_CLASSES = 10_000
+"""More than any data set of actions has: an id beyond it is another column."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoxRows:
+    """N rows: video (N,) str, second (N,), boxes (N, 4), label (N,) str, empty where there is none, score
+    (N,), line (N,). numbered: whether labels are AVA's ids, from 1 on, and not names. detected: whether the
+    file has scores.
+    """
+
+    file: Path
+    video: NDArray[np.object_]
+    second: NDArray[np.float64]
+    boxes: Boxes
+    label: NDArray[np.object_]
+    score: NDArray[np.float64]
+    line: NDArray[np.int64]
+    numbered: bool
+    detected: bool
+
+    def fault(self, bad: NDArray[np.bool_], what: str) -> None:
+        """Raises DataError for the first row where `bad` is true."""
+        if bad.any():
+            number = int(bad.argmax())
+            place, second = f"{self.file}:{self.line[number]}", f"{self.second[number]:g}"
+            raise DataError(f"{place}: {what}: {self.video[number]}, second {second}, "
+                            f"label {self.label[number]!r}")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lines:
+    """The rows of a file as text: table, by number of line, and the whole lines for errors."""
+
+    file: Path
+    table: pd.DataFrame
+    texts: Sequence[str]
+
+    def fault(self, bad: pd.Series | NDArray[np.bool_] | np.bool_, what: str) -> None:
+        """Raises DataError for the first row where `bad` is true."""
+        bad = np.asarray(bad)
+        if bad.any():
+            number = int(self.table.index[int(bad.argmax())])
+            raise DataError(f"{self.file}:{number}: {what}, found {self.texts[number - 1].strip()[:200]!r}")
+
+    def numbers(self, columns: list[str]) -> Any:
+        """(N, columns) floats; not a number where it is none."""
+        found = [pd.to_numeric(self.table[name], errors="coerce") for name in columns]
+        return np.stack([column.to_numpy(np.float64) for column in found], axis=1)
+
+
+def read_boxes(file: Path, detected: bool) -> BoxRows:
+    """The rows of a file of ground truth, or of detections, with AVA's columns or with a header.
+
+    Raises DataError with file:line.
+    """
+    texts = read_text(file).split("\n")
+    first = next((text for text in texts if text.strip()), None)
+    if first is None:
+        raise DataError(f"{file}: has no rows")
+    ours = "second" in [name.strip() for name in first.split(",")]
+    lines = _ours(file, texts, detected) if ours else _ava(file, texts, detected)
+    table = lines.table
+    lines.fault(table["video"] == "", "expected the name of a video in the first column")
+    second = lines.numbers(["second"])[:, 0]
+    lines.fault(~((second >= 0) & (second < LATEST)), "expected a second from 0 on in the second column")
+    score = np.ones(len(table))
+    if detected:
+        score = lines.numbers(["score"])[:, 0]
+        lines.fault(~((score >= 0) & (score <= 1)), "expected a score from 0 to 1 in the last column (ground "
+                    "truth has a person's number there)")  # fmt: skip
+    label = table["labels"].to_numpy(object)
+    if not ours:
+        label = _ids(lines)
+    return BoxRows(file, table["video"].to_numpy(object), second.round(DIGITS), _corners(lines), label, score,
+                   table.index.to_numpy(np.int64), not ours, detected)  # fmt: skip
+
+
+def _corners(lines: _Lines) -> Boxes:
+    """(N, 4), clipped to the picture."""
+    boxes: Boxes = lines.numbers(CORNERS)
+    lines.fault(~np.isfinite(boxes).all(axis=1), "expected numbers for x1, y1, x2, y2")
+    lines.fault((boxes > 1 + BEYOND).any(axis=1), "expected x1, y1, x2, y2 as shares of the picture, from "
+                "0 to 1 (pixels are divided by its width and height)")  # fmt: skip
+    lines.fault((boxes < -BEYOND).any(axis=1), "expected a box within the picture")
+    lines.fault((boxes[:, :2] > boxes[:, 2:]).any(axis=1), "expected x1 <= x2 and y1 <= y2 (the upper left "
+                "and the lower right corner, not width and height)")  # fmt: skip
+    return np.clip(boxes, 0, 1)
+
+
+def _ava(file: Path, texts: Sequence[str], detected: bool) -> _Lines:
+    """AVA's columns, which no header names."""
+    kept = [(number, text) for number, text in enumerate(texts, 1) if text.strip()]
+    commas = np.array([text.count(",") for _, text in kept])
+    index = pd.Index([number for number, _ in kept])
+    last = "score" if detected else "person"
+    columns = ["video", "second", *CORNERS, "labels", last]
+    said = f"expected the columns {', '.join(columns)}"
+    lines = _Lines(file, pd.DataFrame(index=index), texts)
+    few = commas != 7
+    if not detected:  # AVA 1.0 has no numbers of persons
+        few &= commas != 6
+    lines.fault(few, said)
+    joined = StringIO("\n".join(text for _, text in kept))
+    table = pd.read_csv(joined, header=None, names=columns, dtype=object, keep_default_na=False,
+                        quoting=csv.QUOTE_NONE, skip_blank_lines=False)  # fmt: skip
+    table = table.fillna("").set_index(index)
+    lines = _Lines(file, table.apply(lambda column: column.str.strip()), texts)
+    if not detected:
+        whole = lines.table["person"].str.fullmatch(r"-?[0-9]*")
+        lines.fault(~whole, "expected a person's whole number in the last column (detections have a score "
+                    "there)")  # fmt: skip
+    return lines
+
+
+def _ids(lines: _Lines) -> NDArray[np.object_]:
+    """AVA's ids of actions as text; empty where a person does none of them, -1 too."""
+    text = lines.table["labels"]
+    whole = text.str.fullmatch(r"(-1|[0-9]{1,9})?(\.0)?")
+    lines.fault(~whole, "expected a whole number of an action, or nothing")
+    text = text.str.removesuffix(".0").str.lstrip("0").where(~text.isin(["", "-1"]), "-1")
+    lines.fault(text == "", "expected an action from 1 on: 0 is none of AVA's")
+    found: NDArray[np.object_] = text.where(text != "-1", "").to_numpy(object)
+    return found
+
+
+def _ours(file: Path, texts: Sequence[str], detected: bool) -> _Lines:
+    """A header names the columns; of several labels each gets a row."""
+    wanted = [*HEADER, "score"] if detected else HEADER
+    rows = csv.reader(texts)
+    head, found, numbers = list[str](), list[list[str]](), list[int]()
+    for row in rows:
+        if not any(cell.strip() for cell in row):
+            continue
+        cells = [cell.strip() for cell in row]
+        if not head:
+            head = cells
+            missing = [name for name in wanted if name not in head]
+            # Detections need no labels: nobody says what people do before the network does.
+            if missing and not (detected and missing == ["labels"]):
+                raise DataError(f"{file}:{rows.line_num}: the header lacks {', '.join(missing)}")
+        elif len(cells) != len(head):
+            raise DataError(f"{file}:{rows.line_num}: expected {len(head)} columns as in the header, found "
+                            f"{','.join(row)[:200]!r}")  # fmt: skip
+        else:
+            found.append(cells)
+            numbers.append(rows.line_num)
+    if not found:
+        raise DataError(f"{file}: has no rows")
+    table = pd.DataFrame(found, index=pd.Index(numbers), columns=head, dtype=object)
+    if "labels" not in table:
+        table["labels"] = ""
+    table = table.assign(labels=table["labels"].str.split(";")).explode("labels")
+    return _Lines(file, table.assign(labels=table["labels"].str.strip()), texts)
