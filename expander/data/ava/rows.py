@@ -98,15 +98,17 @@ def read_boxes(file: Path, detected: bool) -> BoxRows:
     lines.fault(table["video"] == "", "expected the name of a video in the first column")
     second = lines.numbers(["second"])[:, 0]
     lines.fault(~((second >= 0) & (second < LATEST)), "expected a second from 0 on in the second column")
-    score = np.ones(len(table))
+    boxes, label, score = _corners(lines), table["labels"].to_numpy(object), np.ones(len(table))
+    if not ours:
+        label = _ids(lines)
+    if "person" in table:
+        lines.fault(~table["person"].str.fullmatch("-?[0-9]*"), "expected a person's whole number in the last "
+                    "column (detections have a score there)")  # fmt: skip
     if detected:
         score = lines.numbers(["score"])[:, 0]
         lines.fault(~((score >= 0) & (score <= 1)), "expected a score from 0 to 1 in the last column (ground "
                     "truth has a person's number there)")  # fmt: skip
-    label = table["labels"].to_numpy(object)
-    if not ours:
-        label = _ids(lines)
-    return BoxRows(file, table["video"].to_numpy(object), second.round(DIGITS), _corners(lines), label, score,
+    return BoxRows(file, table["video"].to_numpy(object), second.round(DIGITS), boxes, label, score,
                    table.index.to_numpy(np.int64), not ours, detected)  # fmt: skip
 
 
@@ -139,12 +141,7 @@ def _ava(file: Path, texts: Sequence[str], detected: bool) -> _Lines:
     table = pd.read_csv(joined, header=None, names=columns, dtype=object, keep_default_na=False,
                         quoting=csv.QUOTE_NONE, skip_blank_lines=False)  # fmt: skip
     table = table.fillna("").set_index(index)
-    lines = _Lines(file, table.apply(lambda column: column.str.strip()), texts)
-    if not detected:
-        whole = lines.table["person"].str.fullmatch(r"-?[0-9]*")
-        lines.fault(~whole, "expected a person's whole number in the last column (detections have a score "
-                    "there)")  # fmt: skip
-    return lines
+    return _Lines(file, table.apply(lambda column: column.str.strip()), texts)
 
 
 def _ids(lines: _Lines) -> NDArray[np.object_]:
