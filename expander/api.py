@@ -190,8 +190,11 @@ def train(
         with engine.recorded(folder):
             fill_cache(videos, training.data)
             training = engine.run(training, folder, _Watcher(on_row))
-    best = training.best.video_top1 if training.best is not None else None
-    return TrainResult(folder.folder, training.spec, best, folder.best if best is not None else folder.last)
+    best = training.best.goodness if training.best is not None else None
+    weights = folder.best if best is not None else folder.last
+    if training.multi_label:
+        return TrainResult(folder.folder, training.spec, None, weights, best)
+    return TrainResult(folder.folder, training.spec, best, weights)
 
 
 def test(
