@@ -23,8 +23,8 @@ from expander.backends.base import Report
 from expander.config.settings import BackendConfig, DataConfig, Selection
 from expander.config.space import load_space
 from expander.engine.loop import search
-from expander.runs.bitmask import pack_bits
 from expander.runs.events import Problem, RunStarted, SourceLimits, TrialResult
+from expander.runs.evidence import pack_bits
 from expander.runs.journal import Run
 from expander.runs.orders import TrialOrder
 from expander.search.accounting import total

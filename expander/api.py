@@ -19,6 +19,7 @@ from expander.specs.spec import Spec
 if TYPE_CHECKING:
     from expander.engine.prepare import Prepared
     from expander.evaluation.classifier import Classifier, Prediction
+    from expander.model.detector import Task
     from expander.model.network import X3D
     from expander.runs.events import Candidate, Event
     from expander.runs.journal import Run
@@ -30,15 +31,16 @@ Lists = Mapping[str, Any]
 """Settings of the data, as `config.settings.DataConfig` names them: train_ann, val_ann, root, …"""
 
 
-def build(spec: Spec | str, classes: int | None = None) -> X3D:
+def build(spec: Spec | str, classes: int | None = None, task: Task = "classification") -> X3D:
     """The network of a spec (a Spec, a published name, a YAML file, or RUN:step3) with new weights.
 
-    It takes (N, 3, T, H, W) clips and gives (N, classes) logits. Raises UsageError for an unknown spec.
+    It takes (N, 3, T, H, W) clips and gives (N, classes) logits; for the task `detection` see
+    `model.detector.Detector`. Raises UsageError for an unknown spec or task.
     """
-    from expander.model.network import X3D
+    from expander.model.detector import network_of
 
     found = _spec(spec)
-    return X3D(found if classes is None else found.with_classes(classes))
+    return network_of(found if classes is None else found.with_classes(classes), task)
 
 
 def load(source: str | Path, spec: Spec | str | None = None) -> Classifier:
@@ -190,8 +192,11 @@ def train(
         with engine.recorded(folder):
             fill_cache(videos, training.data)
             training = engine.run(training, folder, _Watcher(on_row))
-    best = training.best.video_top1 if training.best is not None else None
-    return TrainResult(folder.folder, training.spec, best, folder.best if best is not None else folder.last)
+    best = training.best.goodness if training.best is not None else None
+    weights = folder.best if best is not None else folder.last
+    if training.multi_label:
+        return TrainResult(folder.folder, training.spec, None, weights, best)
+    return TrainResult(folder.folder, training.spec, best, weights)
 
 
 def test(

@@ -10,7 +10,6 @@ import numpy as np
 
 from expander.config.settings import BackendConfig, DataConfig, Selection
 from expander.config.space import AxisRule, SearchSpace
-from expander.runs.bitmask import pack_bits
 from expander.runs.events import (
     Event,
     Problem,
@@ -24,6 +23,7 @@ from expander.runs.events import (
     TrialFinished,
     TrialResult,
 )
+from expander.runs.evidence import pack_bits
 from expander.search.controller import ask, replay, tell
 from expander.search.selection import Outcome
 from expander.specs.cost import cost

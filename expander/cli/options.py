@@ -16,7 +16,7 @@ from expander.specs.spec import shown
 from expander.video.filenames import check_name
 
 if TYPE_CHECKING:
-    from expander.data.annotations import VideoData
+    from expander.data.annotations import Label, VideoData
     from expander.engine.preparation import Goal
 F = TypeVar("F", bound=Callable[..., Any])
 KINDS = ("flops", "params", "activations", "latency", "memory")
@@ -113,7 +113,8 @@ class Seconds(click.FloatRange):
 
 BACKENDS = ("ray", "processes", "inline")
 SECONDS = Seconds(min=0, min_open=True, max=86_400)
-FORMATS = ("auto", "list", "rawframes", "kinetics", "expander", "ssv2", "ucf101", "hmdb51", "folders")
+FORMATS = ("auto", "list", "multilabel", "rawframes", "kinetics", "expander", "ssv2", "ucf101", "hmdb51",
+           "charades", "charades_frames", "folders")  # fmt: skip
 DATA_OPTIONS = ("folder", "train_ann", "val_ann", "data_root", "train_root", "val_root", "ann_format",
            "allow_outside")  # fmt: skip
 LIST_OPTIONS = (
@@ -170,7 +171,13 @@ def describe_data(data: VideoData) -> str:
     """What was recognised: format, counts, and the first three rows."""
     head = (
         f"data ({data.form}): {len(data.train)} training and {len(data.val)} validation videos "
-        f"of {len(data.classes)} classes"
+        f"of {len(data.classes)} classes{', several labels a video' if data.multi_label else ''}"
     )
     rows = zip(data.train.paths[:3], data.train.labels[:3], strict=True)
-    return "\n".join([head, *(f"  {path} -> {label} {data.classes[label]}" for path, label in rows)])
+    return "\n".join([head, *(f"  {path} -> {_named(label, data)}" for path, label in rows)])
+
+
+def _named(label: Label, data: VideoData) -> str:
+    from expander.data.annotations import numbers_of
+
+    return ", ".join(f"{number} {data.classes[number]}" for number in numbers_of(label)) or "no label"

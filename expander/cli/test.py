@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 PROTOCOLS = ("expander", "slowfast", "mmaction2", "mmaction2-0.x", "pytorchvideo")
-METRICS = ("top_k_accuracy", "mean_class_accuracy")
+METRICS = ("top_k_accuracy", "mean_class_accuracy", "mean_average_precision")
 SEVERAL: dict[str, Callable[[str], bool]] = {"--eval": METRICS.__contains__, "--topk": str.isdecimal}
 """Options that take one value or more, as MMAction2's do, and what is a value of theirs."""
+SHORT = {"mean_average_precision": "mAP"}
 
 
 class SeveralValues(Command):
@@ -49,15 +50,16 @@ def repeated(args: Sequence[str]) -> list[str]:
 @click.argument("checkpoint", required=False)
 @click.option("--key", help="Where in CHECKPOINT the network is, such as model_ema.  [default: found]")
 @data_options
-@click.option("--eval", "metrics", multiple=True, type=click.Choice(METRICS), default=METRICS,
-              help="One or more.  [default: both]")
+@click.option("--eval", "metrics", multiple=True, type=click.Choice(METRICS),
+              help="One or more.  [default: both accuracies; of several labels the mean average precision]")
 @click.option("--topk", multiple=True, type=Whole("topk"), default=(1, 5), show_default=True)
 @click.option("--views", default="10", show_default=True, metavar="10|30|KxM",
               help="10: 10 clips at the centre; 30: 10 clips of 3 crops; K clips of M crops (1 or 3).")
 @click.option("--protocol", type=click.Choice(PROTOCOLS), default="expander", show_default=True,
               help="Whose clips, crops, resizing and pooling; mmaction2 is its 1.x.")
-@click.option("--average-clips", "average", type=click.Choice(["prob", "score"]), default="prob",
-              show_default=True, help="Mean over views of probabilities or of logits.")
+@click.option("--average-clips", "average", type=click.Choice(["prob", "score", "max"]),
+              help="Mean over views of probabilities or of logits, or the highest probability.  "
+                   "[default: prob; of several labels max]")
 @click.option("--out", type=FILE, help="Result as JSON; the confusion matrix beside it as CSV and PNG.")
 @click.option("--dump-scores", "dump", type=FILE, help="Scores of every video, one JSON line each.")
 @click.option("--resume", is_flag=True, help="Go on with a test that was stopped (of the same --out).")
@@ -110,11 +112,11 @@ def _show(found: dict[str, Any], scorer: Scorer, outcome: Outcome) -> None:
     look = scorer.how
     crop = view_crop(look.protocol, look.views.crops, look.spec)
     cost, videos = found["cost"], found["n"] + found["n_failed"]
-    say(f"{look.spec}: {look.views} views of {crop} pixels, protocol {look.protocol}, "
-               f"{scorer.average} averaged")  # fmt: skip
+    combined = "highest prob" if scorer.average == "max" else f"{scorer.average} averaged"
+    say(f"{look.spec}: {look.views} views of {crop} pixels, protocol {look.protocol}, {combined}")
     for name, row in found["metrics"].items():
-        say(f"{name:20} {row['value']:7.2%}  [{row['low']:.2%}, {row['high']:.2%}]")
-    if len(labels := {row[0] for row in found["confusion"]}) == 1:
+        say(f"{SHORT.get(name, name):20} {row['value']:7.2%}  [{row['low']:.2%}, {row['high']:.2%}]")
+    if len(labels := {row[0] for row in found.get("confusion", ())}) == 1:
         name = found["classes"][labels.pop()]
         say(f"one class            all are of {name}: accuracy is the recall of that class only")
     say(f"videos               {found['n']} of {videos}, {found['n_failed']} failed")

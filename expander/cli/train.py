@@ -186,7 +186,7 @@ def _conclude(training: Training, folder: TrainingFolder) -> None:
         save(figure, path)
     if training.best is not None:
         best = training.best
-        say(f"best: video_top1 {best.video_top1:.1%} after epoch {best.epoch}: {folder.best}")
+        say(f"best: {training.measure} {best.goodness:.1%} after epoch {best.epoch}: {folder.best}")
     say(f"last: {folder.last}")
     if figure is not None:
         say(f"figure: {path}")

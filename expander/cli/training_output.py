@@ -14,7 +14,7 @@ from expander.cli.terminal import about, say
 from expander.runs.machine import cores
 from expander.training.metrics_log import open_log
 from expander.training.throughput import PATIENT, Throughput
-from expander.training.training_folder import Row, Training, TrainingFolder
+from expander.training.training_folder import Row, Training, TrainingFolder, goodness_of
 
 QUIET_SECONDS = 60.0
 """Between two lines of progress where there is no terminal, validations apart."""
@@ -50,10 +50,10 @@ class Reporter:
     def row(self, row: Row, training: Training) -> None:
         """See fitting.Watcher."""
         self.log.add(row)
-        if "video_top1" in row:
+        if (goodness := goodness_of(row)) is not None:
             best = training.best
             kept = " (the best so far)" if best is not None and best.step == row["step"] else ""
-            found = f"video_top1 {row['video_top1']:.1%}, val_loss {row['val_loss']:.3f}{kept}"
+            found = f"{training.measure} {goodness:.1%}, val_loss {row['val_loss']:.3f}{kept}"
             self._say(f"{self._head(row)} {found}")
             return
         self.loss = row["loss"]

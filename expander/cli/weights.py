@@ -36,10 +36,13 @@ def weights() -> None:
               type=click.Choice(["auto", "slowfast", "pytorchvideo", "mmaction2"]), help="Where it is from.")
 @click.option("--key", help="Where in CHECKPOINT the network is, such as model_ema.  [default: found]")
 @click.option("--labels", type=FILE, help="Class names, one a line, or a JSON object from name to number.")
+@click.option("--multi-label", is_flag=True,
+              help="Its videos had several labels each: sigmoid, not softmax.")
 @click.option("--out", type=FILE, required=True, help="The .safetensors file to write.")  # fmt: skip
 def import_(
-    checkpoint: Path, spec: str | None, origin: str, key: str | None, labels: Path | None, out: Path
-) -> None:
+    checkpoint: Path, spec: str | None, origin: str, key: str | None, labels: Path | None,
+    multi_label: bool, out: Path,
+) -> None:  # fmt: skip
     """Turn a CHECKPOINT of SlowFast, PyTorchVideo or MMAction2 into ours.
 
     Only tensors are read from it; nothing in it is run.
@@ -69,7 +72,7 @@ def import_(
     if len(names) != classes:
         raise UsageError(f"{labels}: {len(names)} names for {classes} classes")
     source = {"library": library.name, "file": checkpoint.name, "sha256": sha256_of(checkpoint)}
-    save_weights(target, network, chosen, names, {**source, "key": key} if key else source)
+    save_weights(target, network, chosen, names, {**source, "key": key} if key else source, multi_label)
     inner = "/".join(map(str, chosen.inner_widths))
     say(f"{library.name} weights of {chosen}, bottleneck {inner}, {classes} classes: {out}")
 

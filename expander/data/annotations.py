@@ -6,27 +6,28 @@ training rows, never by the validation rows.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from io import StringIO
-from itertools import repeat
 from pathlib import Path
 from typing import overload
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from expander.config.reading import is_folder
-from expander.data.formats import OURS, Rows
 from expander.data.leakage import same, stats, tell_copies, tell_links
+from expander.data.rows import Rows
 from expander.data.store.addresses import is_remote
 from expander.errors import DataError
 from expander.video.filenames import is_utf8, printable, unusable_paths
+
+Label = int | tuple[int, ...]
+"""A class number from 0, or of videos with several labels all of them, sorted; () for none."""
 
 MOST_CLASSES = 1_000_000
 """More than any data set has: a label beyond it is another column."""
@@ -54,17 +55,39 @@ class Paths(Sequence[Path]):
 
 @dataclass(frozen=True, slots=True)
 class VideoList:
-    """Videos of one split, in list order. labels: class numbers from 0.
+    """Videos of one split, in list order. labels: all of one kind, see `Label`.
 
     frames: how many pictures each has by the list, for folders of pictures; otherwise empty.
     """
 
     paths: Sequence[Path]
-    labels: tuple[int, ...]
+    labels: tuple[Label, ...]
     frames: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether videos have several labels each."""
+        return any(isinstance(label, tuple) for label in self.labels[:1])
+
+    def truth(self, classes: int) -> npt.NDArray[np.bool_]:
+        """(V, classes) whether the video has the label."""
+        return multi_hot(self.labels, classes)
+
+
+def numbers_of(label: Label) -> tuple[int, ...]:
+    """The classes of a video."""
+    return label if isinstance(label, tuple) else (label,)
+
+
+def multi_hot(labels: Sequence[Label], classes: int) -> npt.NDArray[np.bool_]:
+    """(N, classes) whether each has the label."""
+    found = np.zeros((len(labels), classes), bool)
+    for row, label in enumerate(labels):
+        found[row, list(numbers_of(label))] = True
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +103,11 @@ class VideoData:
     fingerprint: str
     form: str = "list"
 
+    @property
+    def multi_label(self) -> bool:
+        """Whether videos have several labels each."""
+        return self.train.multi_label
+
 
 @dataclass(frozen=True)
 class Split:
@@ -92,7 +120,7 @@ class Split:
     @cached_property
     def names(self) -> list[str]:
         """The paths in one spelling each."""
-        return _spelled(self.rows.table["path"].tolist())
+        return spelled(self.rows.table["path"].tolist())
 
     def only(self, split: str) -> Split:
         """The rows of one split, where the file has several."""
@@ -100,7 +128,7 @@ class Split:
         found = table[(table["split"] == split) | (table["split"] == "")]
         if found.empty:
             raise DataError(f"{self.file}: has no rows of the split {split!r}")
-        return Split(self.file, Rows(self.rows.form, found, self.rows.numbers, self.rows.classes), self.root)
+        return replace(self, rows=replace(self.rows, table=found))
 
     def fault(self, bad: Sequence[bool] | pd.Series, what: str) -> None:
         """Raises DataError for the first row where `bad` is true."""
@@ -116,17 +144,22 @@ def assemble(
     """Both lists with class numbers. outside: whether videos may lie outside of the root. again: whether
     links within a list and copies were looked for before.
 
-    Raises DataError: a label out of range or unknown to training, a video listed twice or in both
-    lists, by whatever path or link, a path that leaves the root, no video present on disk, a root that
-    is no folder. Copies of training videos in the validation list are told.
+    Raises DataError: a label out of range or unknown to training, one list of several labels a video and one
+    of one, a video listed twice or in both lists, by whatever path or link, a path that leaves the root, no
+    video present on disk, a root that is no folder. Copies of training videos in the validation list are
+    told.
     """
     roots = train.root or root, val.root or root
     for place in roots:
         check_root(place)
+    if train.rows.multi_label != val.rows.multi_label:
+        one, other = (val, train) if train.rows.multi_label else (train, val)
+        raise DataError(f"{one.file}: it has one label a video and {other.file} several; --ann-format "
+                        "multilabel reads both as lists of several")  # fmt: skip
     names = class_names(train, classes)
     lists = numbered(train, names, roots[0], outside), numbered(val, names, roots[1], outside)
-    unknown = set(lists[1].labels) - set(lists[0].labels)
-    strange = [label in unknown for label in lists[1].labels]
+    known = {number for label in set(lists[0].labels) for number in numbers_of(label)}
+    strange = [not known.issuperset(numbers_of(label)) for label in lists[1].labels]
     val.fault(strange, f"its class has no video in {train.file}")
     if roots[0] == roots[1]:
         shared = set(train.names).intersection(val.names)
@@ -163,12 +196,27 @@ def class_names(train: Split, given: tuple[str, ...]) -> tuple[str, ...]:
     label = train.rows.table["label"]
     if not train.rows.numbers:
         return tuple(sorted(set(label)))
-    train.fault(label >= MOST_CLASSES, f"a label beyond {MOST_CLASSES} classes")
+    highest = _highest(train.rows)
+    train.fault(highest >= MOST_CLASSES, f"a label beyond {MOST_CLASSES} classes")
+    seen = _seen(train.rows)
+    train.fault([not seen] * len(label), "no video has a label")
     # All of 1 to N and no 0: N classes numbered from 1, of which ours would be off by one.
-    if set(label) == set(range(1, int(label.max()) + 1)):
+    if seen == set(range(1, max(seen) + 1)):
         train.fault([True] * len(label), "labels start at 1, and classes at 0: subtract 1 "
                     "from every label, or name all classes, 0 too, in classes.txt beside them")  # fmt: skip
-    return tuple(str(number) for number in range(int(label.max()) + 1))
+    return tuple(str(number) for number in range(max(seen) + 1))
+
+
+def _highest(rows: Rows) -> pd.Series:
+    """Of each row the highest of its class numbers; -1 for none."""
+    label = rows.table["label"]
+    return label.map(lambda labels: max(labels, default=-1)) if rows.multi_label else label
+
+
+def _seen(rows: Rows) -> set[int]:
+    """The class numbers that occur."""
+    found = set(rows.table["label"])
+    return {int(number) for labels in found for number in labels} if rows.multi_label else found
 
 
 def numbered(split: Split, names: tuple[str, ...], root: Path, outside: bool) -> VideoList:
@@ -182,23 +230,25 @@ def numbered(split: Split, names: tuple[str, ...], root: Path, outside: bool) ->
     if not outside:
         split.fault(_leaves(split, root), "outside of the data root; --allow-outside permits it")
     if split.rows.numbers:
-        split.fault(table["label"] >= len(names), f"its label is beyond the {len(names)} classes, whose "
-                    f"numbers are 0 to {len(names) - 1}{_from_one(table['label'], len(names))}")  # fmt: skip
+        remedy = _from_one(_seen(split.rows), len(names))
+        split.fault(_highest(split.rows) >= len(names), f"its label is beyond the {len(names)} classes, "
+                    f"whose numbers are 0 to {len(names) - 1}{remedy}")  # fmt: skip
         numbers = table["label"]
     else:
         numbers = table["label"].map({name: number for number, name in enumerate(names)})
         split.fault(numbers.isna(), "its class is none of the training videos' or of classes.txt")
     frames = tuple(table["frames"].tolist()) if "frames" in table else ()
-    return VideoList(Paths(root, tuple(table["path"])), tuple(numbers.astype(int).tolist()), frames)
+    labels = tuple(numbers) if split.rows.multi_label else tuple(numbers.astype(int).tolist())
+    return VideoList(Paths(root, tuple(table["path"])), labels, frames)
 
 
-def _from_one(labels: pd.Series, classes: int) -> str:
+def _from_one(seen: set[int], classes: int) -> str:
     """The remedy, where labels look like numbers from 1."""
-    return "; they seem to start at 1: subtract 1 from every label" if set(labels) == set(
-        range(1, classes + 1)) else ""  # fmt: skip
+    from_one = seen == set(range(1, classes + 1))
+    return "; they seem to start at 1: subtract 1 from every label" if from_one else ""
 
 
-def _spelled(paths: list[str]) -> list[str]:
+def spelled(paths: list[str]) -> list[str]:
     """Without `.`, `..` and doubled slashes where that is possible."""
     text = "\n".join(["", *paths, ""])
     # Most lists need nothing: looking at all at once is many times faster than doing.
@@ -237,25 +287,3 @@ def _fingerprint(lists: tuple[VideoList, VideoList], root: Path, names: tuple[st
         assert isinstance(videos.paths, Paths)
         rows.append([[path.removeprefix(prefix) for path in videos.paths.names], videos.labels])
     return hashlib.sha256(json.dumps([rows, names]).encode()).hexdigest()
-
-
-def to_csv(data: VideoData, folder: Path) -> str:
-    """The rows as our CSV, for a file in `folder`, which its paths start from."""
-    text = StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(OURS)
-    for name, videos in (("train", data.train), ("val", data.val)):
-        assert isinstance(videos.paths, Paths)
-        paths = _started(videos.paths.names, videos.paths.root, folder)
-        classes = (data.classes[label] for label in videos.labels)
-        writer.writerows(zip(paths, videos.labels, classes, repeat(name), strict=False))
-    return text.getvalue()
-
-
-def _started(names: Sequence[str], root: Path, folder: Path) -> list[str]:
-    """Paths below `root` as paths from `folder`."""
-    way = os.path.relpath(os.path.realpath(root), os.path.realpath(folder))
-    start = "" if way == os.curdir else f"{way}{os.sep}"
-    # Spelled first: `..` at the start of the way itself needs nothing, and is there more often than not.
-    paths = [path if path[0] == os.sep else start + path for path in _spelled(list(names))]
-    return [os.path.normpath(path) for path in paths] if any(".." in name for name in names) else paths

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,35 +16,48 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from expander.data.annotations import VideoList
+from expander.data.annotations import Label, VideoList, multi_hot
 from expander.data.shards.order import Buffered
 from expander.specs.spec import Spec
 from expander.video.decoder import Decoder, VideoError
 from expander.video.sampling import training_indices, view_indices
 from expander.video.transforms import centre_window, random_window, view
 
-Sample = tuple[Tensor, int, list[str]]
+Sample = tuple[Tensor, Label, list[str]]
 REPLACEMENTS = 10
 """Unreadable videos in a row after which a training clip gives up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """clips: (N, 3, T, H, W) floats, channels-last. labels: (N,). bad: unreadable videos replaced."""
+    """clips: (N, 3, T, H, W) floats, channels-last. labels: (N,) class numbers, or of videos with several
+    labels (N, classes) ones and zeros as floats. bad: unreadable videos replaced.
+    """
 
     clips: Tensor
     labels: Tensor
     bad: tuple[str, ...]
 
 
-def _collate(samples: list[Sample]) -> Batch:
+def _collate(classes: int, samples: list[Sample]) -> Batch:
     clips_NTHWC = torch.stack([clip for clip, _, _ in samples])
-    labels = torch.tensor([label for _, label, _ in samples])
+    found = [label for _, label, _ in samples]
+    if isinstance(found[0], tuple):
+        labels = torch.from_numpy(multi_hot(found, classes)).float()
+    else:
+        labels = torch.tensor(found)
     bad = tuple(message for _, _, messages in samples for message in messages)
     return Batch(clips_NTHWC.permute(0, 4, 1, 2, 3), labels, bad)
 
 
-class TrainingClips(Dataset[Sample]):
+class Clips(Dataset[Sample]):
+    """Clips of the videos of a list, for a network of `spec`."""
+
+    videos: VideoList
+    spec: Spec
+
+
+class TrainingClips(Clips):
     """Random clips; an item is (video, seed, position): the same triple gives the same clip."""
 
     def __init__(self, videos: VideoList, spec: Spec, flip: bool, decoder: Decoder) -> None:
@@ -71,7 +85,7 @@ class TrainingClips(Dataset[Sample]):
         return view(torch.from_numpy(np.ascontiguousarray(frames)), window)
 
 
-class ViewClips(Dataset[Sample]):
+class ViewClips(Clips):
     """Every view of every video, video by video: item i is view i % views of video i // views."""
 
     def __init__(self, videos: VideoList, spec: Spec, views: int, decoder: Decoder) -> None:
@@ -109,19 +123,19 @@ def training_order(
             yield int(order[position - first]), seed, position
 
 
-def loader(dataset: Dataset[Sample], items: Any, batch: int, workers: int) -> DataLoader[Sample]:
+def loader(dataset: Clips, items: Any, batch: int, workers: int) -> DataLoader[Sample]:
     """Batches of `items` in their order, loaded by `workers` processes (0: by this one)."""
     items = list(items)
     return batched(dataset, [items[i : i + batch] for i in range(0, len(items), batch)], workers)
 
 
-def batched(dataset: Dataset[Sample], batches: Iterable[Any], workers: int) -> DataLoader[Sample]:
+def batched(dataset: Clips, batches: Iterable[Any], workers: int) -> DataLoader[Sample]:
     """One batch for each of `batches`, lists of items; taken from it only as they are needed."""
     return DataLoader(
         dataset,
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=_collate,
+        collate_fn=partial(_collate, dataset.spec.base.classes),
         # A fork would copy this process's threads and CUDA state into a dead lock.
         multiprocessing_context="forkserver" if workers else None,
         prefetch_factor=4 if workers else None,

@@ -3,6 +3,7 @@
     train.csv val.csv, train.txt val.txt, *_train_list_videos.txt …     lists, with the folder as root
     classInd.txt trainlist01.txt testlist01.txt                         UCF101
     <class>_test_split1.txt                                             HMDB51
+    Charades_v1_train.csv Charades_v1_test.csv                          Charades
     *.json with labels.json                                             Something-Something V2
     train-000000.tar … val-000000.tar, if there are no lists            shards
     train/<class>/<video> val/<class>/<video>, or <class>/<video>       class folders
@@ -10,6 +11,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +19,8 @@ import pandas as pd
 from expander.config.reading import is_file, is_folder
 from expander.data.annotations import Split
 from expander.data.folders import below, class_folders
-from expander.data.formats import Rows, read_rows
+from expander.data.recognition import read_rows
+from expander.data.rows import Rows
 from expander.data.shards import tables
 from expander.data.store.addresses import address_of, is_remote
 from expander.errors import DataError
@@ -25,7 +28,7 @@ from expander.errors import DataError
 TRAIN = ("train.csv", "train.txt", "train.json", "trainlist01.txt", "*train_list_videos.txt", "*train*.csv",
          "*train*.txt", "*train*.json")  # fmt: skip
 VAL = ("val.csv", "val.txt", "validation.json", "val.json", "testlist01.txt", "*val_list_videos.txt",
-       "*val*.csv", "*val*.txt", "*val*.json")  # fmt: skip
+       "*val*.csv", "*val*.txt", "*val*.json", "Charades_v1_test.csv")  # fmt: skip
 
 
 def find(folder: Path, form: str = "auto") -> tuple[Split, Split]:
@@ -86,16 +89,15 @@ def _joined(folder: Path, files: list[Path]) -> tuple[Split, Split]:
 
 
 def present(split: Split, root: Path) -> tuple[Split, int]:
-    """Rows whose stems (Kinetics, Something-Something) are given the file that is on disk.
+    """Rows whose stems (Kinetics, Something-Something, Charades) are given the file that is on disk.
 
     Returns how many rows have none; they are left out. Raises DataError when none has any.
     """
-    if split.rows.form not in ("kinetics", "ssv2"):
+    if split.rows.form not in ("kinetics", "ssv2", "charades"):
         return split, 0
     table = split.rows.table
     found = table["path"].map(below(root))
     if found.isna().all():
         raise DataError(f"{split.file}: none of its {len(table)} videos is below {root}")
     kept = table.assign(path=found)[found.notna()]
-    rows = Rows(split.rows.form, kept, split.rows.numbers, split.rows.classes)
-    return Split(split.file, rows), int(found.isna().sum())
+    return replace(split, rows=replace(split.rows, table=kept)), int(found.isna().sum())

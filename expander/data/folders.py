@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from expander.data.annotations import Split
-from expander.data.formats import Rows
+from expander.data.rows import Rows
 from expander.errors import DataError
 from expander.video.filenames import is_utf8, printable
 

@@ -77,7 +77,7 @@ def same(train: Stats, val: Stats) -> list[bool]:
     return [found is not None and (found.st_dev, found.st_ino) in known for found in val]
 
 
-def tell_links(file: Path, paths: Sequence[Path], labels: Sequence[int], found: Stats) -> None:
+def tell_links(file: Path, paths: Sequence[Path], labels: Sequence[object], found: Stats) -> None:
     """A warning where rows of a list are one file, by links: how many, the first, and other labels."""
     inodes = list(map(attrgetter("st_ino"), filter(None, found)))
     if len(set(inodes)) == len(inodes):

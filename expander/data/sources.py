@@ -15,11 +15,11 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from expander.config.settings import DataConfig
-from expander.data.annotations import Paths, Split, VideoData, assemble, check_root
+from expander.data.annotations import Paths, Split, VideoData, assemble, check_root, numbers_of
 from expander.data.discovery import find, present, read
 from expander.data.embedded import synthetic
-from expander.data.formats import read_text
 from expander.data.prepared import manifest
+from expander.data.rows import read_text
 from expander.data.shards.order import buffered
 from expander.data.shards.tables import root_of
 from expander.data.store.addresses import address_of
@@ -67,11 +67,19 @@ def open_data(
             log.warning("%s: %d rows have no video below %s and are left out", split.file, lost, start)
         kept.append(found)
     data = assemble(kept[0], kept[1], root, listed_classes(lists_folder(config)), config.allow_outside, again)
-    if len(set(data.train.labels)) < 2:
-        raise DataError(f"{train.file}: its videos are all of one class, of which accuracy is 100 % whatever "
-                        "is learnt; list videos of a second class")  # fmt: skip
+    _check_learnable(data, train.file, val.file)
     buffered(data.train, config)  # refused now, not by every trial
     return data
+
+
+def _check_learnable(data: VideoData, train: Path, val: Path) -> None:
+    """Raises DataError for labels that nothing can be learnt from or measured by."""
+    if data.multi_label and not any(map(numbers_of, data.val.labels)):
+        raise DataError(f"{val}: none of its videos has a label, so there is no average precision")
+    if len(set(data.train.labels)) < 2:
+        which = "have the same labels" if data.multi_label else "are all of one class"
+        raise DataError(f"{train}: its videos {which}, of which accuracy is 100 % whatever is learnt; list "
+                        "videos of a second class")  # fmt: skip
 
 
 def own_rows(config: DataConfig, again: bool = False) -> tuple[Split, Split, Path]:

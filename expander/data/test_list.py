@@ -7,11 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from expander.config.settings import DataConfig
-from expander.data.annotations import Paths, Split, VideoList, check_root, class_names, numbered
+from expander.data.annotations import (
+    Label,
+    Paths,
+    Split,
+    VideoList,
+    check_root,
+    class_names,
+    numbered,
+    numbers_of,
+)
 from expander.data.discovery import present, read
 from expander.data.leakage import stats
 from expander.data.sources import listed_classes, lists_folder, open_data, own_rows
@@ -83,17 +93,24 @@ def _named(
         enough = len(names) <= len(classes) if _plain(names) else len(names) == len(classes)
         if not enough:
             raise DataError(f"{where}: {len(names)} classes; the checkpoint has {len(classes)}")
-        numbers = dict(enumerate(range(len(names))))
+        numbers = {number: number for number in range(len(names))}
     else:
         known = {name: number for number, name in enumerate(classes)}
-        for label in sorted(set(videos.labels)):
-            if names[label] not in known:
-                raise DataError(f"{where}: class {names[label]!r} is none of the checkpoint's "
+        used = sorted({number for label in set(videos.labels) for number in numbers_of(label)})
+        for number in used:
+            if names[number] not in known:
+                raise DataError(f"{where}: class {names[number]!r} is none of the checkpoint's "
                                 f"{len(classes)}, the first of which is {classes[0]!r}")  # fmt: skip
-        numbers = {label: known[names[label]] for label in set(videos.labels)}
+        numbers = {number: known[names[number]] for number in used}
     assert isinstance(videos.paths, Paths)
-    labels = tuple(numbers[label] for label in videos.labels)
+    labels = tuple(_translated(label, numbers) for label in videos.labels)
     return HeldOut(VideoList(videos.paths, labels), videos.paths.names, lost)
+
+
+def _translated(label: Label, numbers: Mapping[int, int]) -> Label:
+    if isinstance(label, tuple):
+        return tuple(sorted(numbers[number] for number in label))
+    return numbers[label]
 
 
 def _plain(names: tuple[str, ...]) -> bool:

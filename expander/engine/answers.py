@@ -36,12 +36,16 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """What a training came to. top1: of its best validation, if any; weights: of that, or the last."""
+    """What a training came to. weights: of its best validation, if any, or the last.
+
+    top1: of that validation; where videos have several labels, mean_average_precision.
+    """
 
     folder: Path
     spec: Spec
     top1: float | None
     weights: Path
+    mean_average_precision: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

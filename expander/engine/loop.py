@@ -122,7 +122,7 @@ class _Search:
 
     def _decided(self, event: StepChosen) -> None:
         """The spec as a file; the checkpoints of the step's trials are of no more use."""
-        _write_spec(self.run, event)
+        _write_spec(self.run, event, "mAP" if self.start.multi_label else "video_top1")
         for folder in (self.run.folder / "trials").glob(f"s{event.step:02d}-*/checkpoints"):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -202,8 +202,8 @@ def order_of(start: RunStarted, trial: Trial, folder: Path) -> TrialOrder:
     )
 
 
-def _write_spec(run: Run, event: StepChosen) -> None:
+def _write_spec(run: Run, event: StepChosen, measure: str) -> None:
     what = f"step {event.step}: {event.winner.axis}, {event.winner.cost.macs / 1e6:.3f} M multiply-adds"
-    text = dump_spec(event.winner.spec, f"{what}, proxy video_top1 {event.accuracy:.4f}")
+    text = dump_spec(event.winner.spec, f"{what}, proxy {measure} {event.accuracy:.4f}")
     for name in (f"step{event.step}", "final"):
         write_atomic(run.folder / "specs" / f"{name}.yaml", text.encode())

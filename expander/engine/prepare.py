@@ -20,7 +20,7 @@ from typing import Any
 from expander.backends.video_tasks import Tasks, here, on_cluster
 from expander.config.settings import BackendConfig, DataConfig
 from expander.config.space import load_space
-from expander.data.annotations import Paths, VideoData
+from expander.data.annotations import Paths, VideoData, numbers_of
 from expander.data.prepared import manifest, packing
 from expander.data.prepared.manifest import Outcome, Source
 from expander.data.prepared.resume import Record, finished, place_of
@@ -117,6 +117,8 @@ def prepare(
     how, crop = encoding(order)
     data = open_data(order.data)
     on_data(data)
+    if data.multi_label:
+        raise UsageError("videos of several labels are not prepared yet; --data reads them as they are")
     out = order.out.resolve()
     head = {"encoder": VERSION, **asdict(how)}
     if order.shard_bytes:
@@ -262,7 +264,8 @@ def sources_of(data: VideoData) -> list[Source]:
         root = os.path.abspath(videos.paths.root)
         begin = f"{split}/" if apart else ""
         rows = zip(videos.paths.names, videos.labels, strict=True)
-        found += [Source(f"{begin}{path}", path, root, label, split) for path, label in rows]
+        found += [Source(f"{begin}{path}", path, root, number, split)
+                  for path, label in rows for number in numbers_of(label)]
     return found
 
 

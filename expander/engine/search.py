@@ -38,17 +38,20 @@ def plan(
     data = None
     count, limits = embedded_limits()
     names, fingerprint, listed = tuple(map(str, range(count))), "", 300
+    multi_label = False
     if not own:
         # Told before the videos are made: a wrong target costs no waiting.
         problem_of(settings, goal, count, limits)
     if own or not dry:
         data = open_data(settings.data, progress)
         names, fingerprint, listed = data.classes, data.fingerprint, len(data.val)
+        multi_label = data.multi_label
         if own:
             on_data(data)
         limits = source_limits(data, settings.data)
     problem = problem_of(settings, goal, len(names), limits, seed, max_steps)
-    start = RunStarted(problem, settings.data, settings.backend, fingerprint, names, settings.budget)
+    start = RunStarted(problem, settings.data, settings.backend, fingerprint, names, settings.budget,
+                       multi_label=multi_label)  # fmt: skip
     cost_of = cost_function(problem, None, settings.backend.cpus_per_trial)
     return start, measured_pace(problem, settings.backend, listed, cost_of, data, settings.data)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -14,8 +14,8 @@ from expander.data.sources import decoder, embedded
 from expander.data.test_list import HeldOut, open_held_out
 from expander.engine.references import data_of, find_spec, find_training, find_weights, home_of
 from expander.errors import DataError, UsageError, first_line
-from expander.evaluation.multiview import Outcome, Scorer, for_inference
-from expander.evaluation.result import METRICS, summary
+from expander.evaluation.multiview import Average, Outcome, Scorer, for_inference, usual_average
+from expander.evaluation.result import METRICS, MULTI_LABEL_METRICS, summary
 from expander.evaluation.scores import ScoreFile
 from expander.runs.names import below, inside
 from expander.runs.ownership import Lock, taken
@@ -31,7 +31,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What is to be tested, on what and how; the fields are the options of `expander test`."""
+    """What is to be tested, on what and how; the fields are the options of `expander test`.
+
+    average, metrics: none, those that are usual for the network.
+    """
 
     spec: str
     checkpoint: str | None = None
@@ -39,8 +42,8 @@ class Evaluation:
     data: Mapping[str, Any] = field(default_factory=dict)
     views: str = "10"
     protocol: Protocol = "expander"
-    average: Literal["prob", "score"] = "prob"
-    metrics: Sequence[str] = METRICS
+    average: Average | None = None
+    metrics: Sequence[str] | None = None
     topk: Sequence[int] = (1, 5)
     device: str | None = None
     batch: int = 10
@@ -78,6 +81,10 @@ def prepare(
     views, device = parse_views(order.views), _device(order.device)
     loaded, path = _weights(order, note)
     config, data = _data(order, loaded, progress)
+    if path.suffix != ".safetensors":  # checkpoints of other libraries do not say what they were trained for
+        loaded = replace(loaded, multi_label=data.videos.multi_label)
+    _check_labels(data, loaded, path)
+    _check_metrics(order, loaded)
     out = _result_path(order, str(views))
     scorer = _scorer(order, loaded, views, config, device)
     # One file may hold several networks.
@@ -108,7 +115,8 @@ def carry_out(
         first = ": ".join(outcome.failed[0])
         raise DataError(f"none of the {len(outcome.failed)} videos can be read, the first is {first}")
     topk = tuple(dict.fromkeys(order.topk))
-    found = summary(scorer, data, outcome, loaded.classes, order.metrics, topk)
+    metrics = order.metrics or (MULTI_LABEL_METRICS if loaded.multi_label else METRICS)
+    found = summary(scorer, data, outcome, loaded.classes, metrics, topk)
     origin = {"path": str(prepared.path), "sha256": loaded.sha256} | ({"key": order.key} if order.key else {})
     return {**found, "checkpoint": origin}, outcome
 
@@ -151,6 +159,23 @@ def _data(order: Evaluation, loaded: Loaded, progress: Progress | None) -> tuple
     return config, open_held_out(config, loaded.classes)
 
 
+def _check_metrics(order: Evaluation, loaded: Loaded) -> None:
+    """Raises UsageError for metrics that a network of its kind has not."""
+    known, kind = (MULTI_LABEL_METRICS, "several labels") if loaded.multi_label else (METRICS, "one label")
+    if strange := [name for name in order.metrics or () if name not in known]:
+        raise UsageError(f"--eval {strange[0]}: not of a network of {kind} a video, of which there is "
+                         f"{' and '.join(known)}")  # fmt: skip
+
+
+def _check_labels(data: HeldOut, loaded: Loaded, path: Path) -> None:
+    """Raises DataError for videos of several labels and a network of one, or the other way."""
+    if data.videos.multi_label != loaded.multi_label:
+        kinds = ("one label", "several labels")
+        raise DataError(f"{path}: a network of {kinds[loaded.multi_label]} a video, and the videos have "
+                        f"{kinds[data.videos.multi_label]}; --ann-format multilabel reads any list as one of "
+                        "several")  # fmt: skip
+
+
 def _result_path(order: Evaluation, views: str) -> Path | None:
     """The one that is asked for, or in the run folder."""
     home = home_of(order.spec)
@@ -184,7 +209,9 @@ def _scorer(
     uncached = replace(config, cache_gb=0.0)
     look = Look(loaded.spec, views, order.protocol)
     quick = for_inference(loaded.network.to(device), loaded.spec)
-    return Scorer(quick, look, order.average, order.batch, order.workers, lambda: decoder(uncached, ""))
+    average = order.average or usual_average(loaded.multi_label)
+    return Scorer(quick, look, average, order.batch, order.workers, lambda: decoder(uncached, ""),
+                  loaded.multi_label)  # fmt: skip
 
 
 def _scores_path(order: Evaluation, out: Path | None) -> Path | None:

@@ -67,7 +67,7 @@ def plan(order: TrainOrder, progress: Progress | None = None) -> tuple[Training,
     training = Training(
         spec.with_classes(len(data.classes)), recipe, place, data.fingerprint, data.classes, len(data.train),
         order.seed, init, workers, order.gpus is not None, backend, order.overfit_batches, order.log,
-        tuple(command_line()), versions(),
+        tuple(command_line()), versions(), multi_label=data.multi_label,
     )  # fmt: skip
     return training, data
 

@@ -30,21 +30,28 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """A network with its spec and the names of its classes."""
+    """A network with its spec and the names of its classes.
+
+    multi_label: whether each class is a question of its own, so that probabilities do not sum to 1.
+    """
 
     network: X3D
     spec: Spec
     classes: tuple[str, ...]
+    multi_label: bool = False
 
     def probabilities(self, video: str | Path, views: int = 10, timeout: float = TIMEOUT) -> Tensor:
-        """(classes,) probabilities: softmax of each of `views` uniform clips at the centre crop, averaged.
+        """(classes,) probabilities: softmax of each of `views` uniform clips at the centre crop, averaged; of
+        a multi-label network the highest sigmoid of any of them.
 
         timeout: seconds that the video may take to decode. Raises DataError for a video that cannot be read,
         UsageError for views below 1.
         """
         if views < 1:
             raise UsageError(f"views must be at least 1, not {views}")
-        return torch.from_numpy(probabilities(self.network, self.spec, Path(video), views, timeout))
+        return torch.from_numpy(
+            probabilities(self.network, self.spec, Path(video), views, timeout, self.multi_label)
+        )
 
     def predict(
         self, video: str | Path, topk: int = 5, views: int = 10, timeout: float = TIMEOUT
@@ -67,4 +74,4 @@ def classifier(weights: Path, spec: Spec | None = None, labels: tuple[str, ...] 
     if len(names) != len(loaded.classes):
         raise UsageError(f"{len(names)} labels for {len(loaded.classes)} classes of {weights}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return Classifier(loaded.network.to(device), loaded.spec, names)
+    return Classifier(loaded.network.to(device), loaded.spec, names, loaded.multi_label)

@@ -2,6 +2,9 @@
 
     prob    mean over views of softmax; of several positions (slowfast) the mean of theirs
     score   mean over views (and positions) of the logits
+    max     maximum over views of the same as for prob (SlowFast's way with Charades)
+
+Where videos have several labels, a sigmoid of each class takes the place of softmax.
 
 Sources of the protocols: the public test code of SlowFast, PyTorchVideo and MMAction2.
 """
@@ -30,7 +33,7 @@ from expander.video.decoder import TIMEOUT, Decoder, VideoError
 from expander.video.protocols import Protocol, Views, view_crop
 from expander.video.views import Look, ViewedVideo, look_ahead
 
-Average = Literal["prob", "score"]
+Average = Literal["prob", "score", "max"]
 BY_POSITION: tuple[Protocol, ...] = ("slowfast", "pytorchvideo")
 """Protocols that classify every position of a map that is larger than in training."""
 
@@ -58,7 +61,10 @@ X2D has 21 M and is not, X3D-XS has 605 M and is (docs/performance.md).
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """A network in evaluation on its device, and how it looks at videos. batch: views at a time."""
+    """A network in evaluation on its device, and how it looks at videos. batch: views at a time.
+
+    multi_label: whether each class is a question of its own.
+    """
 
     network: X3D
     how: Look
@@ -66,26 +72,32 @@ class Scorer:
     batch: int = 10
     workers: int = 1
     decoder: Callable[[], Decoder] = field(default=Decoder)
+    multi_label: bool = False
 
     @torch.inference_mode()
     def score(self, batches: Iterable[Tensor]) -> Scores:
         """(classes,) of one video from its views, (N, 3, T, H, W) a batch."""
         device = next(self.network.parameters()).device
         parts = [self._views(clips.to(device, non_blocking=True)).double().cpu() for clips in batches]
-        scores: Scores = torch.cat(parts).mean(0).float().numpy()
+        views = torch.cat(parts)
+        scores: Scores = (views.amax(0) if self.average == "max" else views.mean(0)).float().numpy()
         return scores
 
     def _views(self, x_NCTHW: Tensor) -> Tensor:
         """(N, classes) of N views."""
         if self.how.protocol not in BY_POSITION:
             logits: Tensor = self.network(x_NCTHW)
-            return logits.softmax(1) if self.average == "prob" else logits
+            return logits if self.average == "score" else self._likely(logits)
         logits_NPC = position_logits(self.network, self.how.spec, x_NCTHW)
         if self.average == "score":
             return logits_NPC.mean(1)
         if self.how.protocol == "slowfast":
-            return logits_NPC.softmax(2).mean(1)
-        return logits_NPC.mean(1).softmax(1)
+            return self._likely(logits_NPC).mean(1)
+        return self._likely(logits_NPC.mean(1))
+
+    def _likely(self, logits: Tensor) -> Tensor:
+        """Probabilities, of classes in the last dimension."""
+        return logits.sigmoid() if self.multi_label else logits.softmax(-1)
 
     def video(self, seen: ViewedVideo) -> Scores:
         """(classes,) of one video."""
@@ -142,7 +154,14 @@ def for_inference(network: X3D, spec: Spec) -> X3D:
     return fold_batch_norm(network)
 
 
-def probabilities(network: X3D, spec: Spec, video: Path, clips: int, timeout: float = TIMEOUT) -> Scores:
+def usual_average(multi_label: bool) -> Average:
+    """How views are combined if nothing else is asked for: a label that one view shows is there."""
+    return "max" if multi_label else "prob"
+
+
+def probabilities(
+    network: X3D, spec: Spec, video: Path, clips: int, timeout: float = TIMEOUT, multi_label: bool = False
+) -> Scores:
     """(classes,) of one video file: `clips` uniform clips, centre crop. timeout: seconds that it may take
     to decode. Raises VideoError.
     """
@@ -150,4 +169,5 @@ def probabilities(network: X3D, spec: Spec, video: Path, clips: int, timeout: fl
     (seen,) = look_ahead([video], how, lambda: Decoder(timeout=timeout), 0)
     if isinstance(seen, VideoError):
         raise seen
-    return Scorer(for_inference(network, spec), how).video(seen)
+    scorer = Scorer(for_inference(network, spec), how, usual_average(multi_label), multi_label=multi_label)
+    return scorer.video(seen)

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from expander.config.reading import is_there
+from expander.data.annotations import Label
 from expander.errors import DataError, UsageError
 from expander.runs.chain import SealedLines, rows_of, sealed_lines, sealed_row
 from expander.runs.journal import write_atomic
@@ -83,7 +84,7 @@ class ScoreFile:
         raise UsageError(f"{self.path}: has the scores of {count} videos of {which}, which was stopped; "
                          f"{remedy}{ELSEWHERE}")  # fmt: skip
 
-    def add(self, video: str, label: int, outcome: Scores | str) -> None:
+    def add(self, video: str, label: Label, outcome: Scores | str) -> None:
         """The scores of a video, or why it has none."""
         row: dict[str, Any] = {"video": video, "label": label}
         if isinstance(outcome, str):

@@ -44,13 +44,17 @@ def kernels_for(x_NCTHW: Tensor) -> Any:
 
 def forward(kernels: Any, stem: Stem, stages: Iterable[nn.Module], head: Head, x_NCTHW: Tensor) -> Tensor:
     """Clips (N, 3, T, H, W) -> logits (N, classes)."""
+    return head.classify(features(kernels, stem, stages, head, x_NCTHW).mean((1, 2, 3)))
+
+
+def features(kernels: Any, stem: Stem, stages: Iterable[nn.Module], head: Head, x_NCTHW: Tensor) -> Tensor:
+    """Clips (N, 3, T, H, W) -> (N, T, H / stride, W / stride, C) after the first convolution of the head."""
     x_NTHWC = _stem(kernels, stem, x_NCTHW)
     for stage in stages:
         for block in stage.children():
             assert isinstance(block, Block)
             x_NTHWC = _block(kernels, block, x_NTHWC)
-    x_NTHWC = kernels.conv_norm_relu(x_NTHWC, head.conv, head.bn)
-    return head.classify(x_NTHWC.mean((1, 2, 3)))
+    return kernels.conv_norm_relu(x_NTHWC, head.conv, head.bn)  # type: ignore[no-any-return]
 
 
 def _stem(kernels: Any, stem: Stem, x_NCTHW: Tensor) -> Tensor:

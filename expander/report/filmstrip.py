@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from expander.data.annotations import VideoData
+from expander.data.annotations import VideoData, numbers_of
 from expander.report.results import json_file
 from expander.report.style import encoded
 from expander.specs.spec import Spec
@@ -84,7 +84,8 @@ def _film(spec: Spec, data: VideoData, decoder: Decoder) -> Film:
         seen.add(label)
         try:
             pixels = clip(spec, path, decoder)
-            strips.append(Strip(data.classes[label], path.name, spec.frames, spec.crop, _uri(pixels)))
+            named = ", ".join(data.classes[number] for number in numbers_of(label))
+            strips.append(Strip(named, path.name, spec.frames, spec.crop, _uri(pixels)))
         except VideoError as error:
             reason = str(error)
         if len(strips) == VIDEOS:

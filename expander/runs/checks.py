@@ -28,6 +28,7 @@ from expander.runs.events import (
     rung_of,
     trial_prefix,
 )
+from expander.runs.evidence import by_video, holds_credits
 from expander.runs.names import by_seed, trial_name
 from expander.specs.cost import cost
 from expander.specs.cost_kinds import MEASURED, Cost
@@ -70,8 +71,28 @@ def check_cost(spec: Spec, found: Cost) -> None:
 
 def check_result(result: TrialResult) -> None:
     """Raises ValueError for values out of range, and an accuracy that is not that of the bits."""
+    require(result.videos >= 1, f"videos {result.videos} must be at least 1")
+    if holds_credits(result.correct, result.videos):
+        _check_credits(result)
+    else:
+        _check_bits(result)
+    require(-NEAR <= result.loss < math.inf, f"loss {result.loss} is no finite number of at least 0")
+    amount(result.train_loss, "train_loss")
+    for name in ("clips", "seconds", "bad_videos", "gpus"):
+        amount(getattr(result, name), name)
+    require(result.attempts >= 1, f"attempts {result.attempts} must be at least 1")
+
+
+def _check_credits(result: TrialResult) -> None:
+    require(re.fullmatch(r"[0-9a-f]+", result.correct) is not None, "correct: not the credits of its videos")
+    share(result.accuracy, "accuracy")
+    mean = float(by_video(result.correct, result.videos).mean())
+    require(math.isfinite(mean) and _near(result.accuracy, mean),
+            f"accuracy {result.accuracy}, the credits of its videos give {mean}")  # fmt: skip
+
+
+def _check_bits(result: TrialResult) -> None:
     videos, digits = result.videos, -(-result.videos // 4)
-    require(videos >= 1, f"videos {videos} must be at least 1")
     require(re.fullmatch(r"[0-9a-f]+", result.correct) is not None and len(result.correct) == digits,
             f"correct: not the bits of {videos} videos")  # fmt: skip
     bits = int(result.correct, 16)
@@ -79,11 +100,6 @@ def check_result(result: TrialResult) -> None:
     right = bits.bit_count()
     require(result.accuracy == right / videos,
             f"accuracy {result.accuracy}, its bits say {right} of {videos} videos")  # fmt: skip
-    require(-NEAR <= result.loss < math.inf, f"loss {result.loss} is no finite number of at least 0")
-    amount(result.train_loss, "train_loss")
-    for name in ("clips", "seconds", "bad_videos", "gpus"):
-        amount(getattr(result, name), name)
-    require(result.attempts >= 1, f"attempts {result.attempts} must be at least 1")
 
 
 class Checks:

@@ -113,7 +113,9 @@ def make_trial(step: int, axis: str, spec: Spec, seed: int, until: int | None = 
 
 @dataclass(frozen=True, slots=True)
 class TrialResult:
-    """correct: one bit per validation video, in list order, as hex. loss, accuracy: over all of them.
+    """correct: a bit for each validation video, in list order, as hex, or its credit (`runs.evidence`).
+
+    accuracy, loss: over all of them; of videos with several labels accuracy is mAP.
 
     seconds: wall time of the trial. clips: trained in it; of a rung, those since the last rung.
     bad_videos: unreadable and replaced. gpus: that it held. attempts: 1, or more after a crash.
@@ -193,7 +195,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The first event: the problem, and where its data and workers are."""
+    """The first event: the problem, and where its data and workers are.
+
+    multi_label: whether videos have several labels, so that what is called accuracy is mAP.
+    """
 
     problem: Problem
     data: DataConfig
@@ -203,6 +208,12 @@ class RunStarted:
     budget: Budget = field(default_factory=Budget)
     event: Literal["run_started"] = "run_started"
     step: int = 0
+    multi_label: bool = False
+
+    @property
+    def measure(self) -> str:
+        """What accuracy is called."""
+        return "mAP" if self.multi_label else "accuracy"
 
 
 @dataclass(frozen=True, slots=True)

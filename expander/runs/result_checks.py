@@ -23,17 +23,18 @@ def check_metrics(row: Mapping[str, Any]) -> None:
     for name in FINITE:
         if (value := _number(row.get(name))) is not None:
             amount(value, name)
-    if (value := _number(row.get("video_top1"))) is not None:
-        share(value, "video_top1")
+    for name in ("video_top1", "mAP"):
+        if (value := _number(row.get(name))) is not None:
+            share(value, name)
     if (value := _number(row.get("val_loss"))) is not None:
         require(-NEAR <= value < math.inf, f"val_loss {value} is no finite number of at least 0")
 
 
-def check_best(epoch: int, step: int, video_top1: float) -> None:
+def check_best(epoch: int, step: int, goodness: float) -> None:
     """Raises ValueError for a best validation that cannot be."""
     amount(epoch, "best.epoch")
     amount(step, "best.step")
-    share(video_top1, "best.video_top1")
+    share(goodness, "best.goodness")
 
 
 def check_test(found: Mapping[str, Any]) -> None:

@@ -38,7 +38,7 @@ from expander.runs.names import by_seed
 from expander.search.contraction import TOLERANCE, contract, finalists
 from expander.search.expansion import CostOf, expand, over
 from expander.search.racing import play, rounds, trials_of
-from expander.search.selection import Outcome, correctness
+from expander.search.selection import Outcome, by_videos
 from expander.search.spread import UNKNOWN, Spread, pooled
 from expander.specs.spec import Spec
 
@@ -131,7 +131,7 @@ def _spread(state: State) -> Spread:
     for _, outcome in sorted(state.outcomes.items()):  # in whatever order they ended
         if isinstance(outcome, TrialResult) and rung_of(outcome.trial) is None:
             of_spec.setdefault(outcome.trial.partition("-seed")[0], []).append(outcome)
-    return pooled([correctness(results) for results in of_spec.values()])
+    return pooled([by_videos(results) for results in of_spec.values()])
 
 
 def trials(problem: Problem, planned: StepPlanned) -> tuple[Trial, ...]:

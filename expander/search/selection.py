@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from expander.config.settings import Selection
-from expander.runs.bitmask import unpack_bits
 from expander.runs.events import Candidate, CandidateResult, TrialFailure, TrialResult
+from expander.runs.evidence import by_video
 from expander.search.spread import UNKNOWN, Spread, pooled
 from expander.specs.spec import AXES
 
@@ -37,9 +37,9 @@ class Arm:
     seeds: int
 
 
-def correctness(results: Sequence[TrialResult]) -> Floats:
-    """(seeds, videos) of 0 and 1 from the results of one candidate."""
-    return np.array([unpack_bits(r.correct, r.videos) for r in results], dtype=np.float64)
+def by_videos(results: Sequence[TrialResult]) -> Floats:
+    """(seeds, videos) of what each video says, from the results of one candidate: hits, or credits of mAP."""
+    return np.array([by_video(r.correct, r.videos) for r in results], dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def weigh(
     arms, matrices, failed = _split(candidates, outcomes)
     if not arms:
         return Evidence((), failed, (), np.empty((0, 0)), rule)
-    now = correctness(current) if current and rule.score == "gain" else None
+    now = by_videos(current) if current and rule.score == "gain" else None
     scores = tuple(arm.accuracy if now is None else (arm.accuracy - float(now.mean())) / _doublings(arm)
                    for arm in arms)  # fmt: skip
     known += pooled(matrices)
@@ -156,7 +156,7 @@ def difference(
     known: of the spread between seeds, from elsewhere than the others.
     """
     count = min(map(len, (first, *others)))
-    ours, *theirs = [correctness(results[:count]) for results in (first, *others)]
+    ours, *theirs = [by_videos(results[:count]) for results in (first, *others)]
     named = {str(number): matrix for number, matrix in enumerate([ours, *theirs])}
     draws = _drawn(named, rule, seed, known + pooled(theirs))
     low, high = interval(draws[0] - draws[1:].mean(axis=0), rule).tolist()
@@ -175,8 +175,9 @@ def _split(
             failed.append(CandidateResult(candidate.axis, 0, 0, 0, 0, 0, 0, False, reasons[0]))
         else:
             loss = sum(r.loss for r in results) / len(results)
-            matrices.append(correctness(results))
-            arms.append(Arm(candidate, float(matrices[-1].mean()), loss, len(results)))
+            matrices.append(by_videos(results))
+            mean = min(float(matrices[-1].mean()), 1.0)  # of credits it may pass 1 by rounding
+            arms.append(Arm(candidate, mean, loss, len(results)))
     return arms, matrices, tuple(failed)
 
 
@@ -203,7 +204,7 @@ def _drawn(
 
 def _between_seeds(correct: Floats, spreads: Floats, seed: tuple[int, ...], name: str) -> Floats:
     """(resamples,) what the seeds of one spec may have added to its mean accuracy."""
-    p = float(correct.mean())
+    p = min(max(float(correct.mean()), 0.0), 1.0)  # a mean of credits may pass 1 by rounding
     # Chance by name: the order of the candidates decides nothing.
     rng = np.random.default_rng((*seed, 2, zlib.crc32(name.encode())))
     normal = rng.standard_normal(len(spreads))

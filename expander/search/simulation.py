@@ -14,7 +14,6 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from expander.runs.bitmask import pack_bits
 from expander.runs.events import (
     Problem,
     RunFinished,
@@ -26,6 +25,7 @@ from expander.runs.events import (
     TrialFinished,
     TrialResult,
 )
+from expander.runs.evidence import pack_bits
 from expander.runs.orders import recipe_of
 from expander.search.controller import State, ask, tell
 from expander.search.expansion import CostOf

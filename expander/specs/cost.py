@@ -44,27 +44,33 @@ def _half(size: int) -> int:
     return (size + 1) // 2
 
 
-def layers(spec: Spec, crop: int | None = None) -> Iterator[Layer]:
-    """Every operator of every stage, from the stem to the head, at `crop` pixels (default: training)."""
+def layers(spec: Spec, crop: int | None = None, boxes: int | None = None) -> Iterator[Layer]:
+    """Every operator of every stage, from the stem to the head, at `crop` pixels (default: training).
+
+    boxes: of action detection, how many persons a view has; none: of classification.
+    """
+    times = 1 if boxes is None else boxes
     frames, size = spec.frames, _half(crop or spec.crop)
     stem, positions = spec.stem_width, frames * size * size
     yield _conv("stem", "conv_xy", stem, 3 * 9, positions)
     yield _conv("stem", "conv_t", stem, 5, positions, norm=2 * stem)
     width = stem
     for index, (out, inner) in enumerate(zip(spec.widths, spec.inner_widths, strict=True)):
-        yield from _stage(f"stage{index + 1}", width, out, inner, spec.depths[index], frames, size)
-        width, size = out, _half(size)
+        keeps = boxes is not None and index == len(spec.depths) - 1
+        after = size if keeps else _half(size)
+        yield from _stage(f"stage{index + 1}", width, out, inner, spec.depths[index], frames, size, after)
+        width, size = out, after
     last, hidden = spec.inner_widths[-1], spec.base.head_width
     yield _conv("head", "conv", last, width, frames * size * size, norm=2 * last)
-    yield _conv("head", "fc1", hidden, last, 1)
-    yield _conv("head", "fc2", spec.base.classes, hidden, 1, bias=spec.base.classes)
+    yield _conv("head", "fc1", hidden, last, times)
+    yield _conv("head", "fc2", spec.base.classes, hidden, times, bias=spec.base.classes)
 
 
 def _stage(
-    name: str, width: int, out: int, inner: int, depth: int, frames: int, size: int
+    name: str, width: int, out: int, inner: int, depth: int, frames: int, size: int, smaller: int
 ) -> Iterator[Layer]:
-    """A stage of `depth` blocks on `size` pixels; its first block halves the size."""
-    before, after = frames * size * size, frames * _half(size) ** 2
+    """A stage of `depth` blocks on `size` pixels; its first block makes them `smaller`."""
+    before, after = frames * size * size, frames * smaller * smaller
     squeezed = round_width(inner * SE_RATIO, 8)
     with_se, rest = (depth + 1) // 2, depth - 1
     yield _conv(name, "shortcut", out, width, after, norm=2 * out)
@@ -76,10 +82,13 @@ def _stage(
     yield _conv(name, "conv_c", out, inner, after, depth, norm=2 * out)
 
 
-def cost(spec: Spec, crop: int | None = None) -> Cost:
-    """Multiply-adds, parameters and activations of one view of a spec."""
+def cost(spec: Spec, crop: int | None = None, boxes: int | None = None) -> Cost:
+    """Multiply-adds, parameters and activations of one view of a spec; boxes: see `layers`.
+
+    RoIAlign is outside the count, as pooling is.
+    """
     macs = params = activations = 0
-    for layer in layers(spec, crop):
+    for layer in layers(spec, crop, boxes):
         macs += layer.macs
         params += layer.params
         activations += layer.activations

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from expander.config.settings import Recipe
 from expander.data.clips import Batch
@@ -21,9 +21,19 @@ class Diverged(Exception):
     """The loss became NaN or infinite."""
 
 
+def label_loss(logits_NK: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Mean loss of clips: cross-entropy with class numbers (N,); with ones and zeros (N, K), of clips with
+    several labels, binary cross-entropy over clips and classes. smoothing: share of each target that is even.
+    """
+    if labels.dim() == 1:
+        return cross_entropy(logits_NK, labels, label_smoothing=smoothing)
+    targets = labels * (1 - smoothing) + smoothing / 2 if smoothing else labels
+    return binary_cross_entropy_with_logits(logits_NK, targets)
+
+
 def train_step(network: nn.Module, sgd: torch.optim.SGD, clips: Tensor, labels: Tensor) -> Tensor:
-    """One step on clips (N, 3, T, H, W) and labels (N,); the loss before it, still on the device."""
-    loss = cross_entropy(network(clips), labels)
+    """One step on the clips and labels of a `Batch`; the loss before it, still on the device."""
+    loss = label_loss(network(clips), labels)
     sgd.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     sgd.step()
@@ -52,7 +62,7 @@ class GpuStep:
     def _loss(self, network: nn.Module, clips: Tensor, labels: Tensor, _: Tensor) -> Tensor:
         with torch.autocast("cuda", torch.bfloat16, enabled=self.lower):
             logits = network(clips)
-        return cross_entropy(logits.float(), labels)
+        return label_loss(logits.float(), labels)
 
 
 def step_on(device: torch.device) -> Step:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 
 from expander.errors import EnvironmentFault, disk_faults
-from expander.training.training_folder import Row, TrainingFolder
+from expander.training.training_folder import MEASURES, Row, TrainingFolder, goodness_of
 
-COLUMNS = ("epoch", "step", "loss", "lr", "clips_per_second", "data_wait", "val_loss", "video_top1")
+COLUMNS = ("epoch", "step", "loss", "lr", "clips_per_second", "data_wait", "val_loss")
 
 
 class Log:
@@ -28,16 +28,18 @@ class CsvLog(Log):
 
     def add(self, row: Row) -> None:
         """Writes the file when a validation is done."""
-        if "video_top1" in row:
+        if goodness_of(row) is not None:
             self.close()
 
     def close(self) -> None:
         """Writes the file. Raises EnvironmentFault."""
         path = self.folder.folder / "metrics.csv"
         with disk_faults(path), path.open("w", newline="") as file:
-            table = csv.DictWriter(file, COLUMNS)
+            rows = self.folder.rows()
+            measures = [name for name in MEASURES if any(name in row for row in rows)] or MEASURES[:1]
+            table = csv.DictWriter(file, (*COLUMNS, *measures))
             table.writeheader()
-            table.writerows(self.folder.rows())
+            table.writerows(rows)
 
 
 class TensorBoardLog(Log):

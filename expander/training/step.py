@@ -15,7 +15,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
@@ -25,6 +24,7 @@ from expander.profiling.memory import memory_remedy
 from expander.training.averaging import WeightAverage
 from expander.training.distributed import Workers
 from expander.training.graphs import Gradients
+from expander.training.loop import label_loss
 
 
 class FullStep:
@@ -43,7 +43,7 @@ class FullStep:
         self.recorded = Gradients(network, self._loss_of, team.device) if records else None
 
     def __call__(self, network: nn.Module, sgd: torch.optim.SGD, clips: Tensor, labels: Tensor) -> Tensor:
-        """Clips (N, 3, T, H, W) and labels (N,) of this process; the loss before the step, over all."""
+        """Clips and labels of this process, as in a `Batch`; the loss before the step, over all."""
         self.done += 1
         total = self._gradients(sgd, clips, labels)
         if self.recipe.clip_norm:
@@ -95,12 +95,12 @@ def mixed(clips_NCTHW: Tensor, alpha: float, rng: np.random.Generator) -> tuple[
     return clips_NCTHW.lerp(clips_NCTHW.flip(0), 1 - share), share
 
 
-def mixed_loss(logits_NK: Tensor, labels_N: Tensor, share: float | Tensor, smoothing: float) -> Tensor:
-    """Cross-entropy of clips that are `share` of their own label and the rest of their partner's."""
-    own = cross_entropy(logits_NK, labels_N, label_smoothing=smoothing)
+def mixed_loss(logits_NK: Tensor, labels: Tensor, share: float | Tensor, smoothing: float) -> Tensor:
+    """Loss of clips that are `share` of their own label and the rest of their partner's."""
+    own = label_loss(logits_NK, labels, smoothing)
     if isinstance(share, float) and share == 1:  # a tensor's value is not asked for: it may be on a GPU
         return own
-    other = cross_entropy(logits_NK, labels_N.flip(0), label_smoothing=smoothing)
+    other = label_loss(logits_NK, labels.flip(0), smoothing)
     loss: Tensor = share * own + (1 - share) * other
     return loss
 

@@ -6,6 +6,7 @@ as if it had not stopped (with `compile` up to rounding, should it compile other
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from expander.data.sources import decoder
 from expander.errors import TrainingFault
 from expander.model.network import X3D
 from expander.model.sync_bn import synced
+from expander.runs.events import from_json
 from expander.training.averaging import WeightAverage
 from expander.training.checkpoints import Checkpoints, check_identity, identity
 from expander.training.distributed import Workers
@@ -115,7 +117,7 @@ class Trainer:
             if epoch % recipe.validate_every == 0 or epoch == recipe.epochs:
                 self._validate(epoch)
         if self._enough():
-            return self._finished(f"no better video_top1 for {self.worse} validations")
+            return self._finished(f"no better {self.training.measure} for {self.worse} validations")
         if self.validated < recipe.epochs:  # killed between the last step and its validation
             self._validate(recipe.epochs)
         return self._finished("")
@@ -167,20 +169,21 @@ class Trainer:
             self.average.take_statistics(self.network)
         scores = validate(self._shown, self.training, self.data, self.frames, self.team)
         self.validated = epoch
-        found = Best(epoch, self.step, scores.video_top1, scores.loss)
+        found = Best(epoch, self.step, scores.goodness, scores.loss)
         best = self.training.best
-        self.worse = 0 if best is None or found.video_top1 > best.video_top1 else self.worse + 1
+        self.worse = 0 if best is None or found.goodness > best.goodness else self.worse + 1
         if found.beats(best):
             self.training = replace(self.training, best=found)
             self._keep(self.folder.best)
-        measured = {"val_loss": scores.loss, "video_top1": scores.video_top1}
+        measured = {"val_loss": scores.loss, scores.measure: scores.goodness}
         self._record()  # before the row, which makes others look
         self._row({"epoch": epoch, "step": self.step, **measured})
         self._save(self.step)
 
     def _keep(self, path: Path) -> None:
         if self.team.leads:
-            save_weights(path, self._shown, self.training.spec, self.training.classes)
+            save_weights(path, self._shown, self.training.spec, self.training.classes,
+                         multi_label=self.training.multi_label)  # fmt: skip
 
     def _record(self) -> None:
         if self.team.leads:
@@ -210,7 +213,8 @@ class Trainer:
             self.average.network.load_state_dict(state["average"])
         self.step, self.validated, self.worse = state["step"], state["validated"], state["worse"]
         self.bad = set(state["bad"])
-        self.training = replace(self.training, best=Best(**state["best"]) if state["best"] else None)
+        best = from_json(Best, json.dumps(state["best"])) if state["best"] else None
+        self.training = replace(self.training, best=best)
         if self.team.leads:
             self.folder.cut(state["rows"])
 

@@ -2,17 +2,18 @@
 
 training.json says what is trained, on what, and how far it is; metrics.jsonl has a row each time the
 loss is read (epoch, step, loss, lr, clips_per_second, data_wait) and one a validation (epoch, step,
-val_loss, video_top1). No torch: reports read these files too.
+val_loss, and video_top1 or mAP). No torch: reports read these files too.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, ValidationError
+from pydantic import AliasChoices, ConfigDict, Field, ValidationError
 
 from expander.config.reading import is_there, read_bytes
 from expander.config.settings import STRICT, BackendConfig, DataConfig, TrainRecipe
@@ -25,22 +26,32 @@ from expander.runs.result_checks import check_best, check_metrics
 from expander.specs.spec import Spec
 
 Row = dict[str, Any]
+MEASURES = ("video_top1", "mAP")
+"""What a row of a validation calls its goodness."""
+
+
+def goodness_of(row: Mapping[str, Any]) -> float | None:
+    """Of a row of metrics, if it is one of a validation."""
+    return next((row[name] for name in MEASURES if name in row), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The validation whose weights are kept: the highest video_top1, of equal ones the lowest loss."""
+    """The validation whose weights are kept: the highest goodness, of equal ones the lowest loss.
+
+    goodness: video_top1, or mAP where videos have several labels.
+    """
 
     epoch: int
     step: int
-    video_top1: float
+    goodness: Annotated[float, Field(validation_alias=AliasChoices("goodness", "video_top1"))]
     val_loss: float
 
     def beats(self, other: Best | None) -> bool:
         """Whether this one is kept instead of `other`."""
         if other is None:
             return True
-        return (self.video_top1, -self.val_loss) > (other.video_top1, -other.val_loss)
+        return (self.goodness, -self.val_loss) > (other.goodness, -other.val_loss)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +61,7 @@ class Training:
     workers: processes that share a batch; gpus: whether each has a GPU. backend: where they run, and the
     threads of each. overfit_batches: the only batches trained on and tested, over and over; 0: all videos.
     log: further forms of the metrics. state: a killed training stays `running`; `stopped` was
-    interrupted; reason: why it ended before its time.
+    interrupted; reason: why it ended before its time. multi_label: whether videos have several labels.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -73,6 +84,12 @@ class Training:
     reason: str = ""
     best: Best | None = None
     schema: int = 2
+    multi_label: bool = False
+
+    @property
+    def measure(self) -> str:
+        """What its goodness is called."""
+        return MEASURES[self.multi_label]
 
     @property
     def on_gpu(self) -> bool | None:
@@ -130,7 +147,7 @@ class TrainingFolder:
         try:
             training: Training = from_json(Training, json.dumps(opened_document(content)))
             if training.best is not None:
-                check_best(training.best.epoch, training.best.step, training.best.video_top1)
+                check_best(training.best.epoch, training.best.step, training.best.goodness)
         except ValidationError as error:
             fault = error.errors()[0]
             place = ".".join(map(str, fault["loc"]))

@@ -22,7 +22,6 @@ from expander.data.sources import decoder, open_data
 from expander.errors import DataError, EnvironmentFault, first_line, out_of_memory
 from expander.model.growth import grow
 from expander.model.network import X3D
-from expander.runs.bitmask import pack_bits
 from expander.runs.events import TrialFailure, TrialResult
 from expander.runs.orders import TrialOrder, parent_weights
 from expander.training.loop import Diverged, train
@@ -91,14 +90,15 @@ def _attempt(course: TrialRun, data: VideoData, frames: Decoder) -> TrialResult:
     _train(network, course, data, frames)
     scores = _validate(network, course, data, frames)
     course.validated(scores)
-    save_weights(course.folder / "weights.safetensors", network, spec, order.classes)
+    save_weights(course.folder / "weights.safetensors", network, spec, order.classes,
+                 multi_label=data.multi_label)  # fmt: skip
     return TrialResult(
         trial=order.trial.id,
-        accuracy=scores.video_top1,
+        accuracy=scores.goodness,
         loss=scores.loss,
         train_loss=course.train_loss,
         videos=len(data.val),
-        correct=pack_bits(scores.correct.tolist()),
+        correct=scores.evidence,
         clips=(course.end - course.first) * order.recipe.batch,
         seconds=course.seconds,
         bad_videos=len(course.bad) + len(scores.bad),

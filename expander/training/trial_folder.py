@@ -139,7 +139,7 @@ class TrialRun:
 
     def validated(self, scores: VideoScores) -> None:
         """The last row of the metrics."""
-        row = {"step": self.step, "val_loss": scores.loss, "video_top1": scores.video_top1}
+        row = {"step": self.step, "val_loss": scores.loss, scores.measure: scores.goodness}
         self.metrics.append(sealed_row(row))
 
 

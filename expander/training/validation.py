@@ -8,25 +8,65 @@ from itertools import islice
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy
 
 from expander.config.settings import DataConfig
 from expander.data.annotations import VideoData, VideoList
 from expander.data.clips import Batch, TrainingClips, ViewClips, loader, training_order
 from expander.errors import DataError
+from expander.metrics.average_precision import Bools, Floats, credits, mean_average_precision
+from expander.runs.evidence import pack_bits, pack_credits
 from expander.training.averaging import measure_statistics
 from expander.training.distributed import Workers
 from expander.training.loop import Diverged
-from expander.training.training_folder import Training
+from expander.training.training_folder import MEASURES, Training
 from expander.video.decoder import Decoder
 
 
 @dataclass(frozen=True, slots=True)
 class VideoScores:
-    """probabilities: (V, classes) mean over views. labels: (V,). bad: unreadable videos, as told."""
+    """probabilities: (V, classes) mean over views, or of several labels the highest of them.
+
+    labels: (V,) class numbers, or (V, classes) ones and zeros of several labels. bad: unreadable videos, as
+    told.
+    """
 
     probabilities: Tensor
     labels: Tensor
     bad: tuple[str, ...]
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether videos have several labels each."""
+        return self.labels.dim() == 2
+
+    @property
+    def measure(self) -> str:
+        """What its goodness is called."""
+        return MEASURES[self.multi_label]
+
+    @property
+    def goodness(self) -> float:
+        """What networks are chosen by: video_top1, or mAP of several labels."""
+        return self.mean_average_precision if self.multi_label else self.video_top1
+
+    @property
+    def evidence(self) -> str:
+        """What each video says of the network: see `runs.evidence`."""
+        if self.multi_label:
+            return pack_credits(credits(*self._ranked).tolist())
+        return pack_bits(self.correct.tolist())
+
+    @property
+    def mean_average_precision(self) -> float:
+        """Of videos with several labels; an unreadable one comes last for every class."""
+        return mean_average_precision(*self._ranked)
+
+    @property
+    def _ranked(self) -> tuple[Floats, Bools]:
+        """Scores and truth as `average_precision` takes them."""
+        scores = self.probabilities.double().masked_fill(~self.readable[:, None], -torch.inf)
+        return scores.numpy(), self.labels.bool().numpy()
 
     @property
     def correct(self) -> Tensor:
@@ -50,8 +90,11 @@ class VideoScores:
 
     @property
     def loss(self) -> float:
-        """Mean negative log-probability of the label, over the readable videos."""
+        """Mean negative log-probability of the label, or of each class as it is, over the readable videos."""
         rows = self.readable
+        if self.multi_label:
+            likely = self.probabilities[rows].double().clamp(1e-12, 1 - 1e-12)
+            return float(binary_cross_entropy(likely, self.labels[rows].double()))
         chosen = self.probabilities[rows].gather(1, self.labels[rows, None])
         return float(-chosen.clamp_min(1e-12).log().double().mean())
 
@@ -73,12 +116,15 @@ def score_videos(
     bad: list[str] = []
     for batch in batches:
         logits = network(batch.clips.to(device, non_blocking=True))
-        probabilities.append(logits.softmax(1).cpu())
+        several = batch.labels.dim() == 2
+        probabilities.append((logits.sigmoid() if several else logits.softmax(1)).cpu())
         labels.append(batch.labels)
         bad.extend(batch.bad)
     per_view = torch.cat(probabilities)
-    per_video = per_view.view(-1, views, per_view.shape[1]).mean(1)
-    return VideoScores(per_video, torch.cat(labels)[::views], tuple(dict.fromkeys(bad)))
+    of_video = per_view.view(-1, views, per_view.shape[1])
+    wanted = torch.cat(labels)[::views]
+    per_video = of_video.mean(1) if wanted.dim() == 1 else of_video.amax(1)
+    return VideoScores(per_video, wanted, tuple(dict.fromkeys(bad)))
 
 
 STATISTICS_SEED = 1_000_003

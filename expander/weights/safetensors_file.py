@@ -29,34 +29,48 @@ KINDS = {torch.float32: "F32", torch.int64: "I64"}
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the file says of itself. sha256: of all else in the file. source: of an import."""
+    """What the file says of itself. sha256: of all else in the file. source: of an import.
+
+    multi_label: whether each class is a question of its own, answered by a sigmoid; said only where it is so,
+    as files of single labels did before there were others.
+    """
 
     spec: Spec
     classes: tuple[str, ...]
     sha256: str = ""
     source: dict[str, str] = field(default_factory=dict)
+    multi_label: bool = False
+
+    def said(self) -> str:
+        """As text."""
+        told = asdict(self)
+        if not self.multi_label:
+            del told["multi_label"]
+        return json.dumps(told, sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A network ready to be used (evaluation mode). sha256: of the file."""
+    """A network ready to be used (evaluation mode). sha256: of the file. multi_label: see `Header`."""
 
     network: X3D
     spec: Spec
     classes: tuple[str, ...]
     sha256: str
     source: dict[str, str]
+    multi_label: bool = False
 
 
 def save_weights(
-    path: Path, network: X3D, spec: Spec, classes: tuple[str, ...], source: Mapping[str, str] | None = None
-) -> None:
+    path: Path, network: X3D, spec: Spec, classes: tuple[str, ...], source: Mapping[str, str] | None = None,
+    multi_label: bool = False,
+) -> None:  # fmt: skip
     """Writes the state of `network`, whole or not at all. Raises EnvironmentFault."""
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    header = Header(spec, classes, "", dict(source or {}))
+    header = Header(spec, classes, "", dict(source or {}), multi_label)
     header = replace(header, sha256=_digest(header, state))
     # One entry: the library writes several in an order that changes from call to call.
-    write_atomic(path, save(state, {KEY: json.dumps(asdict(header), sort_keys=True)}))
+    write_atomic(path, save(state, {KEY: header.said()}))
 
 
 def load_weights(path: Path, spec: Spec | None = None) -> Loaded:
@@ -82,7 +96,7 @@ def load_weights(path: Path, spec: Spec | None = None) -> Loaded:
     with torch.device("meta"):
         network = X3D(wanted)
     network.load_state_dict(state, assign=True)
-    return Loaded(network.eval(), wanted, header.classes, digest, header.source)
+    return Loaded(network.eval(), wanted, header.classes, digest, header.source, header.multi_label)
 
 
 def _header(path: Path, metadata: Mapping[str, str] | None) -> Header:
@@ -114,8 +128,7 @@ def _check(path: Path, found: dict[str, Any], said: Spec, wanted: Spec) -> None:
 
 def _digest(header: Header, state: Mapping[str, Tensor]) -> str:
     """SHA-256 over the rest of the header, and the tensors by name: kind, shape, bytes."""
-    rest = json.dumps(asdict(replace(header, sha256="")), sort_keys=True)
-    digest = hashlib.sha256(rest.encode())
+    digest = hashlib.sha256(replace(header, sha256="").said().encode())
     for name in sorted(state):
         value = state[name].contiguous()
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())

@@ -19,9 +19,9 @@ from expander.cli.main import main
 from expander.config.load import load_settings
 from expander.config.settings import DataConfig, TrainRecipe
 from expander.config.space import dump_spec, load_spec
-from expander.data.formats import FORMATS, read_rows
 from expander.data.prepared import manifest
 from expander.data.prepared.manifest import Outcome, Source
+from expander.data.recognition import FORMATS, read_rows
 from expander.engine.comparisons import ComparisonTrial
 from expander.evaluation.scores import ScoreFile
 from expander.model.network import X3D

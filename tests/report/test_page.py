@@ -17,7 +17,7 @@ from conftest import ASSETS
 from test_report_results import RESULT, SPEC, TEST, write_lines
 
 from expander.report.page import page
-from expander.runs.bitmask import pack_bits
+from expander.runs.evidence import pack_bits
 
 BAD = "<script>window.harmed = 1</script>"
 WORSE = '"><img src=x onerror="window.harmed = 1"> Ünï çødé =1+1 $x$ 日本'

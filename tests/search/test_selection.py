@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from expander.config.settings import Selection
-from expander.runs.bitmask import pack_bits
 from expander.runs.events import Candidate, CandidateResult, TrialFailure, TrialResult
+from expander.runs.evidence import pack_bits
 from expander.search.selection import Outcome, rank, weigh
 from expander.specs.cost_kinds import Cost
 from expander.specs.spec import AXES, Spec

@@ -16,8 +16,8 @@ from expander.data.annotations import VideoData, VideoList
 from expander.data.clips import TrainingClips, loader, training_order
 from expander.data.sources import open_data
 from expander.errors import DataError
-from expander.runs.bitmask import unpack_bits
 from expander.runs.events import Trial, TrialFailure, TrialResult
+from expander.runs.evidence import unpack_bits
 from expander.runs.orders import TrialOrder
 from expander.specs.spec import Base, Spec
 from expander.training.trial import run_trial

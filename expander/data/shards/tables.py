@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from expander.data.formats import Rows
+from expander.data.rows import Rows
 from expander.data.shards.index import indexed
 from expander.data.store import remote
 from expander.data.store.addresses import address_of

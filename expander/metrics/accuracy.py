@@ -5,7 +5,7 @@ scores: (V, classes), higher is more likely; labels: (V,), from 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -56,11 +56,10 @@ def resampled(
 
     A resample draws as many videos as there are, with replacement.
     """
-    rng, count = np.random.default_rng(0), len(labels)
+    count = len(labels)
     hits = predicted == labels
     found = np.empty((len(right) + 1, RESAMPLES))
-    for column in range(RESAMPLES):
-        weights = np.bincount(rng.integers(count, size=count), minlength=count)
+    for column, weights in enumerate(draws(count)):
         for row, each in enumerate(right):
             found[row, column] = weights[each].sum() / count
         total = np.bincount(labels, weights, classes)
@@ -71,6 +70,13 @@ def resampled(
             seen |= np.bincount(predicted, weights, classes) > 0
         found[-1, column] = mean.sum() / seen.sum()
     return found
+
+
+def draws(count: int) -> Iterator[Ints]:
+    """RESAMPLES times (count,): how often each of `count` videos is drawn, with replacement."""
+    rng = np.random.default_rng(0)
+    for _ in range(RESAMPLES):
+        yield np.bincount(rng.integers(count, size=count), minlength=count)
 
 
 def interval(draws: Floats) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from expander.evaluation.metrics import (
+from expander.metrics.accuracy import (
     class_accuracy,
     confusion,
     in_top,

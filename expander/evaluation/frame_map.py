@@ -1,0 +1,139 @@
+"""Frame mAP of action detection: are the right actions found where people are, in single key frames?
+
+As the Pascal VOC challenge counts it from 2010 on, and AVA after it: the detections of a class in all key
+frames together, the likeliest first. Each takes the box of the ground truth of its key frame that it overlaps
+most; it is right if they overlap enough and no likelier one has taken that box. AP is the area under
+precision over recall, precision made to fall only. Detections of one score are taken as they come.
+
+Shapes: n boxes and m boxes of a key frame, C classes, D detections, V videos. Boxes are x1, y1, x2, y2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+IOU = 0.5
+RESAMPLES = 1000
+SEED = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """A key frame: what is true, and what was found.
+
+    video: its number. truth: (n, 4) boxes with labels (n, C); a label may be true of several. found: (m, 4)
+    boxes with scores (m, C), higher is likelier; nan says that a class was not asked for.
+    """
+
+    video: int
+    truth: Floats
+    labels: Bools
+    found: Floats
+    scores: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranked:
+    """The detections of one class, the likeliest first.
+
+    right: (D,) whether each takes a box of the ground truth. video: (D,) whose it is. positives: (V,) boxes
+    of the ground truth by video.
+    """
+
+    right: Bools
+    video: Ints
+    positives: Ints
+
+    def average_precision(self, weights: Ints | None = None) -> float:
+        """nan where nothing is there to be found. weights: (V,) how often each video counts; none: once."""
+        times = np.ones(len(self.positives), np.int64) if weights is None else weights
+        total = int((self.positives * times).sum())
+        if total == 0:
+            return np.nan
+        each = times[self.video]
+        seen, hits = np.cumsum(each), np.cumsum(each * self.right)
+        precision = np.divide(hits, seen, out=np.zeros(len(seen)), where=seen > 0)
+        envelope = np.maximum.accumulate(precision[::-1])[::-1]
+        return float((envelope * each * self.right).sum() / total)
+
+
+def overlap(boxes: Floats, others: Floats) -> Floats:
+    """(n, m) intersection over union of (n, 4) and (m, 4); 0 of two boxes without area."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    shared = np.prod(np.maximum(high - low, 0), axis=2)
+    own, other = (np.prod(np.maximum(each[:, 2:] - each[:, :2], 0), axis=1) for each in (boxes, others))
+    union = own[:, None] + other[None] - shared
+    found: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return found
+
+
+def ranked(scenes: Sequence[Scene], classes: int, iou: float = IOU) -> tuple[Ranked, ...]:
+    """Of each of `classes` classes. Raises ValueError when there is no key frame."""
+    if not scenes:
+        raise ValueError("no key frame: there is nothing to measure")
+    videos = max(scene.video for scene in scenes) + 1
+    near = [overlap(scene.found, scene.truth) for scene in scenes]
+    return tuple(_ranked(scenes, near, number, videos, iou) for number in range(classes))
+
+
+def _ranked(scenes: Sequence[Scene], near: Sequence[Floats], number: int, videos: int, iou: float) -> Ranked:
+    positives = np.zeros(videos, np.int64)
+    scores, right, video = [], [], []
+    for scene, all_near in zip(scenes, near, strict=True):
+        true = scene.labels[:, number]
+        positives[scene.video] += true.sum()
+        asked = np.flatnonzero(~np.isnan(scene.scores[:, number]))
+        own = scene.scores[asked, number]
+        order = np.argsort(-own, kind="stable")
+        scores.append(own[order])
+        right.append(_matched(all_near[asked[order]][:, true], iou))
+        video.append(np.full(len(own), scene.video))
+    joined = np.concatenate(scores)
+    order = np.argsort(-joined, kind="stable")
+    return Ranked(np.concatenate(right)[order], np.concatenate(video)[order], positives)
+
+
+def _matched(near: Floats, iou: float) -> Bools:
+    """(m,) whether each detection of a key frame, the likeliest first, is right; near: (m, n) overlaps."""
+    found = np.zeros(len(near), np.bool_)
+    if not near.shape[1]:
+        return found
+    taken = np.zeros(near.shape[1], np.bool_)
+    for number, row in enumerate(near):
+        best = int(row.argmax())
+        if row[best] >= iou and not taken[best]:
+            found[number] = taken[best] = True
+    return found
+
+
+def average_precisions(each: Sequence[Ranked], weights: Ints | None = None) -> Floats:
+    """(C,) nan where a class has no ground truth. weights: (V,) how often each video counts."""
+    return np.array([one.average_precision(weights) for one in each])
+
+
+def mean_over(precisions: Floats, evaluated: Sequence[int]) -> float:
+    """Over the classes that are counted and have ground truth; nan where there is none of these."""
+    chosen = precisions[list(evaluated)]
+    return float(np.nanmean(chosen)) if not np.isnan(chosen).all() else np.nan
+
+
+def interval(each: Sequence[Ranked], evaluated: Sequence[int]) -> tuple[float, float]:
+    """The middle 95 % of mAP over RESAMPLES draws of as many videos, with replacement."""
+    rng, videos = np.random.default_rng(SEED), len(each[0].positives)
+    chosen = [each[number] for number in evaluated]
+    each_draw = (_drawn(rng, videos) for _ in range(RESAMPLES))
+    draws = [mean_over(average_precisions(chosen, drawn), range(len(chosen))) for drawn in each_draw]
+    low, high = np.nanquantile(draws, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _drawn(rng: np.random.Generator, videos: int) -> Ints:
+    return np.bincount(rng.integers(videos, size=videos), minlength=videos)

@@ -1,0 +1,1 @@
+"""What networks are measured by, in numpy: accuracy, average precision, and how sure they are."""

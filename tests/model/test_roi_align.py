@@ -1,0 +1,107 @@
+"""RoIAlign against its definition, sample by sample, and its gradient against differences."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from expander.model.roi_align import roi_align
+
+
+def bilinear(plane_HW: Tensor, y: float, x: float) -> float:
+    """Between the four cells around a place; those beyond a cell outside of the map are 0."""
+    height, width = plane_HW.shape
+    if y < -1 or y > height or x < -1 or x > width:
+        return 0.0
+    y, x = min(max(y, 0.0), height - 1), min(max(x, 0.0), width - 1)
+    top, left = math.floor(y), math.floor(x)
+    bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
+    upper = plane_HW[top, left] * (left + 1 - x) + plane_HW[top, right] * (x - left)
+    lower = plane_HW[bottom, left] * (left + 1 - x) + plane_HW[bottom, right] * (x - left)
+    return float(upper * (top + 1 - y) + lower * (y - top))
+
+
+def one_bin(plane_HW: Tensor, box: list[float], place: tuple[int, int], bins: int, samples: int) -> float:
+    """The mean over the samples of a bin; box: in cells, half a cell subtracted."""
+    x1, y1, x2, y2 = box
+    down, across = (y2 - y1) / bins, (x2 - x1) / bins
+    rows, columns = (samples or math.ceil(size) for size in (down, across))
+    found = [
+        bilinear(plane_HW, y1 + (place[0] + (i + 0.5) / rows) * down,
+                 x1 + (place[1] + (j + 0.5) / columns) * across)
+        for i in range(rows) for j in range(columns)
+    ]  # fmt: skip
+    return sum(found) / max(1, len(found))
+
+
+def by_definition(x: Tensor, boxes: Tensor, clips: Tensor, bins: int, scale: float, samples: int) -> Tensor:
+    """All of them, a number at a time."""
+    out = torch.zeros(len(boxes), x.shape[1], bins, bins, dtype=x.dtype)
+    for k, (box, clip) in enumerate(zip(boxes.tolist(), clips.tolist(), strict=True)):
+        cells = [value * scale - 0.5 for value in box]
+        for c in range(x.shape[1]):
+            for i in range(bins):
+                for j in range(bins):
+                    out[k, c, i, j] = one_bin(x[clip, c], cells, (i, j), bins, samples)
+    return out
+
+
+def random_boxes(count: int, width: float, height: float, seed: int) -> Tensor:
+    """Some of them partly outside of the picture."""
+    generator = torch.Generator().manual_seed(seed)
+    share = torch.rand(count, 4, generator=generator, dtype=torch.float64) * 1.4 - 0.2
+    low, high = torch.minimum(share[:, :2], share[:, 2:]), torch.maximum(share[:, :2], share[:, 2:])
+    return torch.cat([low, high], 1) * torch.tensor([width, height, width, height], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("samples", [0, 1, 2, 3])
+@pytest.mark.parametrize(("height", "width"), [(9, 14), (1, 5)])
+def test_random_boxes_are_cut_out_as_defined(samples: int, height: int, width: int) -> None:
+    torch.manual_seed(samples)
+    x = torch.randn(3, 2, height, width, dtype=torch.float64)
+    boxes = random_boxes(12, width * 16, height * 16, samples)
+    clips = torch.randint(3, (12,))
+    found = roi_align(x, boxes, clips, 4, 1 / 16, samples)
+    torch.testing.assert_close(found, by_definition(x, boxes, clips, 4, 1 / 16, samples), rtol=0, atol=1e-9)
+    single = roi_align(x.float(), boxes, clips, 4, 1 / 16, samples)
+    torch.testing.assert_close(single.double(), found, rtol=0, atol=1e-5)
+
+
+def test_half_a_cell_is_subtracted_so_that_a_box_around_a_cell_gives_the_cell() -> None:
+    x = torch.arange(35.0).view(1, 1, 5, 7)
+    box = torch.tensor([[3.0, 2, 4, 3]])
+    assert roi_align(x, box, torch.tensor([0]), 1, 1.0).item() == x[0, 0, 2, 3]
+    assert roi_align(x, box * 16, torch.tensor([0]), 1, 1 / 16).item() == x[0, 0, 2, 3]
+
+
+def test_a_whole_ramp_is_cut_into_its_means() -> None:
+    ramp = torch.arange(8.0).expand(1, 1, 8, 8)
+    found = roi_align(ramp, torch.tensor([[0.0, 0, 8, 8]]), torch.tensor([0]), 4, 1.0)
+    expected = torch.tensor([0.5, 2.5, 4.5, 6.5]).expand(1, 1, 4, 4)  # means of cells 0 and 1, 2 and 3, ...
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+def test_no_boxes_give_no_features_and_a_box_without_area_gives_zeros() -> None:
+    x = torch.ones(1, 3, 4, 4)
+    assert roi_align(x, torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), 7, 1.0).shape == (0, 3, 7, 7)
+    flat = roi_align(x, torch.tensor([[2.0, 1, 2, 3]]), torch.tensor([0]), 7, 1.0)
+    assert torch.equal(flat, torch.zeros(1, 3, 7, 7))
+
+
+def test_the_gradient_is_that_of_differences() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 2, 5, 6, dtype=torch.float64, requires_grad=True)
+    boxes, clips = random_boxes(4, 96, 80, 5), torch.tensor([0, 1, 1, 0])
+    assert torch.autograd.gradcheck(lambda x: roi_align(x, boxes, clips, 3, 1 / 16), x)
+
+
+def test_it_is_torchvisions_where_that_is_installed() -> None:
+    torchvision = pytest.importorskip("torchvision")
+    x, boxes = torch.randn(2, 3, 9, 14), random_boxes(20, 224, 144, 1).float()
+    clips = torch.arange(20) % 2
+    rows = torch.cat([clips[:, None].float(), boxes], 1)
+    theirs = torchvision.ops.roi_align(x, rows, 7, 1 / 16, 0, aligned=True)
+    torch.testing.assert_close(roi_align(x, boxes, clips, 7, 1 / 16), theirs, rtol=0, atol=1e-5)
