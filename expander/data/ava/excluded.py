@@ -6,7 +6,7 @@ from pathlib import Path
 
 from expander.data.ava.keyframes import Moment
 from expander.data.ava.rows import DIGITS, LATEST
-from expander.data.formats import read_text
+from expander.data.rows import read_text
 from expander.errors import DataError
 
 

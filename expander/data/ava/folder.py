@@ -29,7 +29,7 @@ from expander.data.ava.footage import PLACES, ava_footage, own_footage
 from expander.data.ava.keyframes import DetectionData, DetectionSplit, Footage, KeyFrame
 from expander.data.ava.label_map import read_label_map
 from expander.data.ava.rows import HEADER, BoxRows, read_boxes
-from expander.data.formats import read_text
+from expander.data.rows import read_text
 from expander.data.sources import listed_classes
 from expander.data.store.addresses import is_remote
 from expander.errors import DataError

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from expander.data.ava.rows import MOST_CLASSES
-from expander.data.formats import read_text
+from expander.data.rows import read_text
 from expander.errors import DataError
 
 FIELD = re.compile(r"""(name|id|label_id|label_type)\s*:\s*("[^"]*"|'[^']*'|[-\w]+)""")

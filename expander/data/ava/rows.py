@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from expander.data.ava.keyframes import Boxes
-from expander.data.formats import read_text
+from expander.data.rows import read_text
 from expander.errors import DataError
 
 CORNERS = ["x1", "y1", "x2", "y2"]
@@ -102,8 +102,9 @@ def read_boxes(file: Path, detected: bool) -> BoxRows:
     if not ours:
         label = _ids(lines)
     if "person" in table:
-        lines.fault(~table["person"].str.fullmatch("-?[0-9]*"), "expected a person's whole number in the last "
-                    "column (detections have a score there)")  # fmt: skip
+        whole = table["person"].str.fullmatch("-?[0-9]*")
+        lines.fault(~whole, "expected a person's whole number in the last column (detections have a score "
+                    "there)")  # fmt: skip
     if detected:
         score = lines.numbers(["score"])[:, 0]
         lines.fault(~((score >= 0) & (score <= 1)), "expected a score from 0 to 1 in the last column (ground "

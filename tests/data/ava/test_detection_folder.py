@@ -1,4 +1,4 @@
-"""Data sets for detection as they lie on disk: which lists are read, where the frames are, what is refused."""
+"""Data sets for detection as they lie on disk: which lists are read, where frames are, what is refused."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_avas_files_are_read_as_they_lie_on_disk(ava: Path) -> None:
         "b": Footage(ava / "videos_15min/b.mp4", 900.0),
     }
     assert found.val.footage == {"c": Footage(ava / "frames/c", 900.0, Fraction(30))}
-    assert [file.name for file in found.files][0] == "ava_train_v2.2.csv"
+    assert next(file.name for file in found.files) == "ava_train_v2.2.csv"
 
 
 def test_the_fingerprint_tells_rows_and_not_places(
