@@ -1,7 +1,4 @@
-"""Arithmetic of boxes, and which boxes a training and a test look at.
-
-Shapes: n and m boxes of x1, y1, x2, y2. Of shares, pixels or whatever both have in common.
-"""
+"""Which boxes a training and a test look at."""
 
 from __future__ import annotations
 
@@ -9,23 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from expander.data.ava.keyframes import Boxes, DetectionSplit, KeyFrame
-
-
-def areas(boxes: Boxes) -> Boxes:
-    """(n,) of boxes (n, 4); 0 where a box is turned inside out."""
-    found: Boxes = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
-    return found
-
-
-def iou(boxes: Boxes, others: Boxes) -> Boxes:
-    """(n, m) intersection over union of boxes (n, 4) and (m, 4); 0 of two boxes without area."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = np.prod(np.maximum(high - low, 0), axis=2)
-    union = areas(boxes)[:, None] + areas(others)[None] - shared
-    found: Boxes = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return found
+from expander.data.ava.keyframes import DetectionSplit, KeyFrame
+from expander.metrics.boxes import iou
 
 
 def chosen(frame: KeyFrame, keep: np.ndarray) -> KeyFrame:

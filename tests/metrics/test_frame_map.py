@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from expander.evaluation.frame_map import (
+from expander.metrics.boxes import iou
+from expander.metrics.frame_map import (
     RESAMPLES,
     Ranked,
     Scene,
     average_precisions,
     interval,
     mean_over,
-    overlap,
     ranked,
 )
 
@@ -171,5 +171,5 @@ def test_the_interval_is_that_of_draws_of_videos() -> None:
 
 def test_boxes_without_area_overlap_nothing() -> None:
     flat = np.array([[0.2, 0.2, 0.2, 0.8]])
-    assert overlap(flat, flat).tolist() == [[0.0]]
+    assert iou(flat, flat).tolist() == [[0.0]]
     assert isinstance(ranked([scene([UNIT], [UNIT], [1])], 1)[0], Ranked)

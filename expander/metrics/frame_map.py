@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from expander.metrics.boxes import Floats, iou
+
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 IOU = 0.5
@@ -64,27 +65,16 @@ class Ranked:
         return float((envelope * each * self.right).sum() / total)
 
 
-def overlap(boxes: Floats, others: Floats) -> Floats:
-    """(n, m) intersection over union of (n, 4) and (m, 4); 0 of two boxes without area."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = np.prod(np.maximum(high - low, 0), axis=2)
-    own, other = (np.prod(np.maximum(each[:, 2:] - each[:, :2], 0), axis=1) for each in (boxes, others))
-    union = own[:, None] + other[None] - shared
-    found: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return found
-
-
-def ranked(scenes: Sequence[Scene], classes: int, iou: float = IOU) -> tuple[Ranked, ...]:
+def ranked(scenes: Sequence[Scene], classes: int, least: float = IOU) -> tuple[Ranked, ...]:
     """Of each of `classes` classes. Raises ValueError when there is no key frame."""
     if not scenes:
         raise ValueError("no key frame: there is nothing to measure")
     videos = max(scene.video for scene in scenes) + 1
-    near = [overlap(scene.found, scene.truth) for scene in scenes]
-    return tuple(_ranked(scenes, near, number, videos, iou) for number in range(classes))
+    near = [iou(scene.found, scene.truth) for scene in scenes]
+    return tuple(_ranked(scenes, near, number, videos, least) for number in range(classes))
 
 
-def _ranked(scenes: Sequence[Scene], near: Sequence[Floats], number: int, videos: int, iou: float) -> Ranked:
+def _ranked(scenes: Sequence[Scene], near: Sequence[Floats], number: int, videos: int, least: float) -> Ranked:
     positives = np.zeros(videos, np.int64)
     scores, right, video = [], [], []
     for scene, all_near in zip(scenes, near, strict=True):
@@ -94,14 +84,14 @@ def _ranked(scenes: Sequence[Scene], near: Sequence[Floats], number: int, videos
         own = scene.scores[asked, number]
         order = np.argsort(-own, kind="stable")
         scores.append(own[order])
-        right.append(_matched(all_near[asked[order]][:, true], iou))
+        right.append(_matched(all_near[asked[order]][:, true], least))
         video.append(np.full(len(own), scene.video))
     joined = np.concatenate(scores)
     order = np.argsort(-joined, kind="stable")
     return Ranked(np.concatenate(right)[order], np.concatenate(video)[order], positives)
 
 
-def _matched(near: Floats, iou: float) -> Bools:
+def _matched(near: Floats, least: float) -> Bools:
     """(m,) whether each detection of a key frame, the likeliest first, is right; near: (m, n) overlaps."""
     found = np.zeros(len(near), np.bool_)
     if not near.shape[1]:
@@ -109,7 +99,7 @@ def _matched(near: Floats, iou: float) -> Bools:
     taken = np.zeros(near.shape[1], np.bool_)
     for number, row in enumerate(near):
         best = int(row.argmax())
-        if row[best] >= iou and not taken[best]:
+        if row[best] >= least and not taken[best]:
             found[number] = taken[best] = True
     return found
 
