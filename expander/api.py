@@ -17,9 +17,9 @@ from expander.runs.names import RULE, is_plain
 from expander.specs.spec import Spec
 
 if TYPE_CHECKING:
+    from expander.config.settings import Task
     from expander.engine.prepare import Prepared
     from expander.evaluation.classifier import Classifier, Prediction
-    from expander.model.detector import Task
     from expander.model.network import X3D
     from expander.runs.events import Candidate, Event
     from expander.runs.journal import Run

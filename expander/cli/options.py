@@ -17,6 +17,8 @@ from expander.video.filenames import check_name
 
 if TYPE_CHECKING:
     from expander.data.annotations import Label, VideoData
+    from expander.data.ava.keyframes import DetectionSplit
+    from expander.data.tasks import TaskData
     from expander.engine.preparation import Goal
 F = TypeVar("F", bound=Callable[..., Any])
 KINDS = ("flops", "params", "activations", "latency", "memory")
@@ -167,14 +169,28 @@ def _place(value: str) -> str:
     return str(absolute(value)) if address is None else checked(address)
 
 
-def describe_data(data: VideoData) -> str:
+def describe_data(data: TaskData) -> str:
     """What was recognised: format, counts, and the first three rows."""
+    from expander.data.ava.keyframes import DetectionData
+
+    if isinstance(data, DetectionData):
+        return "\n".join([f"data (detection): {len(data.classes)} classes, {len(data.evaluated)} evaluated",
+                          *(f"  {name}: {_people(split)}" for name, split in (("training", data.train),
+                                                                            ("validation", data.val)))])
     head = (
         f"data ({data.form}): {len(data.train)} training and {len(data.val)} validation videos "
         f"of {len(data.classes)} classes{', several labels a video' if data.multi_label else ''}"
     )
     rows = zip(data.train.paths[:3], data.train.labels[:3], strict=True)
     return "\n".join([head, *(f"  {path} -> {_named(label, data)}" for path, label in rows)])
+
+
+def _people(split: DetectionSplit) -> str:
+    boxes = sum(map(len, split.truth))
+    found = "no boxes of a detector: those of the ground truth are tested"
+    if split.detected is not None:
+        found = f"{sum(map(len, split.detected))} boxes of a detector"
+    return f"{len(split)} key frames of {len(split.footage)} videos, {boxes} boxes; {found}"
 
 
 def _named(label: Label, data: VideoData) -> str:

@@ -12,17 +12,19 @@ from expander.cli.terminal import say
 from expander.errors import UsageError
 
 if TYPE_CHECKING:
-    from expander.data.annotations import VideoData
+    from expander.data.tasks import TaskData
     from expander.engine.train import TrainOrder
     from expander.training.training_folder import Training, TrainingFolder
 
-FRESH_ONLY = (*DATA_OPTIONS, "recipe", "init", "epochs", "batch", "seed", "overfit_batches", "gpus",
+FRESH_ONLY = (*DATA_OPTIONS, "task", "recipe", "init", "epochs", "batch", "seed", "overfit_batches", "gpus",
               "workers_ddp", "log", "overrides")  # fmt: skip
 
 @click.command(cls=Command)
 @click.argument("spec", required=False)
 @data_options
-@click.option("--recipe", help="x3d, finetune, tiny, or a YAML file.  [default: x3d]")
+@click.option("--task", type=click.Choice(["classification", "detection"]),
+              help="What a video shows, or what each person at key frames does.  [default: classification]")
+@click.option("--recipe", help="x3d, finetune, tiny, ava, or a YAML file.  [default: x3d; of detection ava]")
 @click.option("--init", help="Weights to start from: a .safetensors file, RUN or TRAINING.")
 @click.option("--epochs", type=int, help="Passes over the training videos.  [default: the recipe's]")
 @click.option("--batch", type=int, help="Clips a step, over all processes.  [default: the recipe's]")
@@ -72,7 +74,7 @@ def _folder(options: dict[str, Any]) -> TrainingFolder:
     return training_folder(options["name"], options["spec"])
 
 
-def _dry(training: Training, data: VideoData) -> None:
+def _dry(training: Training, data: TaskData) -> None:
     from expander.cli.terminal import Counter
     from expander.data.sources import fill_cache
     from expander.training.dry_run import rehearse
@@ -105,7 +107,7 @@ def _resume(options: dict[str, Any]) -> None:
             _go(*resumed(training, folder), folder)
 
 
-def _go(training: Training, data: VideoData, folder: TrainingFolder) -> None:
+def _go(training: Training, data: TaskData, folder: TrainingFolder) -> None:
     """Trains to the end and shows what came of it."""
     from expander.cli.terminal import Counter
     from expander.cli.training_output import Reporter, how_to_go_on, interruptible
@@ -134,13 +136,14 @@ def order_of(options: dict[str, Any]) -> TrainOrder:
     from expander.engine.train import TrainOrder
 
     return TrainOrder(
-        options["spec"], data_settings(options), options["recipe"] or "x3d", options["init"],
+        options["spec"], data_settings(options), options["recipe"], options["init"],
         options["epochs"], options["batch"], options["seed"] or 0, options["gpus"], options["workers_ddp"],
-        options["overfit_batches"] or 0, options["log"] or "", options["overrides"],
+        options["overfit_batches"] or 0, options["log"] or "", options["task"] or "classification",
+        options["overrides"],
     )  # fmt: skip
 
 
-def _plan(options: dict[str, Any]) -> tuple[Training, VideoData]:
+def _plan(options: dict[str, Any]) -> tuple[Training, TaskData]:
     """The training that the options ask for, and its videos; says what it will be."""
     from expander.cli.terminal import Counter
     from expander.engine.train import plan
@@ -161,13 +164,16 @@ def _describe(training: Training, validation: int) -> str:
     from expander.report.tables import macs_text
     from expander.specs.cost import cost
 
-    recipe, price = training.recipe, cost(training.spec)
+    people = training.task == "detection"
+    recipe, price = training.recipe, cost(training.spec, boxes=1 if people else None)
     rate = recipe.loop(training.steps, False).lr
     each = f", {training.workers} processes" if training.workers > 1 else ""
     few = training.overfit_batches
-    shown = f"{few} batches only" if few else f"{training.videos} videos"
+    kind = "key frames" if people else "videos"
+    shown = f"{few} batches only" if few else f"{training.videos} {kind}"
+    one = " with one person" if people else ""
     return (
-        f"spec: {training.spec}, {macs_text(price.macs)} multiply-adds, {price.params:,} parameters, "
+        f"spec: {training.spec}, {macs_text(price.macs)} multiply-adds{one}, {price.params:,} parameters, "
         f"{len(training.classes)} classes\n"
         f"recipe: {recipe.epochs} epochs of {training.steps_per_epoch} steps of {recipe.batch} clips{each}, "
         f"learning rate {rate:.4g}\n"

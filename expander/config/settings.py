@@ -16,6 +16,8 @@ from pydantic import ConfigDict
 from expander.config.bounds import check_bounds
 
 STRICT = ConfigDict(extra="forbid")
+Task = Literal["classification", "detection"]
+"""What a network is asked: what a video shows, or what each person in a key frame does."""
 MOST_RUNGS = 100
 LR_CLIPS = 128
 """Clips of a batch for which TrainRecipe.lr is meant."""
@@ -144,6 +146,7 @@ class DataConfig:
     store_gb: videos of a store kept on disk, GB.
     decode_timeout: seconds a video may take to decode before it counts as unreadable; a large one that is
         read from the start may take longer, in proportion.
+    train_score, test_score: of detection, the least score of a detected person that is trained on and tested.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -161,6 +164,8 @@ class DataConfig:
     store_gb: float = 50.0
     decode_timeout: float = 60.0
     max_bad_fraction: float = 0.01
+    train_score: float = 0.9
+    test_score: float = 0.8
 
     def __post_init__(self) -> None:
         check_bounds(self)
@@ -176,6 +181,8 @@ class DataConfig:
         _require(0 < self.store_gb < math.inf, "store_gb must be a positive number")
         _require(0 < self.decode_timeout < math.inf, "decode_timeout must be a positive number")
         _require(0 <= self.max_bad_fraction < 1, "max_bad_fraction must be at least 0 and below 1")
+        for name in ("train_score", "test_score"):
+            _require(0 <= getattr(self, name) <= 1, f"{name} must lie between 0 and 1")
 
 
 @dataclass(frozen=True, slots=True)

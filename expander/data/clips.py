@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -31,7 +30,8 @@ REPLACEMENTS = 10
 @dataclass(frozen=True, slots=True)
 class Batch:
     """clips: (N, 3, T, H, W) floats, channels-last. labels: (N,) class numbers, or of videos with several
-    labels (N, classes) ones and zeros as floats. bad: unreadable videos replaced.
+    labels (N, classes) ones and zeros as floats. Of people in the clips, see `data.ava.samples`. bad:
+    unreadable videos replaced.
     """
 
     clips: Tensor
@@ -39,15 +39,14 @@ class Batch:
     bad: tuple[str, ...]
 
 
-def _collate(classes: int, samples: list[Sample]) -> Batch:
-    clips_NTHWC = torch.stack([clip for clip, _, _ in samples])
-    found = [label for _, label, _ in samples]
-    if isinstance(found[0], tuple):
-        labels = torch.from_numpy(multi_hot(found, classes)).float()
-    else:
-        labels = torch.tensor(found)
-    bad = tuple(message for _, _, messages in samples for message in messages)
-    return Batch(clips_NTHWC.permute(0, 4, 1, 2, 3), labels, bad)
+class Collated(Protocol):
+    """A data set that makes batches of its samples."""
+
+    def __getitem__(self, item: Any) -> Any:
+        """One sample."""
+
+    def collate(self, samples: list[Any]) -> Batch:
+        """A batch of samples."""
 
 
 class Clips(Dataset[Sample]):
@@ -55,6 +54,17 @@ class Clips(Dataset[Sample]):
 
     videos: VideoList
     spec: Spec
+
+    def collate(self, samples: list[Sample]) -> Batch:
+        """See Collated."""
+        clips_NTHWC = torch.stack([clip for clip, _, _ in samples])
+        found = [label for _, label, _ in samples]
+        if isinstance(found[0], tuple):
+            labels = torch.from_numpy(multi_hot(found, self.spec.base.classes)).float()
+        else:
+            labels = torch.tensor(found)
+        bad = tuple(message for _, _, messages in samples for message in messages)
+        return Batch(clips_NTHWC.permute(0, 4, 1, 2, 3), labels, bad)
 
 
 class TrainingClips(Clips):
@@ -123,19 +133,19 @@ def training_order(
             yield int(order[position - first]), seed, position
 
 
-def loader(dataset: Clips, items: Any, batch: int, workers: int) -> DataLoader[Sample]:
+def loader(dataset: Collated, items: Any, batch: int, workers: int) -> DataLoader[Any]:
     """Batches of `items` in their order, loaded by `workers` processes (0: by this one)."""
     items = list(items)
     return batched(dataset, [items[i : i + batch] for i in range(0, len(items), batch)], workers)
 
 
-def batched(dataset: Clips, batches: Iterable[Any], workers: int) -> DataLoader[Sample]:
+def batched(dataset: Collated, batches: Iterable[Any], workers: int) -> DataLoader[Any]:
     """One batch for each of `batches`, lists of items; taken from it only as they are needed."""
     return DataLoader(
-        dataset,
+        dataset,  # type: ignore[arg-type]
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=partial(_collate, dataset.spec.base.classes),
+        collate_fn=dataset.collate,
         # A fork would copy this process's threads and CUDA state into a dead lock.
         multiprocessing_context="forkserver" if workers else None,
         prefetch_factor=4 if workers else None,

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -181,8 +181,32 @@ def decoder(config: DataConfig, fingerprint: str) -> Decoder:
     )
 
 
+class Films(Protocol):
+    """Data of any task, of which the videos matter alone."""
+
+    @property
+    def train(self) -> Listed:
+        """Of training."""
+
+    @property
+    def val(self) -> Listed:
+        """Of validation."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the data."""
+
+
+class Listed(Protocol):
+    """A list of videos."""
+
+    @property
+    def paths(self) -> Sequence[Path]:
+        """Where they are."""
+
+
 def fill_cache(
-    data: VideoData, config: DataConfig, progress: Callable[[int, int], None] | None = None
+    data: Films, config: DataConfig, progress: Callable[[int, int], None] | None = None
 ) -> None:
     """Decodes every video once into the cache, on all CPUs, if the cache has room for all of them.
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from expander.config.load import load_training
 from expander.config.reading import absolute
-from expander.config.settings import BackendConfig, TrainRecipe
+from expander.config.settings import BackendConfig, Task, TrainRecipe
 from expander.data.annotations import VideoData
-from expander.data.sources import open_data
+from expander.data.tasks import TaskData, open_for, samples_of
 from expander.engine.preparation import check_backend, command_line, versions
 from expander.engine.references import data_of, find_spec, find_weights
 from expander.errors import ExpanderError, UsageError
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from expander.training.trainer import Watcher
 
 Progress = Callable[[int, int], None]
+RECIPES: dict[Task, str] = {"classification": "x3d", "detection": "ava"}
+"""Where none is named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +34,14 @@ class TrainOrder:
     """What is to be trained, on what and how.
 
     spec: a Spec, a published name, a file or RUN:step. data: settings by name (default: the run's videos, or
-    the embedded ones). init: weights to start from. gpus: processes with a GPU each; workers: without.
-    overrides: `train.lr=0.1` and the like.
+    the embedded ones). recipe: none, the usual one of the task. init: weights to start from. gpus: processes
+    with a GPU each; workers: without. task: what the network is asked. overrides: `train.lr=0.1` and the
+    like.
     """
 
     spec: Spec | str
     data: Mapping[str, Any] = field(default_factory=dict)
-    recipe: str = "x3d"
+    recipe: str | None = None
     init: str | None = None
     epochs: int | None = None
     batch: int | None = None
@@ -47,27 +50,31 @@ class TrainOrder:
     workers: int | None = None
     overfit_batches: int = 0
     log: Literal["", "csv", "tensorboard"] = ""
+    task: Task = "classification"
     overrides: tuple[str, ...] = ()
 
 
-def plan(order: TrainOrder, progress: Progress | None = None) -> tuple[Training, VideoData]:
-    """The training, and its videos; nothing is written. Raises UsageError, DataError, EnvironmentFault."""
+def plan(order: TrainOrder, progress: Progress | None = None) -> tuple[Training, TaskData]:
+    """The training, and its data; nothing is written. Raises UsageError, DataError, EnvironmentFault."""
     own = data_of(order.spec) if isinstance(order.spec, str) else None
     given = {
         "data": dict(order.data) or (asdict(own) if own else {}),
         "train": {"epochs": order.epochs, "batch": order.batch},
     }
-    recipe, place, backend = load_training(order.recipe, order.overrides, given)
+    recipe, place, backend = load_training(order.recipe or RECIPES[order.task], order.overrides, given)
     spec = find_spec(order.spec) if isinstance(order.spec, str) else order.spec
     init = str(absolute(find_weights(order.init))) if order.init else ""
     workers = _processes(order, recipe)
     backend = _devices(order, _threads(order, backend, workers), workers)
     check_training(spec, recipe.batch // (workers * recipe.accumulate))
-    data = open_data(place, progress)
+    if order.task == "detection" and recipe.mixup:
+        raise UsageError("train.mixup: people of two clips cannot be mixed; leave it out of a detection")
+    data = open_for(order.task, place, progress)
     training = Training(
-        spec.with_classes(len(data.classes)), recipe, place, data.fingerprint, data.classes, len(data.train),
-        order.seed, init, workers, order.gpus is not None, backend, order.overfit_batches, order.log,
-        tuple(command_line()), versions(), multi_label=data.multi_label,
+        spec.with_classes(len(data.classes)), recipe, place, data.fingerprint, data.classes,
+        samples_of(data, place), order.seed, init, workers, order.gpus is not None, backend,
+        order.overfit_batches, order.log, tuple(command_line()), versions(),
+        multi_label=isinstance(data, VideoData) and data.multi_label, task=order.task,
     )  # fmt: skip
     return training, data
 
@@ -138,8 +145,8 @@ def recorded(folder: TrainingFolder) -> Iterator[None]:
         raise
 
 
-def resumed(training: Training, folder: TrainingFolder) -> tuple[Training, VideoData]:
-    """A training that goes on, as its folder says from now on, and its videos. Raises DataError."""
+def resumed(training: Training, folder: TrainingFolder) -> tuple[Training, TaskData]:
+    """A training that goes on, as its folder says from now on, and its data. Raises DataError."""
     data = checked_data(training)
     training = replace(training, state="running", reason="")
     folder.write(training)

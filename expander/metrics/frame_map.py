@@ -74,7 +74,9 @@ def ranked(scenes: Sequence[Scene], classes: int, least: float = IOU) -> tuple[R
     return tuple(_ranked(scenes, near, number, videos, least) for number in range(classes))
 
 
-def _ranked(scenes: Sequence[Scene], near: Sequence[Floats], number: int, videos: int, least: float) -> Ranked:
+def _ranked(
+    scenes: Sequence[Scene], near: Sequence[Floats], number: int, videos: int, least: float
+) -> Ranked:
     positives = np.zeros(videos, np.int64)
     scores, right, video = [], [], []
     for scene, all_near in zip(scenes, near, strict=True):

@@ -11,11 +11,10 @@ Shapes: N clips, C channels, T frames, H height, W width, K boxes of all clips t
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from expander.config.settings import Task
 from expander.errors import UsageError
 from expander.kernels.depthwise import pointwise
 from expander.model import fused_forward
@@ -24,7 +23,6 @@ from expander.model.network import X3D, laid_out
 from expander.model.roi_align import roi_align
 from expander.specs.spec import Spec
 
-Task = Literal["classification", "detection"]
 BINS = 7
 """Along each side of a box."""
 

@@ -38,7 +38,8 @@ class WeightAverage:
 def measure_statistics(network: nn.Module, batches: Iterable[Batch], team: Workers) -> None:
     """Gives batch norm the mean of the statistics of `batches`: every process its own, then all together.
 
-    Source: precise BN (arXiv 2105.07576, section 3); as fvcore does it, equal weight for each batch.
+    network: is called with clips alone. Source: precise BN (arXiv 2105.07576, section 3); as fvcore does it,
+    equal weight for each batch.
     """
     update_bn((batch.clips.to(team.device, non_blocking=True) for batch in batches), network)
     for norm in network.modules():

@@ -8,16 +8,14 @@ from statistics import median
 
 import torch
 
-from expander.data.annotations import VideoData
-from expander.data.clips import TrainingClips, batched
-from expander.data.sources import decoder
+from expander.data.tasks import TaskData
 from expander.profiling.memory import peak_memory
 from expander.specs.cost import cost
 from expander.training.distributed import Workers, device_for
 from expander.training.init import he_head, new_network
-from expander.training.sampler import shares
 from expander.training.schedule import optimizer
-from expander.training.step import FullStep, fault_of
+from expander.training.step import fault_of
+from expander.training.tasks import task_of
 from expander.training.training_folder import Training
 
 TRIED = 6
@@ -46,7 +44,7 @@ class Rehearsal:
         return max(self.seconds_load / workers, self.seconds_step)
 
 
-def rehearse(training: Training, data: VideoData) -> str:
+def rehearse(training: Training, data: TaskData) -> str:
     """What one batch took, as lines for a person; what an epoch takes follows from the same seconds.
 
     Raises EnvironmentFault when memory does not suffice.
@@ -75,19 +73,18 @@ def rehearse(training: Training, data: VideoData) -> str:
     )
 
 
-def _measure(training: Training, data: VideoData) -> Rehearsal:
+def _measure(training: Training, data: TaskData) -> Rehearsal:
     torch.set_num_threads(training.backend.cpus_per_trial)
     # GPUs of other machines are rehearsed with what there is here.
     team = Workers(device=device_for(None if training.on_gpu else training.on_gpu))
     # Alone, this process does the part of one: as many clips at a time as it would in the training.
     batch = training.recipe.batch // training.workers
     alone = replace(training, workers=1, recipe=replace(training.recipe, batch=batch, epochs=TRIED))
-    frames = decoder(training.data, data.fingerprint)
-    clips = TrainingClips(data.train, training.spec, training.recipe.flip, frames)
-    source = iter(batched(clips, shares(alone, len(data.train), 0, team), 0))
+    task = task_of(alone, data, team)
+    source = task.batches(0, 0)
     network = new_network(alone).to(team.device)
     sgd = optimizer(network, alone.recipe.loop(1, he_head(alone)))
-    step = FullStep(network, alone.recipe, alone.seed, team, None)
+    step = task.step(network, alone.recipe, alone.seed, team, None)
     network.train()
     begun = time.perf_counter()
     times: list[tuple[float, float]] = []

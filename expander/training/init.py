@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from expander.model.detector import network_of
 from expander.model.network import X3D
 from expander.training.training_folder import Training
 from expander.weights.safetensors_file import Loaded, load_weights
@@ -25,7 +26,7 @@ def he_head(training: Training) -> bool:
 def new_network(training: Training) -> X3D:
     """The network of a training at its first step. Raises DataError or UsageError for `init`."""
     torch.manual_seed(training.seed)
-    network = X3D(training.spec, training.recipe.dropout, he_head(training))
+    network = network_of(training.spec, training.task, training.recipe.dropout, he_head(training))
     if training.init:
         _copy(network, load_init(training), training)
     return network

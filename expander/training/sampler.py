@@ -6,18 +6,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 
-from expander.data.annotations import VideoData, VideoList
+from expander.data.annotations import VideoList
+from expander.data.ava.boxes import to_train
+from expander.data.ava.keyframes import DetectionData
 from expander.data.clips import training_order
 from expander.data.shards.order import Buffered
-from expander.data.sources import open_data
+from expander.data.tasks import TaskData, open_for
 from expander.errors import DataError
 from expander.training.distributed import Workers
 from expander.training.training_folder import Training
 
 
-def checked_data(training: Training) -> VideoData:
-    """The videos of a training. Raises DataError when they are not those that it began with."""
-    data = open_data(training.data, again=True)
+def checked_data(training: Training) -> TaskData:
+    """The data of a training. Raises DataError when they are not those that it began with."""
+    data = open_for(training.task, training.data, again=True)
     if len(data.classes) != len(training.classes):
         counts = f"{len(data.classes)} classes in the data, {len(training.classes)} in the training"
         raise DataError(f"the data set has changed: {counts}; start another training")
@@ -26,10 +28,14 @@ def checked_data(training: Training) -> VideoData:
     return _few(data, training) if training.overfit_batches else data
 
 
-def _few(data: VideoData, training: Training) -> VideoData:
-    """Only the videos of the first batches, to train on and to validate on."""
-    wanted = min(training.overfit_batches * training.recipe.batch, len(data.train))
-    order = [video for video, _, _ in training_order(len(data.train), wanted, training.seed)]
+def _few(data: TaskData, training: Training) -> TaskData:
+    """Only the videos or key frames of the first batches, to train on and to validate on."""
+    wanted = min(training.overfit_batches * training.recipe.batch, training.videos)
+    order = [video for video, _, _ in training_order(training.videos, wanted, training.seed)]
+    if isinstance(data, DetectionData):
+        people = to_train(data.train, training.data.train_score)
+        few_people = replace(data.train, truth=tuple(people[number] for number in order), detected=None)
+        return replace(data, train=few_people, val=few_people)
     paths = tuple(data.train.paths[video] for video in order)
     few = VideoList(paths, tuple(data.train.labels[video] for video in order))
     return replace(data, train=few, val=few)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -30,6 +30,9 @@ from expander.training.loop import label_loss
 class FullStep:
     """A training.Step. done: steps done so far, those before a resume included."""
 
+    recordable = True
+    """Whether a step of one size follows another, as CUDA graphs need it."""
+
     def __init__(
         self, network: nn.Module, recipe: TrainRecipe, seed: int, team: Workers,
         average: WeightAverage | None, done: int = 0,
@@ -39,7 +42,7 @@ class FullStep:
         self.forward: Callable[..., Tensor] = _compiled(self.wrapped) if recipe.compile else self.wrapped
         self.lower = lower_precision(recipe, team.device)
         whole = team.size == recipe.accumulate == 1 and not recipe.compile
-        records = whole and team.device.type == "cuda"
+        records = whole and self.recordable and team.device.type == "cuda"
         self.recorded = Gradients(network, self._loss_of, team.device) if records else None
 
     def __call__(self, network: nn.Module, sgd: torch.optim.SGD, clips: Tensor, labels: Tensor) -> Tensor:
@@ -57,14 +60,19 @@ class FullStep:
         if self.recorded is not None:
             return self.recorded(*self._mixed(clips, labels, 1))
         sgd.zero_grad(set_to_none=True)
-        parts = list(zip(*(value.chunk(self.recipe.accumulate) for value in (clips, labels)), strict=True))
         total = torch.zeros((), device=clips.device)
-        for number, (some, wanted) in enumerate(parts, 1):
-            with self._apart(number < len(parts)):
-                loss = self._loss_of(*self._mixed(some, wanted, number)) / len(parts)
+        for number, (some, wanted, share) in enumerate(self._parts(clips, labels), 1):
+            with self._apart(number < self.recipe.accumulate):
+                loss = self._loss_of(*self._mixed(some, wanted, number)) / share
                 loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         return total
+
+    def _parts(self, clips: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor, float | Tensor]]:
+        """Parts of the clips with their labels, and how many such parts the batch has."""
+        each = (value.chunk(self.recipe.accumulate) for value in (clips, labels))
+        for some, wanted in zip(*each, strict=True):
+            yield some, wanted, self.recipe.accumulate
 
     def _mixed(self, clips: Tensor, labels: Tensor, number: int) -> tuple[Tensor, Tensor, float]:
         """Part `number` of a batch, mixed, and what is its own of each clip; chance begins anew."""

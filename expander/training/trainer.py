@@ -17,10 +17,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 
-from expander.data.annotations import VideoData
-from expander.data.clips import Batch, TrainingClips, batched
-from expander.data.shards.order import buffered
-from expander.data.sources import decoder
+from expander.data.clips import Batch
 from expander.errors import TrainingFault
 from expander.model.network import X3D
 from expander.model.sync_bn import synced
@@ -30,12 +27,13 @@ from expander.training.checkpoints import Checkpoints, check_identity, identity
 from expander.training.distributed import Workers
 from expander.training.init import he_head, new_network
 from expander.training.loop import Diverged, restore, snapshot, train
-from expander.training.sampler import checked_data, shares
+from expander.training.sampler import checked_data
 from expander.training.schedule import optimizer
-from expander.training.step import FullStep, fault_of
+from expander.training.step import fault_of
+from expander.training.tasks import TrainingTask, task_of
 from expander.training.throughput import Meter, Throughput
 from expander.training.training_folder import Best, Row, Training, TrainingFolder
-from expander.training.validation import check_readable, validate
+from expander.training.validation import check_readable
 from expander.weights.safetensors_file import save_weights
 
 ROWS = 10
@@ -60,9 +58,9 @@ def fit(training: Training, folder: TrainingFolder, team: Workers, watcher: Watc
     EnvironmentFault for lack of memory, disk or a compiler, TrainingFault for a loss that is no number.
     """
     torch.set_num_threads(training.backend.cpus_per_trial)
-    data = checked_data(training)
+    task = task_of(training, checked_data(training), team)
     try:
-        return Trainer(training, folder, data, team, watcher, stop).run()
+        return Trainer(training, folder, task, team, watcher, stop).run()
     except Diverged as error:
         raise TrainingFault(f"{folder.folder}: {error}: --set train.lr=...") from None
     except (RuntimeError, MemoryError) as error:
@@ -74,13 +72,12 @@ def fit(training: Training, folder: TrainingFolder, team: Workers, watcher: Watc
 class Trainer:
     """A training in memory, in one of its processes."""
 
-    def __init__(self, training: Training, folder: TrainingFolder, data: VideoData, team: Workers,
+    def __init__(self, training: Training, folder: TrainingFolder, task: TrainingTask, team: Workers,
                  watcher: Watcher | None, stop: Callable[[], bool]) -> None:  # fmt: skip
-        self.training, self.folder, self.data, self.team = training, folder, data, team
+        self.training, self.folder, self.task, self.team = training, folder, task, team
         self.watcher, self.stop = watcher, stop
         self.recipe = training.recipe.loop(training.steps, he_head(training))
         self.checkpoints = Checkpoints(folder.checkpoints)
-        self.frames = decoder(training.data, data.fingerprint)
         self.step, self.validated, self.worse, self.loss = 0, 0, 0, math.nan
         self.bad: set[str] = set()
         state = self.checkpoints.newest()
@@ -101,8 +98,8 @@ class Trainer:
     def run(self) -> Training:
         """See `fit`."""
         recipe, per_epoch = self.training.recipe, self.training.steps_per_epoch
-        full = FullStep(self.network, recipe, self.training.seed, self.team, self.average, self.step)
-        stream = self._stream()
+        full = self.task.step(self.network, recipe, self.training.seed, self.team, self.average, self.step)
+        stream = self.task.batches(self.step, self.training.data.workers)
         while self.step < self.training.steps:
             if self._enough():  # asked here, so that a training killed after its last validation stops too
                 break
@@ -125,18 +122,10 @@ class Trainer:
     def _enough(self) -> bool:
         return 0 < self.training.recipe.patience <= self.worse
 
-    def _stream(self) -> Iterator[Batch]:
-        """The batches of this process from here to the end of the training."""
-        training, team = self.training, self.team
-        clips = TrainingClips(self.data.train, training.spec, training.recipe.flip, self.frames)
-        through = None if training.overfit_batches else buffered(self.data.train, training.data)
-        items = shares(training, len(self.data.train), self.step, team, through)
-        return iter(batched(clips, items, training.data.workers))
-
     def _watched(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         for batch in self.meter.watch(batches):
             self.bad.update(batch.bad)
-            check_readable(sorted(self.bad), self.data.train, self.training.data, "training")
+            check_readable(sorted(self.bad), self.task.videos, self.training.data, "training")
             yield batch
             self.step += 1
             if self.watcher is not None:
@@ -167,7 +156,7 @@ class Trainer:
     def _validate(self, epoch: int) -> None:
         if self.average is not None and self.training.recipe.precise_bn == 0:
             self.average.take_statistics(self.network)
-        scores = validate(self._shown, self.training, self.data, self.frames, self.team)
+        scores = self.task.scores(self._shown)
         self.validated = epoch
         found = Best(epoch, self.step, scores.goodness, scores.loss)
         best = self.training.best
@@ -183,7 +172,7 @@ class Trainer:
     def _keep(self, path: Path) -> None:
         if self.team.leads:
             save_weights(path, self._shown, self.training.spec, self.training.classes,
-                         multi_label=self.training.multi_label)  # fmt: skip
+                         multi_label=self.training.multi_label, task=self.training.task)  # fmt: skip
 
     def _record(self) -> None:
         if self.team.leads:
@@ -228,5 +217,5 @@ class Trainer:
     def _end(self, state: Literal["finished", "stopped"], reason: str) -> Training:
         self.training = replace(self.training, state=state, reason=reason)
         self._record()
-        self.frames.close()
+        self.task.frames.close()
         return self.training

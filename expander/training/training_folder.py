@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AliasChoices, ConfigDict, Field, ValidationError
 
 from expander.config.reading import is_there, read_bytes
-from expander.config.settings import STRICT, BackendConfig, DataConfig, TrainRecipe
+from expander.config.settings import STRICT, BackendConfig, DataConfig, Task, TrainRecipe
 from expander.errors import DataError, disk_faults
 from expander.runs.chain import RESTORE, SealedLines, opened_document, rows_of, sealed_document, sealed_row
 from expander.runs.events import from_json, to_json
@@ -61,7 +61,8 @@ class Training:
     workers: processes that share a batch; gpus: whether each has a GPU. backend: where they run, and the
     threads of each. overfit_batches: the only batches trained on and tested, over and over; 0: all videos.
     log: further forms of the metrics. state: a killed training stays `running`; `stopped` was
-    interrupted; reason: why it ended before its time. multi_label: whether videos have several labels.
+    interrupted; reason: why it ended before its time. multi_label: whether videos have several labels. Of
+    detection, videos are key frames with people.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -85,11 +86,12 @@ class Training:
     best: Best | None = None
     schema: int = 2
     multi_label: bool = False
+    task: Task = "classification"
 
     @property
     def measure(self) -> str:
         """What its goodness is called."""
-        return MEASURES[self.multi_label]
+        return MEASURES[self.multi_label or self.task == "detection"]
 
     @property
     def on_gpu(self) -> bool | None:

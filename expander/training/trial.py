@@ -117,7 +117,7 @@ def _train(network: nn.Module, course: TrialRun, data: VideoData, frames: Decode
 
     def watched(batch: Batch) -> Batch:
         course.bad.update(batch.bad)
-        check_readable(sorted(course.bad), data.train, settings, "training")
+        check_readable(sorted(course.bad), len(data.train), settings, "training")
         return batch
 
     # Before the random state is restored: a loader draws from it when it begins.
@@ -132,7 +132,7 @@ def _validate(network: X3D, course: TrialRun, data: VideoData, frames: Decoder) 
     batches = loader(clips, range(len(clips)), recipe.batch, settings.workers)
     seen = course.until_stop(batches)
     scores = score_videos(network, seen, recipe.views, next(network.parameters()).device)
-    check_readable(scores.bad, data.val, settings, "validation")
+    check_readable(scores.bad, len(data.val), settings, "validation")
     if scores.diverged:
         raise Diverged("the scores of the validation are not finite; a lower proxy.lr may help")
     return scores

@@ -99,10 +99,10 @@ class VideoScores:
         return float(-chosen.clamp_min(1e-12).log().double().mean())
 
 
-def check_readable(bad: Sequence[str], videos: VideoList, config: DataConfig, kind: str) -> None:
-    """Raises DataError for too many unreadable videos in a list, naming the first. kind: of the list."""
-    if len(bad) > config.max_bad_fraction * len(videos):
-        share = f"{len(bad)} of {len(videos)} {kind} videos cannot be read"
+def check_readable(bad: Sequence[str], videos: int, config: DataConfig, kind: str) -> None:
+    """Raises DataError for too many unreadable videos of so many, naming the first. kind: of their list."""
+    if len(bad) > config.max_bad_fraction * videos:
+        share = f"{len(bad)} of {videos} {kind} videos cannot be read"
         raise DataError(f"{share}, more than data.max_bad_fraction; {bad[0]}")
 
 
@@ -137,7 +137,7 @@ def validate(
     """The scores of the validation videos, the same in every process. Raises DataError or Diverged."""
     _refresh(network, training, data, frames, team)
     scores = _scores(network, training, data.val, frames, team)
-    check_readable(scores.bad, data.val, training.data, "validation")
+    check_readable(scores.bad, len(data.val), training.data, "validation")
     if scores.diverged:
         raise Diverged("the scores of the validation are not finite; a lower learning rate may help")
     return scores

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
@@ -29,6 +30,7 @@ CHUNK_BYTES = 64_000_000
 """Of frames that come from the decoding process at a time."""
 TIMEOUT = 60.0
 """Seconds a video may take to decode, unless a run says otherwise."""
+
 
 class Places(Protocol):
     """Where videos are: files of this machine, or what stands for them."""
@@ -106,6 +108,7 @@ class Decoder:
         self.budget = budget
         self.shapes: dict[str, tuple[int, int, int]] = {}
         self.keys: dict[Path, str] = {}
+        self.rates: dict[Path, Fraction] = {}
         self.room = budget - self._survey() if self.cache else 0.0
         self.verdicts = Verdicts(verdicts)
         self.process = DecodingProcess(timeout, noise)
@@ -152,6 +155,10 @@ class Decoder:
         """Frames, height and width of a video. Raises VideoError."""
         video = self.open(path)
         return video.length, video.height, video.width
+
+    def rate(self, path: Path) -> Fraction:
+        """Mean frames a second of a video; opened once. Raises VideoError."""
+        return self.rates.get(path) or self.rates.setdefault(path, self.open(path).fps)
 
     def examine(self, path: Path) -> Verdict:
         """How a video is decoded on this machine, from memory or by reading its packets."""

@@ -91,6 +91,12 @@ def view(frames_THWC: Tensor, window: Window) -> Tensor:
     return clip.div_(255 * STD).sub_(MEAN / STD)
 
 
+def whole(frames_THWC: Tensor, short_side: int) -> Tensor:
+    """(T, h, w, 3) bytes to floats (T, H, W, 3) of all of the picture, the short side resized, normalised."""
+    size = resized(frames_THWC.shape[1], frames_THWC.shape[2], short_side)
+    return _patch(frames_THWC, size, (0, 0), size, False).div_(255 * STD).sub_(MEAN / STD)
+
+
 def painted(frames_THWC: Tensor, place: Canvas, rounded: bool = False) -> Tensor:
     """(T, H, W, 3) bytes to what the squares of a canvas cover of it, normalised: cut them with `cut`.
 

@@ -15,8 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from expander.config.settings import Task
 from expander.config.space import published_specs
 from expander.errors import DataError, UsageError, first_line
+from expander.model.detector import network_of
 from expander.model.network import X3D
 from expander.runs.journal import write_atomic
 from expander.specs.spec import Spec
@@ -31,8 +33,8 @@ KINDS = {torch.float32: "F32", torch.int64: "I64"}
 class Header:
     """What the file says of itself. sha256: of all else in the file. source: of an import.
 
-    multi_label: whether each class is a question of its own, answered by a sigmoid; said only where it is so,
-    as files of single labels did before there were others.
+    multi_label: whether each class is a question of its own, answered by a sigmoid; task: what the network is
+    for. Both are said only where they are not usual, as files did before there were others.
     """
 
     spec: Spec
@@ -40,18 +42,21 @@ class Header:
     sha256: str = ""
     source: dict[str, str] = field(default_factory=dict)
     multi_label: bool = False
+    task: Task = "classification"
 
     def said(self) -> str:
         """As text."""
         told = asdict(self)
         if not self.multi_label:
             del told["multi_label"]
+        if self.task == "classification":
+            del told["task"]
         return json.dumps(told, sort_keys=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A network ready to be used (evaluation mode). sha256: of the file. multi_label: see `Header`."""
+    """A network ready to be used (evaluation mode). sha256: of the file. multi_label, task: see `Header`."""
 
     network: X3D
     spec: Spec
@@ -59,15 +64,16 @@ class Loaded:
     sha256: str
     source: dict[str, str]
     multi_label: bool = False
+    task: Task = "classification"
 
 
 def save_weights(
     path: Path, network: X3D, spec: Spec, classes: tuple[str, ...], source: Mapping[str, str] | None = None,
-    multi_label: bool = False,
+    multi_label: bool = False, task: Task = "classification",
 ) -> None:  # fmt: skip
     """Writes the state of `network`, whole or not at all. Raises EnvironmentFault."""
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    header = Header(spec, classes, "", dict(source or {}), multi_label)
+    header = Header(spec, classes, "", dict(source or {}), multi_label, task)
     header = replace(header, sha256=_digest(header, state))
     # One entry: the library writes several in an order that changes from call to call.
     write_atomic(path, save(state, {KEY: header.said()}))
@@ -94,9 +100,10 @@ def load_weights(path: Path, spec: Spec | None = None) -> Loaded:
         raise DataError(f"{path}: damaged: it does not have the checksum in its header")
     check_finite(path, state)
     with torch.device("meta"):
-        network = X3D(wanted)
+        network = network_of(wanted, header.task)
     network.load_state_dict(state, assign=True)
-    return Loaded(network.eval(), wanted, header.classes, digest, header.source, header.multi_label)
+    return Loaded(network.eval(), wanted, header.classes, digest, header.source, header.multi_label,
+                  header.task)  # fmt: skip
 
 
 def _header(path: Path, metadata: Mapping[str, str] | None) -> Header:

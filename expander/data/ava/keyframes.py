@@ -75,6 +75,11 @@ class DetectionSplit:
     def __len__(self) -> int:
         return len(self.truth)
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Of its videos."""
+        return tuple(footage.path for footage in self.footage.values())
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DetectionData:
