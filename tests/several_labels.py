@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from expander.data.embedded.synthetic import encode
+from expander.data.embedded.making import encode
 
 CLASSES = ("red", "green", "blue", "blinking")
 COLOURS = ((220, 40, 40), (40, 200, 60), (50, 70, 230))

@@ -21,7 +21,7 @@ HOMES = {
     "ray": {"backends"},
     "fvcore": {"profiling/count.py"},
     "decord": {"video/jumping.py"},
-    "av": {"video/encoder.py", "video/probe.py", "video/readers.py", "data/embedded/synthetic.py"},
+    "av": {"video/encoder.py", "video/probe.py", "video/readers.py", "data/embedded/making.py"},
     "matplotlib": {"engine/answers.py", "report"},
     "safetensors": {"weights/checkpoint_file.py", "weights/safetensors_file.py"},
     "onnxruntime": {"weights/export.py"},

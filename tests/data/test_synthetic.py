@@ -13,7 +13,8 @@ import pytest
 from absent import NO_DECORD
 
 from expander.data.embedded.figures import CLASSES, FPS, render
-from expander.data.embedded.synthetic import MANIFEST, SetConfig, ensure, make, verify
+from expander.data.embedded.making import MANIFEST, verify
+from expander.data.embedded.synthetic import SetConfig, ensure, make
 
 TINY = SetConfig(classes=CLASSES[:3], train=2, val=1, frames=12, height=64, width=80)
 

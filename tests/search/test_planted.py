@@ -12,7 +12,7 @@ from planted_scenes import BLINK, FALL, RISE, STEADY, Cycle, Planted, render
 from expander.backends.inline import InlineBackend
 from expander.config.settings import BackendConfig, DataConfig, Recipe, Selection
 from expander.config.space import AxisRule, SearchSpace
-from expander.data.embedded.synthetic import encode
+from expander.data.embedded.making import encode
 from expander.data.sources import open_data, source_limits
 from expander.engine.loop import search
 from expander.report.tables import decisions
