@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from expander.config.settings import DataConfig
 from expander.data.annotations import Paths, Split, VideoData, assemble, check_root, numbers_of
 from expander.data.discovery import find, present, read
 from expander.data.embedded import synthetic
+from expander.data.embedded.detection import ensure_scenes
 from expander.data.prepared import manifest
 from expander.data.rows import read_text
 from expander.data.shards.order import buffered
@@ -40,8 +41,21 @@ PROBED = 100
 
 def embedded(progress: Callable[[int, int], None] | None = None) -> Path:
     """The folder of the embedded data set, made on first use. Raises EnvironmentFault."""
-    try:
+    with _made():
         return synthetic.ensure(cache_folder(), progress=progress)
+
+
+def embedded_detection(progress: Callable[[int, int], None] | None = None) -> Path:
+    """The folder of the embedded set for action detection, made on first use. Raises EnvironmentFault."""
+    with _made():
+        return ensure_scenes(cache_folder(), progress=progress)
+
+
+@contextlib.contextmanager
+def _made() -> Iterator[None]:
+    """Tells in one line what the cache folder refuses. Raises EnvironmentFault."""
+    try:
+        yield
     except OSError as error:
         reason = f"{cache_folder()}: the embedded data set cannot be made: {error.strerror}"
         raise EnvironmentFault(f"{reason}; set XDG_CACHE_HOME to a writable folder") from None

@@ -121,7 +121,7 @@ def test_a_reversed_action_is_the_same_movement_from_its_end(name: str, reverse:
 
 def test_sitting_down_filmed_backwards_is_standing_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """From the same generator state and a camera that keeps still: the same person in the same place."""
-    monkeypatch.setattr(figures, "_wander", lambda _, seconds: np.zeros((len(seconds), 2)))
+    monkeypatch.setattr(figures, "wander", lambda _, seconds: np.zeros((len(seconds), 2)))
     for seed in range(3):
         down, up = (render(name, np.random.default_rng(seed), 64, 96, 112).astype(int)
                     for name in ("sit-down", "stand-up"))  # fmt: skip

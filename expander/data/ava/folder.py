@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import re
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from expander.data.ava.keyframes import DetectionData, DetectionSplit, Footage, 
 from expander.data.ava.label_map import read_label_map
 from expander.data.ava.rows import HEADER, BoxRows, read_boxes
 from expander.data.rows import read_text
-from expander.data.sources import listed_classes
+from expander.data.sources import embedded_detection, listed_classes
 from expander.data.store.addresses import is_remote
 from expander.errors import DataError
 
@@ -60,14 +61,18 @@ def recognised(folder: Path) -> bool:
     return set(HEADER) <= set(cells) or (len(cells) in (7, 8) and all(map(DECIMAL.fullmatch, cells[1:6])))
 
 
-def open_detection(config: DataConfig) -> DetectionData:
-    """The key frames of a folder, checked. Raises DataError with file:line.
+def open_detection(
+    config: DataConfig, progress: Callable[[int, int], None] | None = None
+) -> DetectionData:  # fmt: skip
+    """The key frames of a folder, checked; without a folder those of the embedded set, which is made on first
+    use. Raises DataError with file:line, EnvironmentFault.
 
     Key frames of videos that are not on disk are left out, and told.
     """
-    if config.folder is None:
-        raise DataError("data for detection is a folder with lists of boxes in it: name it with --data")
-    folder = Path(config.folder)
+    if config.train_ann is not None:
+        raise DataError("data for detection is a folder with lists of boxes in it: name it with --data, "
+                        "instead of --train-ann and --val-ann")  # fmt: skip
+    folder = embedded_detection(progress) if config.folder is None else Path(config.folder)
     if is_remote(folder) or not is_folder(folder):
         raise DataError(f"{folder}: no folder of this machine, which data for detection must be")
     lists = {split: _lists(folder, split) for split in SPLITS}
@@ -76,7 +81,8 @@ def open_detection(config: DataConfig) -> DetectionData:
     named = {number: name for label_map in maps for number, name in label_map.items()}
     classes = class_names(rows["train"], named, listed_classes(folder))
     evaluated = tuple(number - 1 for number in maps[-1]) if maps else tuple(range(len(classes)))
-    train, val = (_split(lists[split], rows[split], classes, config) for split in SPLITS)
+    root = Path(config.root or folder)
+    train, val = (_split(lists[split], rows[split], classes, root, config.allow_outside) for split in SPLITS)
     _check_apart(train, val)
     files = [file for found in lists.values() for file in astuple(found) if file]
     files += _files(folder, ".pbtxt")
@@ -113,10 +119,12 @@ def _lists(folder: Path, split: str) -> _Lists:
     return _Lists(truth, _last(folder, split, "detected"), _last(folder, split, "excluded"))
 
 
-def _split(lists: _Lists, rows: BoxRows, classes: tuple[str, ...], config: DataConfig) -> DetectionSplit:
+def _split(
+    lists: _Lists, rows: BoxRows, classes: tuple[str, ...], root: Path, outside: bool
+) -> DetectionSplit:  # fmt: skip
     excluded = read_excluded(lists.excluded) if lists.excluded else frozenset()
     truth = key_frames(rows, classes, excluded)
-    footage = _footage(rows, truth, Path(config.root or str(config.folder)), config.allow_outside)
+    footage = _footage(rows, truth, root, outside)
     kept = tuple(frame for frame in truth if frame.video in footage)
     if not kept:
         raise DataError(f"{lists.truth}: none of its key frames is left: all are excluded")

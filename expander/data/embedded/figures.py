@@ -23,7 +23,7 @@ Video = NDArray[np.uint8]
 CLASSES = tuple(action.name for action in ACTIONS)
 """The embedded set."""
 
-_NAMED = {action.name: action for action in ACTIONS}
+NAMED = {action.name: action for action in ACTIONS}
 _SKINS = ((247, 214, 187), (228, 180, 143), (190, 134, 98), (141, 92, 62), (92, 60, 44))
 _HAIRS = ((38, 30, 26), (88, 58, 38), (196, 160, 92), (150, 150, 150), (140, 66, 34))
 _BODY = (
@@ -51,7 +51,7 @@ _CHAIR = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Camera:
+class Camera:
     """Where things are seen. size: pixels of a person's height; ground: row of the ground at z = 0.
 
     tilt: radians downward; hand: 1, or -1 for a mirrored picture; where: (T, 2) its x and y in pixels.
@@ -75,7 +75,7 @@ class _Camera:
         return np.stack([self.hand * x, rows], axis=1) - self.where
 
 
-def _wardrobe(rng: np.random.Generator) -> Mapping[str, Array]:
+def wardrobe(rng: np.random.Generator) -> Mapping[str, Array]:
     """Colours of a person and what the person wears."""
     skin, hair = np.array(rng.choice(_SKINS), float), np.array(rng.choice(_HAIRS), float)
     shirt, trousers, shoes = rng.uniform((10, 10, 10), (150, 150, 80), size=(3, 3)).T
@@ -86,7 +86,7 @@ def _wardrobe(rng: np.random.Generator) -> Mapping[str, Array]:
     }  # fmt: skip
 
 
-def _acted(action: Action, seconds: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+def acted(action: Action, seconds: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     """(T,) phases and (T + 1, A) poses of one performance: bent more or less, never quite still.
 
     The last pose is that of half of the movement.
@@ -102,7 +102,7 @@ def _acted(action: Action, seconds: Array, rng: np.random.Generator) -> tuple[Ar
     return phase, poses
 
 
-def _placed(action: Action, body: Joints, rng: np.random.Generator) -> tuple[Joints, Array]:
+def placed(action: Action, body: Joints, rng: np.random.Generator) -> tuple[Joints, Array]:
     """The body turned towards its way and standing on its feet; the matrix (3, 3) of the turn."""
     sign = rng.choice((-1, 1))
     turn = about(np.array([sign * rng.uniform(*action.movement.facing)]))[0]
@@ -115,7 +115,12 @@ def _placed(action: Action, body: Joints, rng: np.random.Generator) -> tuple[Joi
     return moved, turn
 
 
-def _chair(camera: _Camera, turn: Array, aside: float, frames: int, colour: Array) -> list[Limb]:
+def dressed(camera: Camera, body: Joints, colours: Mapping[str, Array]) -> list[Limb]:
+    """A body (T + 1, 3) at all moments but the last."""
+    return [camera.limb(body[a][:-1], body[b][:-1], (p, q), colours[worn]) for a, b, p, q, worn in LIMBS]
+
+
+def chair(camera: Camera, turn: Array, aside: float, frames: int, colour: Array) -> list[Limb]:
     """A chair, as far aside and behind."""
     limbs = []
     for ends, radius in _CHAIR:
@@ -125,7 +130,7 @@ def _chair(camera: _Camera, turn: Array, aside: float, frames: int, colour: Arra
     return limbs
 
 
-def _box(camera: _Camera, body: Joints, phase: Array, turn: Array, colour: Array) -> list[Limb]:
+def _box(camera: Camera, body: Joints, phase: Array, turn: Array, colour: Array) -> list[Limb]:
     """A box that the hands hold from half of the movement on; until then it lies where they take it."""
     hands = (body["hand_l"] + body["hand_r"]) / 2
     held = np.where(phase[:, None] >= 0.5, hands[:-1], hands[-1])
@@ -136,34 +141,34 @@ def _box(camera: _Camera, body: Joints, phase: Array, turn: Array, colour: Array
 
 def render(name: str, rng: np.random.Generator, frames: int, height: int, width: int) -> Video:
     """One video of the class: uint8 (T, H, W, 3), RGB, FPS frames a second."""
-    action, seconds = _NAMED[name], np.arange(frames) / FPS
+    action, seconds = NAMED[name], np.arange(frames) / FPS
     movement = action.movement
-    phase, poses = _acted(action, seconds, rng)
-    body, turn = _placed(action, joints(poses), rng)
+    phase, poses = acted(action, seconds, rng)
+    body, turn = placed(action, joints(poses), rng)
     size, ground = rng.uniform(0.6, 0.74) * height, rng.uniform(0.82, 0.9) * height
-    hand, follows, shaken = int(rng.choice((-1, 1))), rng.uniform(0.75, 1.0), _wander(rng, seconds)
+    hand, follows, shaken = int(rng.choice((-1, 1))), rng.uniform(0.75, 1.0), wander(rng, seconds)
     # The camera follows who walks, not quite; it is set up so that the body's middle is near its own.
     way = np.zeros((frames, 2))
     way[:, 0] = action.pace * movement.speed * size * hand * turn[0, 2] * (seconds - seconds.mean())
     middle = hand * size * np.mean([body[part][:-1, 0] for part in ("hips", "head", "ankle_l", "ankle_r")])
     aside = width * rng.uniform(0.45, 0.55)
     at = shaken - (1 - follows) * way + np.array([middle - aside, 0])
-    camera = _Camera(size, ground, rng.uniform(0.02, 0.2), hand, at)
-    video = _windows(rng, np.rint(shaken + follows * way), height, width, ground)
-    colours, other = _wardrobe(rng), rng.uniform(20, 160, size=3)
-    limbs = [_shadow(camera, body)]
+    camera = Camera(size, ground, rng.uniform(0.02, 0.2), hand, at)
+    video = windows(rng, np.rint(shaken + follows * way), height, width, ground)
+    colours, other = wardrobe(rng), rng.uniform(20, 160, size=3)
+    limbs = [shadow(camera, body)]
     if movement.prop == "chair":
-        limbs += _chair(camera, turn, 0.0, frames, other)
+        limbs += chair(camera, turn, 0.0, frames, other)
     elif movement.prop == "box":
         limbs += _box(camera, body, phase, turn, other)
     elif movement.standing and rng.random() < 0.2:
-        limbs += _chair(camera, turn, rng.choice((-0.6, 0.6)), frames, other)
-    limbs += [camera.limb(body[a][:-1], body[b][:-1], (p, q), colours[worn]) for a, b, p, q, worn in LIMBS]
+        limbs += chair(camera, turn, rng.choice((-0.6, 0.6)), frames, other)
+    limbs += dressed(camera, body, colours)
     paint(video, limbs)
     return video.astype(np.uint8)
 
 
-def _wander(rng: np.random.Generator, seconds: Array) -> Array:
+def wander(rng: np.random.Generator, seconds: Array) -> Array:
     """(T, 2) whole pixels: the shake of a hand-held camera and a slow pan."""
     beats, starts = rng.uniform(0.7, 2.2, size=(2, 2)), rng.uniform(0, 2 * math.pi, size=(2, 2))
     waves = np.sin(2 * math.pi * seconds[:, None, None] / beats + starts).sum(axis=1)
@@ -172,7 +177,7 @@ def _wander(rng: np.random.Generator, seconds: Array) -> Array:
     return whole
 
 
-def _windows(rng: np.random.Generator, where: Array, height: int, width: int, ground: float) -> Array:
+def windows(rng: np.random.Generator, where: Array, height: int, width: int, ground: float) -> Array:
     """(T, H, W, 3) what a camera at these x and y (T, 2) sees of a place."""
     corners = (where - where.min(axis=0)).astype(int)
     wide, tall = corners.max(axis=0) + (width, height)
@@ -181,7 +186,7 @@ def _windows(rng: np.random.Generator, where: Array, height: int, width: int, gr
     return np.stack([picture[y : y + height, x : x + width] for x, y in corners])
 
 
-def _shadow(camera: _Camera, body: Joints) -> Limb:
+def shadow(camera: Camera, body: Joints) -> Limb:
     """On the ground, as long as the body is from above."""
     across = np.stack([body[part][:-1, 0] for part in ("hips", "neck", "ankle_l", "ankle_r")])
     ground = np.zeros((across.shape[1], 3))

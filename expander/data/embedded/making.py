@@ -1,4 +1,4 @@
-"""How embedded sets are made and kept: films encoded in processes, a folder that is there whole or not at all.
+"""How embedded sets are made and kept: films encoded in processes, folders that appear whole or not at all.
 
 A set is a folder with manifest.json, which has the bytes and the SHA-256 of its files.
 """
@@ -34,15 +34,15 @@ Made = TypeVar("Made")
 log = logging.getLogger(__name__)
 
 
-def encode(video: Video, path: Path) -> None:
-    """Write frames (T, H, W, 3) as an H.264 MP4 of FPS frames a second."""
+def encode(video: Video, path: Path, preset: str = "ultrafast") -> None:
+    """Write frames (T, H, W, 3) as an H.264 MP4 of FPS frames a second. preset: of x264."""
     with av.open(os.fspath(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=FPS)
         stream.height, stream.width = video.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1  # one thread: the same bytes on every machine
         # Without B-frames the file needs no edit list, which some decoders read wrongly.
-        stream.options = {"preset": "ultrafast", "crf": "23", "bf": "0", "g": "32"}
+        stream.options = {"preset": preset, "crf": "23", "bf": "0", "g": "32"}
         for picture in video:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))

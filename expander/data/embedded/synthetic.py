@@ -119,7 +119,7 @@ def ensure(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """The set's folder in the cache, made if it is not there, made again if it is damaged; see making.keep."""
+    """The folder of the set in the cache, made if it is not there or damaged; see making.keep."""
     config = config or SetConfig()
     root = cache_root / f"embedded-v{VERSION}-{config.fingerprint}-seed{seed}"
     return making.keep(root, partial(_build, config, seed, workers, progress))

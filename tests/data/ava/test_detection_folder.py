@@ -114,8 +114,6 @@ def test_a_link_to_a_video_of_training_must_not_validate(ava: Path) -> None:
 
 
 def test_what_a_folder_lacks_is_told(ava: Path) -> None:
-    with pytest.raises(DataError, match="name it with --data"):
-        open_detection(DataConfig())
     with pytest.raises(DataError, match="no folder of this machine"):
         open_detection(DataConfig(folder=str(ava / "none")))
     write(ava, "annotations/ava_val_excluded_timestamps_v2.2.csv", "c,902\nc,903\n")
