@@ -11,6 +11,7 @@ import click
 from expander.cli.help import Command
 from expander.cli.options import DATA_OPTIONS, SECONDS, Whole, data_options, data_settings
 from expander.cli.terminal import say
+from expander.errors import UsageError
 
 if TYPE_CHECKING:
     from expander.evaluation.multiview import Outcome, Scorer
@@ -50,6 +51,10 @@ def repeated(args: Sequence[str]) -> list[str]:
 @click.argument("checkpoint", required=False)
 @click.option("--key", help="Where in CHECKPOINT the network is, such as model_ema.  [default: found]")
 @data_options
+@click.option("--task", type=click.Choice(["classification", "detection"]), default="classification",
+              show_default=True, help="Detection: frame mAP of the people at key frames.")
+@click.option("--min-score", "least", type=click.FloatRange(0, 1),
+              help="Detection: least score of a detected person.  [default: data.test_score, 0.8]")
 @click.option("--eval", "metrics", multiple=True, type=click.Choice(METRICS),
               help="One or more.  [default: both accuracies; of several labels the mean average precision]")
 @click.option("--topk", multiple=True, type=Whole("topk"), default=(1, 5), show_default=True)
@@ -79,6 +84,14 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
     The scores of a test that was stopped are never overwritten: go on with --resume, or delete them. A
     test that ended may be repeated; its result and its scores are then replaced.
     """
+    task, least = options.pop("task"), options.pop("least")
+    if task == "detection":
+        from expander.cli.detection import test as detect
+
+        detect(spec, checkpoint, least, options)
+        return
+    if least is not None:
+        raise UsageError("--min-score goes with --task detection")
     from expander.cli.terminal import Counter
     from expander.engine.test import Evaluation, carry_out, forget_scores, prepare
     from expander.report.confusion import write

@@ -18,7 +18,7 @@ def open_for(
     task: Task, config: DataConfig, progress: Callable[[int, int], None] | None = None, again: bool = False
 ) -> TaskData:
     """See `open_data` and `open_detection`. Raises DataError or EnvironmentFault."""
-    return open_detection(config) if task == "detection" else open_data(config, progress, again)
+    return open_detection(config, progress) if task == "detection" else open_data(config, progress, again)
 
 
 def samples_of(data: TaskData, config: DataConfig) -> int:

@@ -78,7 +78,7 @@ def prepare(
 
     Raises UsageError, DataError or EnvironmentFault.
     """
-    views, device = parse_views(order.views), _device(order.device)
+    views, device = parse_views(order.views), device_of(order.device)
     loaded, path = _weights(order, note)
     config, data = _data(order, loaded, progress)
     if path.suffix != ".safetensors":  # checkpoints of other libraries do not say what they were trained for
@@ -190,7 +190,7 @@ def _result_path(order: Evaluation, views: str) -> Path | None:
     return file
 
 
-def _device(name: str | None) -> torch.device:
+def device_of(name: str | None) -> torch.device:
     """The one that is named, or a GPU if there is one. Raises UsageError where nothing can be computed."""
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:

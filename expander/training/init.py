@@ -34,10 +34,10 @@ def new_network(training: Training) -> X3D:
 
 def load_init(training: Training) -> Loaded:
     """The weights that a training starts from. Raises DataError, and UsageError for another network."""
-    loaded = load_weights(Path(training.init))
+    loaded = load_weights(Path(training.init), task=None)
     if loaded.spec.sizes[3:] != training.spec.sizes[3:]:
         # Raises: it says which tensors do not fit. Clip and crop may differ, the tensors do not.
-        loaded = load_weights(Path(training.init), training.spec)
+        loaded = load_weights(Path(training.init), training.spec, None)
     return loaded
 
 

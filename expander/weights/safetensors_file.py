@@ -79,8 +79,12 @@ def save_weights(
     write_atomic(path, save(state, {KEY: header.said()}))
 
 
-def load_weights(path: Path, spec: Spec | None = None) -> Loaded:
+def load_weights(
+    path: Path, spec: Spec | None = None, task: Task | None = "classification"
+) -> Loaded:  # fmt: skip
     """The network in a file that `save_weights` wrote; `spec`: what it must be, if that is known.
+
+    task: what it must be for; none: anything.
 
     Keys, shapes and kinds are checked before a tensor is read. Raises DataError for a file that is
     damaged or not ours, UsageError for weights of another spec.
@@ -89,6 +93,8 @@ def load_weights(path: Path, spec: Spec | None = None) -> Loaded:
     try:
         with safe_open(path, framework="pt") as file:
             header = _header(path, file.metadata())
+            if task not in (None, header.task):
+                raise UsageError(f"{path}: a network for {header.task}, used for {task}: see --task")
             wanted = spec.with_classes(header.spec.base.classes) if spec else header.spec
             names = list(file.keys())
             _check(path, {name: file.get_slice(name) for name in names}, header.spec, wanted)

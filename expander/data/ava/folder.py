@@ -87,7 +87,7 @@ def open_detection(
     files = [file for found in lists.values() for file in astuple(found) if file]
     files += _files(folder, ".pbtxt")
     fingerprint = _fingerprint(train, val, classes, evaluated)
-    return DetectionData(train, val, classes, evaluated, fingerprint, tuple(files))
+    return DetectionData(train, val, classes, evaluated, fingerprint, tuple(files), rows["train"].numbered)
 
 
 def _files(folder: Path, ending: str) -> list[Path]:

@@ -86,7 +86,7 @@ class DetectionData:
     """Training and validation key frames with the names of their C classes.
 
     evaluated: numbers of the classes that the measure counts, rising. fingerprint: SHA-256 of all rows that
-    are used. files: what was read, as found.
+    are used. files: what was read, as found. numbered: whether labels in the files are AVA's ids.
     """
 
     train: DetectionSplit
@@ -95,3 +95,4 @@ class DetectionData:
     evaluated: tuple[int, ...]
     fingerprint: str
     files: tuple[Path, ...] = ()
+    numbered: bool = False

@@ -20,6 +20,7 @@ from expander.data.clips import REPLACEMENTS, Batch
 from expander.metrics.boxes import areas
 from expander.specs.spec import Spec
 from expander.video.decoder import Decoder, VideoError
+from expander.video.readers import Frames
 from expander.video.sampling import Indices
 from expander.video.transforms import Window, random_window, resized, view, whole
 
@@ -56,10 +57,14 @@ def labels_of(people: Tensor) -> Tensor:
     return people[:, FIRST:]
 
 
-def indices_around(second: float, footage: Footage, fps: float, spec: Spec, length: int) -> Indices:
-    """(T,) frame numbers of the clip around a second of a video of `length` frames."""
-    centre = round((second - footage.begins) * fps)
-    start = centre - spec.frames * spec.stride // 2
+def centre(second: float, footage: Footage, fps: float) -> int:
+    """The number of the frame that is shown at a second, if the video reaches so far."""
+    return round((second - footage.begins) * fps)
+
+
+def indices_around(place: int, spec: Spec, length: int) -> Indices:
+    """(T,) frame numbers of the clip around frame `place` of a video of `length` frames."""
+    start = place - spec.frames * spec.stride // 2
     return np.clip(start + spec.stride * np.arange(spec.frames), 0, length - 1)
 
 
@@ -94,11 +99,12 @@ class People:
     def _read(self, frame: KeyFrame) -> Tensor:
         """(T, H, W, 3) bytes at the native size. Raises VideoError."""
         footage = self.footage[frame.video]
-        fps = footage.fps or self.decoder.rate(footage.path)
-        found = self.decoder.read(
-            footage.path, lambda n: indices_around(frame.second, footage, float(fps), self.spec, n)
-        )
+        place = centre(frame.second, footage, self._rate(footage))
+        found = self.decoder.read(footage.path, lambda n: indices_around(place, self.spec, n))
         return torch.from_numpy(np.ascontiguousarray(found))
+
+    def _rate(self, footage: Footage) -> float:
+        return float(footage.fps or self.decoder.rate(footage.path))
 
 
 class TrainingPeople(People):
@@ -135,6 +141,13 @@ class TrainingPeople(People):
 
 class TestPeople(People):
     """The whole picture, its short side as long as the crop; an item is the number of a key frame."""
+
+    def picture(self, number: int) -> Frames:
+        """(1, H, W, 3) bytes of a key frame. Raises VideoError."""
+        frame = self.frames[number]
+        footage = self.footage[frame.video]
+        place = centre(frame.second, footage, self._rate(footage))
+        return self.decoder.read(footage.path, lambda n: np.clip([place], 0, n - 1))
 
     def __getitem__(self, item: int) -> Sample:
         """Never replaced: the boxes of an unreadable video are kept, and get no scores."""

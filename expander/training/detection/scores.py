@@ -5,7 +5,7 @@ Shapes: n boxes of a key frame, K boxes of a batch, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,7 +86,10 @@ def _wanted(scene: Scene) -> np.ndarray:
 
 
 @torch.inference_mode()
-def answered(network: X3D, clips: TestPeople, own: Sequence[int], how: Loading) -> Answers:
+def answered(
+    network: X3D, clips: TestPeople, own: Sequence[int], how: Loading,
+    progress: Callable[[int, int], None] | None = None,
+) -> Answers:  # fmt: skip
     """Scores of the key frames whose numbers are in `own`. Raises Diverged: scores that are not finite."""
     network.eval()
     groups = [[own[i] for i in group] for group in by_video([clips.frames[i] for i in own], how.most)]
@@ -101,6 +104,8 @@ def answered(network: X3D, clips: TestPeople, own: Sequence[int], how: Loading) 
         counts = [len(clips.frames[number]) for number in group]
         found |= zip(group, np.split(scores.numpy(), np.cumsum(counts)[:-1]), strict=True)
         bad |= dict.fromkeys(batch.bad)
+        if progress is not None:
+            progress(len(found), len(own))
     return Answers(found, tuple(bad))
 
 

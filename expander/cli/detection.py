@@ -1,0 +1,60 @@
+"""What `test --task detection` says: frame mAP, the classes, where the detections are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from expander.cli.options import data_settings
+from expander.cli.terminal import Counter, say
+from expander.errors import UsageError
+
+USUAL = {"key": None, "metrics": (), "topk": (1, 5), "views": "10", "protocol": "expander", "average": None,
+         "dump": None, "resume": False}  # fmt: skip
+"""Options of a test of classification, as they are if nobody gives them: detection has none of them."""
+SHOWN = 10
+
+
+def test(spec: str, checkpoint: str | None, least: float | None, options: dict[str, Any]) -> None:
+    """Carries it out. Raises UsageError for options of a test of classification."""
+    from expander.engine.detect import DetectionTest, carry_out, prepare
+    from expander.report.detections import write
+
+    if strange := [name for name, usual in USUAL.items() if options[name] != usual]:
+        option = {"metrics": "eval", "average": "average-clips", "dump": "dump-scores"}.get(*strange[:1] * 2)
+        raise UsageError(f"--{option}: not of --task detection")
+    own = {name: options[name] for name in ("device", "batch", "workers", "timeout", "out")}
+    order = DetectionTest(spec, checkpoint, data_settings(options), least, **own)
+    with Counter("making the embedded scenes (once)", "video") as counter:
+        prepared = prepare(order, counter)
+    with Counter("testing", "key frame") as counter:
+        found = carry_out(prepared, counter)
+    _show(found.result)
+    if prepared.out is not None:
+        table = write(prepared.out, found)
+        say(f"result: {prepared.out}")
+        say(f"detections: {table}")
+    if found.result["n_failed"] and not options["allow_missing"]:
+        say(f"{found.result['n_failed']} videos failed; --allow-missing accepts that", err=True)
+        raise SystemExit(4)
+
+
+def _show(found: dict[str, Any]) -> None:
+    from expander.report.tables import macs_text
+
+    row, price = found["metrics"]["frame_map"], found["cost"]
+    say(f"frame mAP            {row['value']:7.2%}  [{row['low']:.2%}, {row['high']:.2%}] at IoU "
+        f"{found['iou']:g}, 95 % over videos")  # fmt: skip
+    ranked = sorted(found["per_class"], key=lambda one: -one["average_precision"])
+    for one in ranked[:SHOWN]:
+        say(f"  {one['class']:18} {one['average_precision']:7.2%}  {one['n']} boxes")
+    if len(ranked) > SHOWN:
+        say(f"  and {len(ranked) - SHOWN} more classes below these")
+    say(f"key frames           {found['n']} of {found['videos']} videos, {found['boxes']} people scored, "
+        f"{found['n_failed']} videos failed")  # fmt: skip
+    say(f"multiply-adds        {macs_text(price['macs_per_clip'])} a clip with one person, "
+        f"{macs_text(price['macs_per_person'])} each further one")  # fmt: skip
+    say(f"time                 {found['seconds']:.1f} s, {found['key_frames_per_second']:.2f} key frames/s")
+    for one in found["failed"][:5]:
+        say(f"failed: {one['reason']}", err=True)
+
+

@@ -1,0 +1,95 @@
+"""What a test of detection found, as files: the result, the detections, the classes, a few key frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from expander.report.style import INK, PAGE, drawing, sheet, style
+from expander.runs.chain import sealed_document
+from expander.runs.journal import write_atomic
+
+if TYPE_CHECKING:
+    from expander.engine.detect import Found, Shown
+
+TRUE, FOUND = style("spatial")[0], style("temporal")[0]
+MOST = 40
+"""Classes of a figure: of more, the best and the worst."""
+
+
+def write(out: Path, found: Found) -> Path:
+    """A result as JSON; beside it the detections as CSV, and figures of classes and key frames as PNG.
+
+    Returns the CSV. Raises EnvironmentFault.
+    """
+    table = out.with_suffix(".detections.csv")
+    write_atomic(table, found.table.encode())
+    for kind, figure in (("classes", classes(found.result)), ("keyframes", key_frames(found.shown))):
+        if figure is not None:
+            png = BytesIO()
+            figure.savefig(png, format="png", dpi=120)
+            write_atomic(out.with_suffix(f".{kind}.png"), png.getvalue())
+    write_atomic(out, sealed_document(found.result))
+    return table
+
+
+def classes(test: Mapping[str, Any], width: float = 5.2) -> Figure | None:
+    """Average precision of each class, the worst first; none where no class has any."""
+    rows = [(str(row["class"]), float(row["average_precision"]), int(row["n"])) for row in test["per_class"]]
+    if not rows:
+        return None
+    rows.sort(key=lambda row: (row[1], row[0]))
+    if left_out := max(0, len(rows) - MOST):
+        rows = rows[: MOST // 2] + rows[-MOST // 2 :]
+    with drawing():
+        figure = sheet(width, 1.0 + 0.22 * len(rows))
+        axes = figure.add_subplot()
+        for height, (_, value, count) in enumerate(rows):
+            axes.barh(height, value * 100, height=0.7, color=FOUND)
+            axes.annotate(f" {count} boxes", (value * 100, height), va="center", fontsize=7, color=INK)
+        axes.set_yticks(range(len(rows)), [name if len(name) < 29 else f"{name[:27]}…" for name, *_ in rows])
+        axes.set(xlim=(0, 118), ylim=(len(rows) - 0.4, -0.6))
+        axes.set_xticks(range(0, 101, 20))
+        axes.grid(False, axis="y")
+        axes.set_xlabel("average precision, %" + (f" ({left_out} classes left out)" if left_out else ""))
+    return figure
+
+
+def key_frames(shown: Sequence[Shown], width: float = 9.0) -> Figure | None:
+    """Key frames with the true boxes above and the scored ones below; none of none."""
+    if not shown:
+        return None
+    tall = max(one.picture.shape[0] / one.picture.shape[1] for one in shown)
+    columns = min(3, len(shown))
+    rows = -(-len(shown) // columns)
+    with drawing():
+        figure = sheet(width, rows * 2 * (width / columns * tall + 0.35))
+        panels = figure.subplots(2 * rows, columns, squeeze=False)
+        for panel in panels.flat:
+            panel.set_axis_off()
+        for number, one in enumerate(shown):
+            row, column = divmod(number, columns)
+            for below, (boxes, colour) in enumerate(((one.truth, TRUE), (one.found, FOUND))):
+                panel = panels[2 * row + below, column]
+                panel.imshow(one.picture, aspect="equal")
+                panel.set_title(one.title if below == 0 else "found", fontsize=7)
+                _boxes(panel, boxes, one.picture.shape[:2], colour)
+    return figure
+
+
+def _boxes(
+    panel: Axes, boxes: Sequence[tuple[tuple[float, ...], str]], size: Sequence[int], colour: str
+) -> None:  # fmt: skip
+    height, width = size
+    for (left, top, right, bottom), text in boxes:
+        place, wide, high = (left * width, top * height), (right - left) * width, (bottom - top) * height
+        panel.add_patch(Rectangle(place, wide, high, fill=False, edgecolor=colour, lw=1.4))
+        label = {"facecolor": colour, "edgecolor": "none", "pad": 1.0, "alpha": 0.85}
+        panel.annotate(text.replace(", ", "\n"), (left * width, bottom * height), va="top", fontsize=5.5,
+                       color=PAGE, bbox=label)  # fmt: skip
