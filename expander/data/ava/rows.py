@@ -10,6 +10,7 @@ Faults are told as file:line with the text of the line.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -34,6 +35,15 @@ LATEST = 1_000_000
 """Seconds: no video is longer."""
 MOST_CLASSES = 10_000
 """More than any data set of actions has: an id beyond it is another column."""
+
+
+DECIMAL = re.compile(r"\s*[0-9]+(\.[0-9]*)?(e-?[0-9]+)?\s*")
+
+
+def begins_boxes(first: str) -> bool:
+    """Whether the first line of a file is a header or a row of boxes."""
+    cells = [cell.strip() for cell in first.split(",")]
+    return set(HEADER) <= set(cells) or (len(cells) in (7, 8) and all(map(DECIMAL.fullmatch, cells[1:6])))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
