@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from expander.data.embedded.synthetic import encode
+from expander.data.embedded.making import encode
 
 CLASSES = ("red", "green", "blinking")
 COLOURS = ((220, 40, 40), (40, 200, 60))
@@ -47,7 +47,8 @@ def made(root: Path, train: int = 16, val: int = 8, seed: int = 0, detected: boo
                 for box, labels in people:
                     near = np.clip(box + rng.uniform(-0.02, 0.02, 4), 0, 1).tolist()
                     truth.append(",".join([name, str(second), *map(str, box), ";".join(labels)]))
-                    found.append(",".join([name, str(second), *map(str, near), f"{rng.uniform(0.85, 1):.3f}"]))
+                    score = f"{rng.uniform(0.85, 1):.3f}"
+                    found.append(",".join([name, str(second), *map(str, near), score]))
                 found.append(",".join([name, str(second), "0,0,0.1,0.9", f"{rng.uniform(0, 0.7):.3f}"]))
         (root / f"{split}.csv").write_text("\n".join(truth) + "\n")
         if detected:

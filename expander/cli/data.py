@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter as Tally
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from expander.errors import DataError, UsageError
 from expander.video.filenames import printable
 
 if TYPE_CHECKING:
-    from expander.config.settings import DataConfig
+    from expander.config.settings import DataConfig, Task
 
 
 @click.group(cls=Group)
@@ -27,13 +28,15 @@ def data() -> None:
 
 
 @data.command()
-def make() -> None:
+@click.option("--task", type=click.Choice(["classification", "detection"]), default="classification",
+              show_default=True, help="Videos of one person and a class, or of several people with boxes.")
+def make(task: Task) -> None:
     """Make the embedded data set (once; it is cached) and print its folder."""
     from expander.cli.terminal import Counter
-    from expander.data.sources import embedded
+    from expander.data.sources import embedded, embedded_detection
 
     with Counter("making the embedded videos", "video") as counter:
-        folder = embedded(counter)
+        folder = embedded_detection(counter) if task == "detection" else embedded(counter)
     say(folder)
 
 
@@ -75,15 +78,20 @@ def index(out: Path, **options: Any) -> None:
 def check(as_json: bool, **options: Any) -> None:
     """Read the packets of every video of DATA once (cached): who can decode it, which are no good.
 
-    Exit code 3 when a video is missing or cannot be decoded.
+    Of a folder with lists of boxes also what is in them. Exit code 3 when a video is missing or cannot be
+    decoded.
     """
     from expander.cli.terminal import Counter
-    from expander.data.inspection import examined
-    from expander.data.sources import open_data
+    from expander.data.ava.keyframes import DetectionData
+    from expander.data.inspection import examined, outside, people
+    from expander.data.tasks import open_for, task_of
     from expander.video.probe import NO_DECORD
 
     config = _config(options)
-    found = open_data(config)
+    found = open_for(task_of(config), config)
+    counts = people(found)
+    if counts and not as_json:
+        say(describe_data(found))
     with Counter("checking the videos", "video") as counter:
         verdicts = examined(found, config, counter)
     rows = [{"path": str(path), "route": verdict.route, "reason": verdict.reason}
@@ -93,7 +101,7 @@ def check(as_json: bool, **options: Any) -> None:
     routes = dict(Tally(row["route"] for row in rows))
     if as_json:
         summary = {"videos": len(rows), "bad": len(bad), "routes": routes, "rows": rows}
-        say(json.dumps(summary, indent=1))
+        say(json.dumps({**summary, **{name: asdict(each) for name, each in counts.items()}}, indent=1))
     else:
         _print([row for row in rows if row["reason"] != NO_DECORD])  # of all of them, and told once
         if not bad:
@@ -102,6 +110,10 @@ def check(as_json: bool, **options: Any) -> None:
         say(counted + (f" ({NO_DECORD} here)" if lacking else ""))
     if bad:
         raise DataError(f"{len(bad)} of {len(rows)} videos cannot be decoded, the first is {bad[0]['path']}")
+    if missing := [name for each in counts.values() for name in each.missing]:
+        raise DataError(f"{len(missing)} videos of the lists are not on disk, the first is {missing[0]}")
+    if isinstance(found, DetectionData) and (faults := outside(found, config)):
+        raise DataError(f"{faults[0]}; {len(faults)} key frames are outside of their videos")
 
 
 class Size(click.ParamType[int]):

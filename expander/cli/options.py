@@ -186,11 +186,14 @@ def describe_data(data: TaskData) -> str:
 
 
 def _people(split: DetectionSplit) -> str:
-    boxes = sum(map(len, split.truth))
+    from expander.data.inspection import PeopleCounts
+
+    counts = PeopleCounts.of(split)
     found = "no boxes of a detector: those of the ground truth are tested"
-    if split.detected is not None:
-        found = f"{sum(map(len, split.detected))} boxes of a detector"
-    return f"{len(split)} key frames of {len(split.footage)} videos, {boxes} boxes; {found}"
+    if counts.detected is not None:
+        found = f"{counts.detected} boxes of a detector"
+    return (f"{counts.key_frames} key frames of {counts.videos} videos, {counts.boxes} boxes with "
+            f"{counts.labels} labels; {found}")  # fmt: skip
 
 
 def _named(label: Label, data: VideoData) -> str:

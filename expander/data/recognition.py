@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from expander.data.ava.rows import begins_boxes
 from expander.data.formats import (
     KINETICS,
     ONE,
@@ -67,6 +68,9 @@ def detect(file: Path) -> str:
     for form, columns in (("kinetics", KINETICS), ("expander", OURS), ("charades", CHARADES)):
         if set(columns) <= set(head):
             return form
+    if begins_boxes(first):
+        raise DataError(f"{file}:1: has boxes of people, which are data for detection: train and test read "
+                        "their folder with --task detection, and data check does")  # fmt: skip
     if first.split() == FRAMES:
         return "charades_frames"
     if re.fullmatch(r".*\S[ \t]+[0-9]+[ \t]+[0-9]+[ \t]+[0-9]+", first) and not VIDEO_ROW.match(first):

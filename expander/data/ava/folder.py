@@ -15,7 +15,6 @@ import hashlib
 import json
 import logging
 import os
-import re
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ from expander.data.ava.excluded import read_excluded
 from expander.data.ava.footage import PLACES, ava_footage, own_footage
 from expander.data.ava.keyframes import DetectionData, DetectionSplit, Footage, KeyFrame
 from expander.data.ava.label_map import read_label_map
-from expander.data.ava.rows import HEADER, BoxRows, read_boxes
+from expander.data.ava.rows import BoxRows, begins_boxes, read_boxes
 from expander.data.rows import read_text
 from expander.data.sources import embedded_detection, listed_classes
 from expander.data.store.addresses import is_remote
@@ -39,7 +38,6 @@ log = logging.getLogger(__name__)
 SPLITS = ("train", "val")
 DETECTED = ("detect", "predicted", "proposals")
 """In the names of files of detections."""
-DECIMAL = re.compile(r"\s*[0-9]+(\.[0-9]*)?(e-?[0-9]+)?\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +54,7 @@ def recognised(folder: Path) -> bool:
     found = None if is_remote(folder) or not is_folder(folder) else _last(folder, "train", "truth")
     if found is None:
         return False
-    first = read_text(found).strip().partition("\n")[0]
-    cells = [cell.strip() for cell in first.split(",")]
-    return set(HEADER) <= set(cells) or (len(cells) in (7, 8) and all(map(DECIMAL.fullmatch, cells[1:6])))
+    return begins_boxes(read_text(found).strip().partition("\n")[0])
 
 
 def open_detection(
@@ -132,20 +128,24 @@ def _split(
     if lists.detected is not None:
         found = key_frames(read_boxes(lists.detected, detected=True), classes, excluded)
         detected = tuple(frame for frame in found if frame.video in footage)
-    return DetectionSplit(lists.truth, kept, detected, footage, excluded)
+    missing = tuple(dict.fromkeys(frame.video for frame in truth if frame.video not in footage))
+    return DetectionSplit(lists.truth, kept, detected, footage, excluded, missing)
 
 
 def _footage(
     rows: BoxRows, truth: tuple[KeyFrame, ...], root: Path, outside: bool
 ) -> dict[str, Footage]:  # fmt: skip
     """Of every video of the list that is there. Raises DataError where none is."""
-    names = dict.fromkeys(frame.video for frame in truth)
+    names = dict[str, int]()
+    for frame in truth:
+        names.setdefault(frame.video, frame.line)
     there = ava_footage(root) if rows.numbered else own_footage(rows, root, outside)
     found = {name: there[name] for name in names if name in there}
     lost = [name for name in names if name not in there]
     if lost and not found:
         places = f" ({', '.join(place for place, _ in PLACES)} in it)" if rows.numbered else ""
-        raise DataError(f"{rows.file}: none of its {len(lost)} videos is below {root}{places}, the first is "
+        place = f"{rows.file}:{names[lost[0]]}"
+        raise DataError(f"{place}: none of its {len(lost)} videos is below {root}{places}, the first is "
                         f"{lost[0]}")  # fmt: skip
     if lost:
         log.warning("%s: %d of %d videos are not below %s, the first is %s; their key frames are left out",

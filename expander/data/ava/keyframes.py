@@ -64,6 +64,7 @@ class DetectionSplit:
     file: of the ground truth, which errors name. truth: every key frame that is counted. detected: boxes of
     a detector of people at any of them or elsewhere; none: the data set has no such file. footage: by video,
     of all videos in `truth`. excluded: moments that are neither counted nor predicted, and are in neither.
+    missing: videos of the list that are not on disk, in none of these.
     """
 
     file: Path
@@ -71,6 +72,7 @@ class DetectionSplit:
     detected: tuple[KeyFrame, ...] | None
     footage: Mapping[str, Footage]
     excluded: frozenset[Moment] = frozenset()
+    missing: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.truth)

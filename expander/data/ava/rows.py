@@ -10,8 +10,9 @@ Faults are told as file:line with the text of the line.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ from expander.errors import DataError
 
 CORNERS = ["x1", "y1", "x2", "y2"]
 HEADER = ["video", "second", *CORNERS, "labels"]
+DETECTED = ["video", "second", *CORNERS, "score"]
+"""Without labels: nobody says what people do before the network does."""
+ASKED = ["second", *CORNERS]
 BEYOND = 0.05
 """Share of the picture by which a box may lie outside of it; it is clipped."""
 DIGITS = 3
@@ -34,6 +38,15 @@ LATEST = 1_000_000
 """Seconds: no video is longer."""
 MOST_CLASSES = 10_000
 """More than any data set of actions has: an id beyond it is another column."""
+
+
+DECIMAL = re.compile(r"\s*[0-9]+(\.[0-9]*)?(e-?[0-9]+)?\s*")
+
+
+def begins_boxes(first: str) -> bool:
+    """Whether the first line of a file is a header or a row of boxes."""
+    cells = [cell.strip() for cell in first.split(",")]
+    return set(HEADER) <= set(cells) or (len(cells) in (7, 8) and all(map(DECIMAL.fullmatch, cells[1:6])))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,19 +96,33 @@ class _Lines:
         return np.stack([column.to_numpy(np.float64) for column in found], axis=1)
 
 
-def read_boxes(file: Path, detected: bool) -> BoxRows:
+def read_asked(file: Path, video: str) -> BoxRows:
+    """Boxes of one video that are asked about: ours with a header, of which second and corners suffice, or
+    AVA's detections. Rows of other videos are left out. Raises DataError with file:line.
+    """
+    texts = read_text(file).split("\n")
+    head = [name.strip() for name in texts[0].split(",")]
+    rows = read_boxes(file, detected="score" in head or "second" not in head, wanted=ASKED)
+    own = np.array([not name or Path(name).name in (video, Path(video).stem) for name in rows.video])
+    if not own.any():
+        raise DataError(f"{file}: none of its {len(own)} boxes is of {video}, the first is of {rows.video[0]}")
+    arrays = {name: getattr(rows, name)[own] for name in ("video", "second", "boxes", "label", "score", "line")}
+    return replace(rows, **arrays, detected=True)
+
+
+def read_boxes(file: Path, detected: bool, wanted: Sequence[str] = ()) -> BoxRows:
     """The rows of a file of ground truth, or of detections, with AVA's columns or with a header.
 
-    Raises DataError with file:line.
+    wanted: columns that a header must have; none: all that are usual. Raises DataError with file:line.
     """
     texts = read_text(file).split("\n")
     first = next((text for text in texts if text.strip()), None)
     if first is None:
         raise DataError(f"{file}: has no rows")
     ours = "second" in [name.strip() for name in first.split(",")]
-    lines = _ours(file, texts, detected) if ours else _ava(file, texts, detected)
+    lines = _ours(file, texts, wanted or (DETECTED if detected else HEADER)) if ours else _ava(file, texts, detected)
     table = lines.table
-    lines.fault(table["video"] == "", "expected the name of a video in the first column")
+    lines.fault((table["video"] == "") & (not wanted), "expected the name of a video in the first column")
     second = lines.numbers(["second"])[:, 0]
     lines.fault(~((second >= 0) & (second < LATEST)), "expected a second from 0 on in the second column")
     boxes, label, score = _corners(lines), table["labels"].to_numpy(object), np.ones(len(table))
@@ -156,9 +183,8 @@ def _ids(lines: _Lines) -> NDArray[np.object_]:
     return found
 
 
-def _ours(file: Path, texts: Sequence[str], detected: bool) -> _Lines:
+def _ours(file: Path, texts: Sequence[str], wanted: Sequence[str]) -> _Lines:
     """A header names the columns; of several labels each gets a row."""
-    wanted = [*HEADER, "score"] if detected else HEADER
     rows = csv.reader(texts)
     head, found, numbers = list[str](), list[list[str]](), list[int]()
     for row in rows:
@@ -168,8 +194,7 @@ def _ours(file: Path, texts: Sequence[str], detected: bool) -> _Lines:
         if not head:
             head = cells
             missing = [name for name in wanted if name not in head]
-            # Detections need no labels: nobody says what people do before the network does.
-            if missing and not (detected and missing == ["labels"]):
+            if missing:
                 raise DataError(f"{file}:{rows.line_num}: the header lacks {', '.join(missing)}")
         elif len(cells) != len(head):
             raise DataError(f"{file}:{rows.line_num}: expected {len(head)} columns as in the header, found "
@@ -180,7 +205,8 @@ def _ours(file: Path, texts: Sequence[str], detected: bool) -> _Lines:
     if not found:
         raise DataError(f"{file}: has no rows")
     table = pd.DataFrame(found, index=pd.Index(numbers), columns=head, dtype=object)
-    if "labels" not in table:
-        table["labels"] = ""
+    for name in ("video", "labels"):
+        if name not in table:
+            table[name] = ""
     table = table.assign(labels=table["labels"].str.split(";")).explode("labels")
     return _Lines(file, table.assign(labels=table["labels"].str.strip()), texts)

@@ -85,7 +85,7 @@ def test_key_frames_without_a_video_are_left_out_and_told(
     assert [frame.video for frame in found.train.truth] == ["a"]
     assert "1 of 2 videos are not below" in caplog.text
     (ava / "videos/a.mkv").unlink()
-    with pytest.raises(DataError, match=r"ava_train_v2\.2\.csv: none of its 2 videos is below .*first is a$"):
+    with pytest.raises(DataError, match=r"v2\.2\.csv:1: none of its 2 videos is below .*first is a$"):
         open_detection(DataConfig(folder=str(ava)))
 
 
