@@ -1,12 +1,19 @@
-"""What `test --task detection` says: frame mAP, the classes, where the detections are."""
+"""What `test --task detection` and `predict --boxes` say."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from expander.cli.options import data_settings
 from expander.cli.terminal import Counter, say
 from expander.errors import UsageError
+
+if TYPE_CHECKING:
+    from expander.evaluation.people import Person
+    from expander.specs.spec import Spec
 
 USUAL = {"key": None, "metrics": (), "topk": (1, 5), "views": "10", "protocol": "expander", "average": None,
          "dump": None, "resume": False}  # fmt: skip
@@ -58,3 +65,32 @@ def _show(found: dict[str, Any]) -> None:
         say(f"failed: {one['reason']}", err=True)
 
 
+
+
+def ask(
+    weights: Path, video: Path, boxes: Path, draw: Path | None, topk: int, spec: Spec | None, timeout: float,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """The actions of each person in the boxes of a video; draw: the film to write."""
+    from expander.evaluation.people import people_of
+    from expander.report.drawn_video import Labelled, draw_video
+    from expander.runs.targets import regular
+
+    target = regular(draw, "--draw") if draw else None
+    found = people_of(weights, video, boxes, topk, spec, timeout)
+    if as_json:
+        say(json.dumps([asdict(person) for person in found], indent=1))
+    else:
+        for person in found:
+            said = ", ".join(f"{one.label} {one.probability:.1%}" for one in person.actions)
+            say(f"{person.second:9.2f} s  person {person.number}  {said}")
+    if target is not None:
+        shown = [Labelled(person.second, person.box, _written(person)) for person in found]
+        draw_video(video, shown, target, timeout)
+        say(f"drawn: {target}", err=as_json)
+
+
+def _written(person: Person) -> str:
+    """At a box of a film: the likeliest action, and others that are more likely than not."""
+    rows = [one for place, one in enumerate(person.actions) if place == 0 or one.probability >= 0.5]
+    return "\n".join(f"{one.label} {one.probability:.0%}" for one in rows)

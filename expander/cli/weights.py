@@ -125,16 +125,27 @@ def export(source: str, form: str, out: Path) -> None:
 @click.option("--decode-timeout", "timeout", type=SECONDS, default=60.0, show_default=True,
               help="Seconds that VIDEO may take to decode.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--boxes", type=FILE, help="Of people, as CSV (second,x1,y1,x2,y2 in shares of the picture): "
+              "what each of them does, by weights for detection.")
+@click.option("--draw", type=FILE, help="With --boxes: VIDEO with boxes and actions, as an MP4.")
 def predict(
     video: Path, source: str, spec: str | None, labels: Path | None, views: int, topk: int, timeout: float,
-    as_json: bool,
+    as_json: bool, boxes: Path | None, draw: Path | None,
 ) -> None:  # fmt: skip
-    """The most probable classes of VIDEO."""
+    """The most probable classes of VIDEO; with --boxes the actions of each person in it."""
     from expander.engine.references import find_spec, find_weights
     from expander.evaluation.classifier import classifier
     from expander.video.filenames import check_name
 
     check_name(video)
+    if boxes is not None:
+        from expander.cli.detection import ask
+
+        named_spec = find_spec(spec) if spec else None
+        ask(find_weights(source), video, boxes, draw, topk, named_spec, timeout, as_json)
+        return
+    if draw is not None:
+        raise UsageError("--draw goes with --boxes")
     named = read_labels(labels) if labels else None
     network = classifier(find_weights(source), find_spec(spec) if spec else None, named)
     found = network.predict(video, topk, views, timeout)

@@ -105,9 +105,10 @@ def read_asked(file: Path, video: str) -> BoxRows:
     rows = read_boxes(file, detected="score" in head or "second" not in head, wanted=ASKED)
     own = np.array([not name or Path(name).name in (video, Path(video).stem) for name in rows.video])
     if not own.any():
-        raise DataError(f"{file}: none of its {len(own)} boxes is of {video}, the first is of {rows.video[0]}")
-    arrays = {name: getattr(rows, name)[own] for name in ("video", "second", "boxes", "label", "score", "line")}
-    return replace(rows, **arrays, detected=True)
+        first = rows.video[0]
+        raise DataError(f"{file}: none of its {len(own)} boxes is of {video}, the first is of {first}")
+    columns = ("video", "second", "boxes", "label", "score", "line")
+    return replace(rows, **{name: getattr(rows, name)[own] for name in columns}, detected=True)
 
 
 def read_boxes(file: Path, detected: bool, wanted: Sequence[str] = ()) -> BoxRows:
@@ -120,7 +121,8 @@ def read_boxes(file: Path, detected: bool, wanted: Sequence[str] = ()) -> BoxRow
     if first is None:
         raise DataError(f"{file}: has no rows")
     ours = "second" in [name.strip() for name in first.split(",")]
-    lines = _ours(file, texts, wanted or (DETECTED if detected else HEADER)) if ours else _ava(file, texts, detected)
+    wanted_here = wanted or (DETECTED if detected else HEADER)
+    lines = _ours(file, texts, wanted_here) if ours else _ava(file, texts, detected)
     table = lines.table
     lines.fault((table["video"] == "") & (not wanted), "expected the name of a video in the first column")
     second = lines.numbers(["second"])[:, 0]
