@@ -26,12 +26,13 @@ from expander.data.annotations import VideoData
 from expander.data.clips import TrainingClips, ViewClips, loader, training_order
 from expander.data.sources import decoder, open_data, source_limits
 from expander.model.network import X3D
-from expander.runs.events import Candidate, TrialFailure, TrialResult, make_trial
+from expander.runs.events import Candidate
 from expander.runs.orders import TrialOrder
+from expander.runs.trials import TrialFailure, TrialResult, make_trial
 from expander.search.expansion import expand
 from expander.specs.cost import cost
 from expander.specs.spec import Spec
-from expander.training.loop import train
+from expander.training.proxy.loop import train
 from expander.training.schedule import optimizer
 from expander.training.validation import score_videos
 

@@ -21,12 +21,13 @@ from expander.config.load import load_settings
 from expander.config.settings import DataConfig
 from expander.data.sources import open_data, source_limits
 from expander.engine.preparation import Goal, problem_of
-from expander.runs.events import Problem, TrialFailure, TrialResult, make_trial
+from expander.runs.events import Problem
 from expander.runs.journal import write_atomic
 from expander.runs.machine import begin_worker, cores
 from expander.runs.orders import TrialOrder
+from expander.runs.trials import TrialFailure, TrialResult, make_trial
 from expander.specs.spec import AXES, Spec
-from expander.training.trial import run_trial
+from expander.training.proxy.trial import run_trial
 
 TARGET = 1.1e6
 """Multiply-adds of the demo's target."""

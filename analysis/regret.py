@@ -23,7 +23,8 @@ import pandas as pd
 from lattice import Lattice, Training, problem
 
 from expander.config.settings import Selection
-from expander.runs.events import Candidate, Problem, TrialFinished, TrialResult
+from expander.runs.events import Candidate, Problem, TrialFinished
+from expander.runs.trials import TrialResult
 from expander.search.baselines import grown
 from expander.search.baselines import random as random_specs
 from expander.search.contraction import finalists

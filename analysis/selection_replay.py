@@ -20,16 +20,9 @@ import pandas as pd
 
 from expander.config.settings import Selection
 from expander.errors import UsageError
-from expander.runs.events import (
-    Candidate,
-    Problem,
-    RunStarted,
-    Trial,
-    TrialFinished,
-    TrialResult,
-    rung_of,
-)
+from expander.runs.events import Candidate, Problem, RunStarted, TrialFinished
 from expander.runs.journal import Run
+from expander.runs.trials import Trial, TrialResult, rung_of
 from expander.search.controller import State, ask, candidates_of, replay, tell
 from expander.specs.cost import cost
 

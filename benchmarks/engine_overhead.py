@@ -23,10 +23,11 @@ from expander.backends.base import Report
 from expander.config.settings import BackendConfig, DataConfig, Selection
 from expander.config.space import load_space
 from expander.engine.loop import search
-from expander.runs.events import Problem, RunStarted, SourceLimits, TrialResult
+from expander.runs.events import Problem, RunStarted, SourceLimits
 from expander.runs.evidence import pack_bits
 from expander.runs.journal import Run
 from expander.runs.orders import TrialOrder
+from expander.runs.trials import TrialResult
 from expander.search.accounting import total
 
 VIDEOS = 240

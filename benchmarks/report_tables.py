@@ -26,10 +26,10 @@ from expander.runs.events import (
     SourceLimits,
     StepPlanned,
     TrialFinished,
-    TrialResult,
     to_json,
 )
 from expander.runs.journal import Run
+from expander.runs.trials import TrialResult
 from expander.search.controller import trials as trials_of
 from expander.specs.cost import cost
 from expander.specs.spec import AXES

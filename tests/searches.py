@@ -17,13 +17,11 @@ from expander.runs.events import (
     RunStarted,
     SourceLimits,
     StepChosen,
-    Trial,
     TrialFailed,
-    TrialFailure,
     TrialFinished,
-    TrialResult,
 )
 from expander.runs.evidence import pack_bits
+from expander.runs.trials import Trial, TrialFailure, TrialResult
 from expander.search.controller import ask, replay, tell
 from expander.search.selection import Outcome
 from expander.specs.cost import cost

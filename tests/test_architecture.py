@@ -21,7 +21,7 @@ HOMES = {
     "ray": {"backends"},
     "fvcore": {"profiling/count.py"},
     "decord": {"video/jumping.py"},
-    "av": {"video/encoder.py", "video/probe.py", "video/readers.py", "video/writer.py",
+    "av": {"video/writing/encoder.py", "video/probe.py", "video/readers.py", "video/writing/writer.py",
            "data/embedded/making.py"},
     "matplotlib": {"engine/answers.py", "report"},
     "safetensors": {"weights/checkpoint_file.py", "weights/safetensors_file.py"},
@@ -42,8 +42,8 @@ NO_TORCH = ("specs", "config", "runs", "search", "report", "engine/loop.py", "da
             "data/embedded", "data/formats.py", "data/prepared", "data/shards", "data/sources.py",
             "data/store", "data/test_list.py",
             "evaluation/scores.py", "metrics", "training/training_folder.py",
-            "video/decoder.py", "video/encoder.py", "video/jumping.py", "video/members.py", "video/probe.py",
-            "video/proof", "video/protocols.py",
+            "video/decoder.py", "video/jumping.py", "video/members.py", "video/probe.py",
+            "video/proof", "video/protocols.py", "video/writing/encoder.py",
             "video/readers.py", "video/sampling.py", "video/verdict_cache.py", "video/worker.py")  # fmt: skip
 PURE = ("os", "pathlib", "shutil", "tempfile", "time", "datetime", "subprocess", "socket",
         "expander.runs.journal")

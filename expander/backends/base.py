@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from typing import Protocol
 
 from expander.errors import EnvironmentFault
-from expander.runs.events import TrialFailure, TrialResult
 from expander.runs.orders import TrialOrder
+from expander.runs.trials import TrialFailure, TrialResult
 
 Report = Callable[[TrialResult | TrialFailure], None]
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from expander.backends.base import Report, last_lines
 from expander.errors import ExpanderError
-from expander.runs.events import TrialFailure, TrialResult
 from expander.runs.orders import TrialOrder
-from expander.training.trial import Stopped, gpus_here, run_trial
+from expander.runs.trials import TrialFailure, TrialResult
+from expander.training.proxy.trial import Stopped, gpus_here, run_trial
 
 
 class InlineBackend:

@@ -17,10 +17,10 @@ import torch
 from expander.backends.base import Report
 from expander.backends.inline import outcome_of
 from expander.config.settings import BackendConfig
-from expander.runs.events import TrialFailure, TrialResult
 from expander.runs.machine import begin_worker, cores
 from expander.runs.orders import TrialOrder
-from expander.training.trial import OUT_OF_MEMORY, gpus_here
+from expander.runs.trials import TrialFailure, TrialResult
+from expander.training.proxy.trial import OUT_OF_MEMORY, gpus_here
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,9 @@ from ray.tune import Callback, Stopper
 
 from expander.backends.base import Report, last_lines
 from expander.errors import KINDS, EnvironmentFault, ExpanderError
-from expander.runs.events import TrialFailure, TrialResult, from_json
+from expander.runs.events import from_json
 from expander.runs.orders import TrialOrder
+from expander.runs.trials import TrialFailure, TrialResult
 
 log = logging.getLogger(__name__)
 

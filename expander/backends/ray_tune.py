@@ -26,10 +26,11 @@ from expander.backends.trackers import callbacks, told
 from expander.config.settings import BackendConfig
 from expander.errors import EnvironmentFault, ExpanderError
 from expander.kernels.allocator import ONE_HEAP
-from expander.runs.events import TrialFailure, TrialResult, from_json, to_json
+from expander.runs.events import from_json, to_json
 from expander.runs.machine import cores, end_with_parent
 from expander.runs.orders import TrialOrder
-from expander.training.trial import Stopped, run_trial
+from expander.runs.trials import TrialFailure, TrialResult
+from expander.training.proxy.trial import Stopped, run_trial
 from expander.video.filenames import one_line
 
 QUIET = {

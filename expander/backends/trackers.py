@@ -12,8 +12,8 @@ from typing import Any
 
 from expander.config.reading import parse_json
 from expander.errors import EnvironmentFault
-from expander.runs.events import TrialFailure, TrialResult
 from expander.runs.orders import TrialOrder
+from expander.runs.trials import TrialFailure, TrialResult
 
 MEASURED = ("accuracy", "loss", "train_loss", "seconds", "videos", "clips", "bad_videos")
 """What of a result a tracker is told."""

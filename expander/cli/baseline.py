@@ -11,15 +11,16 @@ import click
 
 from expander.cli.help import Command
 from expander.cli.options import BACKENDS, Whole
-from expander.cli.terminal import say
+from expander.cli.output.terminal import say
 from expander.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from expander.engine.comparisons import ComparisonTrial
-    from expander.runs.events import Candidate, Rejection, RunStarted, TrialResult
+    from expander.runs.events import Candidate, Rejection, RunStarted
     from expander.runs.journal import Run
+    from expander.runs.trials import TrialResult
     from expander.search.controller import State
 
 

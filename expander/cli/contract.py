@@ -9,7 +9,7 @@ import click
 
 from expander.cli.help import Command
 from expander.cli.options import BACKENDS
-from expander.cli.terminal import say
+from expander.cli.output.terminal import say
 from expander.errors import TargetError, UsageError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from expander.cli.help import Command
-from expander.cli.terminal import say
+from expander.cli.output.terminal import say
 from expander.errors import TargetError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import click
 
 from expander.cli.help import Group
 from expander.cli.options import LIST_OPTIONS, Whole, data_settings, describe_data
-from expander.cli.terminal import say
+from expander.cli.output.terminal import say
 from expander.config.reading import absolute
 from expander.errors import DataError, UsageError
 from expander.video.filenames import printable
@@ -32,7 +32,7 @@ def data() -> None:
               show_default=True, help="Videos of one person and a class, or of several people with boxes.")
 def make(task: Task) -> None:
     """Make the embedded data set (once; it is cached) and print its folder."""
-    from expander.cli.terminal import Counter
+    from expander.cli.output.terminal import Counter
     from expander.data.sources import embedded, embedded_detection
 
     with Counter("making the embedded videos", "video") as counter:
@@ -81,7 +81,7 @@ def check(as_json: bool, **options: Any) -> None:
     Of a folder with lists of boxes also what is in them. Exit code 3 when a video is missing or cannot be
     decoded.
     """
-    from expander.cli.terminal import Counter
+    from expander.cli.output.terminal import Counter
     from expander.data.ava.keyframes import DetectionData
     from expander.data.inspection import examined, outside, people
     from expander.data.tasks import open_for, task_of
@@ -151,7 +151,7 @@ def prepare(out: Path, **options: Any) -> None:
     The result is a data set for --data. Exit code 4 when sources could not be prepared: damaged.csv in it
     has them with the reasons.
     """
-    from expander.cli.terminal import Counter, about
+    from expander.cli.output.terminal import Counter, about
     from expander.engine import prepare as engine
 
     def tell(plan: engine.Plan) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expander.cli.options import data_settings
-from expander.cli.terminal import Counter, say
+from expander.cli.output.terminal import Counter, say
 from expander.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ SHOWN = 10
 def test(spec: str, checkpoint: str | None, least: float | None, options: dict[str, Any]) -> None:
     """Carries it out. Raises UsageError for options of a test of classification."""
     from expander.engine.detect import DetectionTest, carry_out, prepare
-    from expander.report.detections import write
+    from expander.report.detection.detections import write
 
     if strange := [name for name, usual in USUAL.items() if options[name] != usual]:
         option = {"metrics": "eval", "average": "average-clips", "dump": "dump-scores"}.get(*strange[:1] * 2)
@@ -73,7 +73,7 @@ def ask(
 ) -> None:  # fmt: skip
     """The actions of each person in the boxes of a video; draw: the film to write."""
     from expander.evaluation.people import people_of
-    from expander.report.drawn_video import Labelled, draw_video
+    from expander.report.detection.drawn_video import Labelled, draw_video
     from expander.runs.targets import regular
 
     target = regular(draw, "--draw") if draw else None

@@ -21,9 +21,9 @@ from expander.cli.baseline import baseline
 from expander.cli.contract import contract
 from expander.cli.cost import cost, trace
 from expander.cli.data import data
+from expander.cli.output.terminal import CLOSED_PIPE, log_to_terminal, open_streams, say, unheard
 from expander.cli.report import report, status
 from expander.cli.search import search
-from expander.cli.terminal import CLOSED_PIPE, log_to_terminal, open_streams, say, unheard
 from expander.cli.test import test
 from expander.cli.train import train
 from expander.cli.weights import predict, weights

@@ -11,7 +11,7 @@ import click
 
 from expander.cli.help import Command
 from expander.cli.options import Seconds
-from expander.cli.terminal import say
+from expander.cli.output.terminal import say
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from expander.cli.terminal import say
+from expander.cli.output.terminal import say
 from expander.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ PLACES = {"backend": "kind", "ray_address": "address", "gpus_per_trial": "gpus_p
 
 def resume(options: dict[str, Any]) -> None:
     """Goes on with the run of --run."""
-    from expander.cli.narration import foretell
+    from expander.cli.output.narration import foretell
     from expander.engine.loop import started, state_of
     from expander.engine.preparation import measured_pace
     from expander.engine.references import find_run
@@ -66,9 +66,9 @@ def _given(options: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
 
 def run_search(run: Run, start: RunStarted, pace: TrainingSpeed, known: dict[str, Known]) -> None:
     """Searches to the end, or until it is stopped, and shows what came of it. The caller holds the lock."""
-    from expander.cli.narration import Narrator
+    from expander.cli.output.narration import Narrator
+    from expander.cli.output.terminal import Counter
     from expander.cli.signals import Interruption
-    from expander.cli.terminal import Counter
     from expander.data.sources import fill_cache, open_data
     from expander.engine.loop import Stop, state_of
     from expander.engine.search import carry_out
@@ -110,7 +110,7 @@ def show(run: Run, state: State, reason: str = "", budget: Budget | None = None)
     reason: why an unfinished search stopped. Raises TargetError for one that failed or ran out of its
     budget, SystemExit for one that finished with failures.
     """
-    from expander.cli.narration import spent_text
+    from expander.cli.output.narration import spent_text
     from expander.cli.report import draw
     from expander.report.tables import trajectory_text
     from expander.search.accounting import total

@@ -20,8 +20,8 @@ from expander.cli.options import (
     goal_of,
     goal_options,
 )
+from expander.cli.output.terminal import say
 from expander.cli.running import BUDGET, resume, run_search
-from expander.cli.terminal import say
 from expander.config.reading import absolute
 from expander.errors import UsageError
 
@@ -83,7 +83,7 @@ def search(**options: Any) -> None:
 
 
 def _fresh(options: dict[str, Any]) -> None:
-    from expander.cli.narration import say_plan
+    from expander.cli.output.narration import say_plan
     from expander.engine.cluster_plan import median_course
     from expander.engine.preparation import begin, check_backend, command_line
     from expander.engine.search import known_results
@@ -126,8 +126,8 @@ def _simulated(options: dict[str, Any], settings: Settings, goal: Goal) -> Plan 
 
 def _planned(settings: Settings, goal: Goal, options: dict[str, Any]) -> tuple[RunStarted, TrainingSpeed]:
     """What the options ask for, said before it is begun."""
-    from expander.cli.narration import announce
-    from expander.cli.terminal import Counter
+    from expander.cli.output.narration import announce
+    from expander.cli.output.terminal import Counter
     from expander.engine.search import plan
     from expander.profiling.latency import cost_function
 

@@ -10,7 +10,7 @@ import click
 
 from expander.cli.help import Command
 from expander.cli.options import DATA_OPTIONS, SECONDS, Whole, data_options, data_settings
-from expander.cli.terminal import say
+from expander.cli.output.terminal import say
 from expander.errors import UsageError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
         return
     if least is not None:
         raise UsageError("--min-score goes with --task detection")
-    from expander.cli.terminal import Counter
+    from expander.cli.output.terminal import Counter
     from expander.engine.test import Evaluation, carry_out, forget_scores, prepare
     from expander.report.confusion import write
 

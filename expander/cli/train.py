@@ -8,7 +8,7 @@ import click
 
 from expander.cli.help import Command
 from expander.cli.options import DATA_OPTIONS, Whole, data_options, data_settings, describe_data
-from expander.cli.terminal import say
+from expander.cli.output.terminal import say
 from expander.errors import UsageError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _folder(options: dict[str, Any]) -> TrainingFolder:
 
 
 def _dry(training: Training, data: TaskData) -> None:
-    from expander.cli.terminal import Counter
+    from expander.cli.output.terminal import Counter
     from expander.data.sources import fill_cache
     from expander.training.dry_run import rehearse
 
@@ -109,8 +109,8 @@ def _resume(options: dict[str, Any]) -> None:
 
 def _go(training: Training, data: TaskData, folder: TrainingFolder) -> None:
     """Trains to the end and shows what came of it."""
-    from expander.cli.terminal import Counter
-    from expander.cli.training_output import Reporter, how_to_go_on, interruptible
+    from expander.cli.output.terminal import Counter
+    from expander.cli.output.training_output import Reporter, how_to_go_on, interruptible
     from expander.data.sources import fill_cache
     from expander.engine.train import recorded, run
 
@@ -145,7 +145,7 @@ def order_of(options: dict[str, Any]) -> TrainOrder:
 
 def _plan(options: dict[str, Any]) -> tuple[Training, TaskData]:
     """The training that the options ask for, and its videos; says what it will be."""
-    from expander.cli.terminal import Counter
+    from expander.cli.output.terminal import Counter
     from expander.engine.train import plan
     from expander.training.init import started_from
 

@@ -11,7 +11,7 @@ import click
 
 from expander.cli.help import Command, Group
 from expander.cli.options import SECONDS, Whole
-from expander.cli.terminal import say
+from expander.cli.output.terminal import say
 from expander.config.reading import parse_json, read_text
 from expander.errors import DataError, UsageError
 

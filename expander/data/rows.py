@@ -86,6 +86,7 @@ def table_of(path: pd.Series, label: pd.Series, split: str | pd.Series = "") -> 
 
 
 def csv_of(file: Path, columns: list[str]) -> pd.DataFrame:
+    """A CSV file as text, its rows by their line. Raises DataError; `columns` must be there."""
     try:
         table = pd.read_csv(StringIO(read_text(file)), dtype=object, keep_default_na=False)
     except ValueError as error:

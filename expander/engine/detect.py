@@ -27,7 +27,7 @@ from expander.runs.names import below, inside
 from expander.runs.targets import regular
 from expander.specs.cost import cost
 from expander.training.detection.scores import Answers, Loading, PeopleScores, answered, measured
-from expander.training.loop import Diverged
+from expander.training.proxy.loop import Diverged
 from expander.weights.safetensors_file import Loaded, load_weights
 
 Progress = Callable[[int, int], None]

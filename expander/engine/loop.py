@@ -13,18 +13,10 @@ from expander.config.space import dump_spec
 from expander.errors import DataError
 from expander.profiling.latency import cost_function
 from expander.runs.cache import Known, adopt, key_of, results
-from expander.runs.events import (
-    Event,
-    RunStarted,
-    StepChosen,
-    Trial,
-    TrialFailed,
-    TrialFailure,
-    TrialFinished,
-    TrialResult,
-)
+from expander.runs.events import Event, RunStarted, StepChosen, TrialFailed, TrialFinished
 from expander.runs.journal import STOP, Run, write_atomic
 from expander.runs.orders import TrialOrder, beginning, recipe_of
+from expander.runs.trials import Trial, TrialFailure, TrialResult
 from expander.search.accounting import of_event, total
 from expander.search.controller import State, ask, replay, tell
 

@@ -32,7 +32,7 @@ from expander.runs.journal import write_atomic
 from expander.runs.machine import cache_folder, cores
 from expander.runs.ownership import Lock
 from expander.specs.spec import JITTER_SCALE
-from expander.video.encoder import CRF, GOP, VERSION, Encoding
+from expander.video.writing.encoder import CRF, GOP, VERSION, Encoding
 
 SAMPLES = 8
 """Videos that are prepared before the disk needed is told."""

@@ -9,9 +9,10 @@ from expander.config.settings import DataConfig
 from expander.config.space import load_spec
 from expander.engine.loop import started
 from expander.errors import DataError, UsageError
-from expander.runs.events import StepChosen, trial_prefix
+from expander.runs.events import StepChosen
 from expander.runs.journal import Run
 from expander.runs.names import below
+from expander.runs.trials import trial_prefix
 from expander.specs.spec import Spec
 from expander.training.training_folder import TrainingFolder
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from expander.report.reader import History
-from expander.runs.events import TrialResult
+from expander.runs.trials import TrialResult
 from expander.search.controller import State
 from expander.search.forecast import Forecast, TrainingSpeed, forecast
 from expander.specs.cost import cost

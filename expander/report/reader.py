@@ -19,14 +19,12 @@ from expander.runs.events import (
     RunStarted,
     StepChosen,
     StepPlanned,
-    Trial,
     TrialFailed,
-    TrialFailure,
     TrialFinished,
-    TrialResult,
 )
 from expander.runs.journal import Run
 from expander.runs.names import TrialName
+from expander.runs.trials import Trial, TrialFailure, TrialResult
 from expander.search.controller import trials
 
 Outcome = TrialResult | TrialFailure

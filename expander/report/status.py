@@ -10,9 +10,9 @@ from expander.engine.loop import started, state_of
 from expander.report.forecast_check import foretold, remaining
 from expander.report.reader import History, Step, history, trial_name
 from expander.report.results import json_lines, number
-from expander.runs.events import TrialFailure, TrialResult
 from expander.runs.journal import UNPROTECTED, Run
 from expander.runs.machine import alive
+from expander.runs.trials import TrialFailure, TrialResult
 from expander.search.controller import trials
 from expander.specs.cost_kinds import amount_text, duration_text
 

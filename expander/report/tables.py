@@ -16,9 +16,10 @@ from expander.report import schema
 from expander.report.reader import Ended, History, Step, history, trial_name
 from expander.report.results import baselines, tests, trainings
 from expander.report.schema import Row, spec_row
-from expander.runs.events import CUT, UNCUT, Candidate, CandidateResult, StepChosen, TrialFailure, TrialResult
+from expander.runs.events import CUT, UNCUT, Candidate, CandidateResult, StepChosen
 from expander.runs.journal import Run
 from expander.runs.names import TrialName
+from expander.runs.trials import TrialFailure, TrialResult
 from expander.specs.spec import AXES
 
 __all__ = ["baselines", "decisions", "frontier", "steps", "tests", "trainings", "trials"]

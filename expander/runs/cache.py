@@ -12,18 +12,11 @@ from pathlib import Path
 
 from expander.config.settings import Recipe
 from expander.errors import DataError, EnvironmentFault
-from expander.runs.events import (
-    RunStarted,
-    StepChosen,
-    StepPlanned,
-    Trial,
-    TrialFinished,
-    TrialResult,
-    trial_prefix,
-)
+from expander.runs.events import RunStarted, StepChosen, StepPlanned, TrialFinished
 from expander.runs.journal import Run
 from expander.runs.names import trial_name
 from expander.runs.orders import beginning, parents_of, recipe_of, with_parent
+from expander.runs.trials import Trial, TrialResult, trial_prefix
 
 TRAINING = 1
 """Version of the code that decides what a trial gives; a change there must raise it."""

@@ -22,14 +22,11 @@ from expander.runs.events import (
     StepChosen,
     StepPlanned,
     TrialFailed,
-    TrialFailure,
     TrialFinished,
-    TrialResult,
-    rung_of,
-    trial_prefix,
 )
 from expander.runs.evidence import by_video, holds_credits
 from expander.runs.names import by_seed, trial_name
+from expander.runs.trials import TrialFailure, TrialResult, rung_of, trial_prefix
 from expander.specs.cost import cost
 from expander.specs.cost_kinds import MEASURED, Cost
 from expander.specs.spec import AXES, Spec

@@ -36,7 +36,7 @@ class TrialName:
 
 @cache
 def trial_name(trial: str) -> TrialName | None:
-    """Reads a trial's id, which `events.make_trial` has made; none for one of another form."""
+    """Reads a trial's id, which `trials.make_trial` has made; none for one of another form."""
     found = TRIAL.fullmatch(trial)
     if found is None:
         return None

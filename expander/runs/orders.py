@@ -9,8 +9,9 @@ from pathlib import Path
 from expander.config.reading import sha256_of
 from expander.config.settings import DataConfig, Recipe
 from expander.errors import DataError
-from expander.runs.events import Problem, Trial, TrialResult, rung_of
+from expander.runs.events import Problem
 from expander.runs.names import below, by_seed
+from expander.runs.trials import Trial, TrialResult, rung_of
 
 
 @dataclass(frozen=True, slots=True)

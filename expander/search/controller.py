@@ -27,14 +27,11 @@ from expander.runs.events import (
     RunStarted,
     StepChosen,
     StepPlanned,
-    Trial,
     TrialFailed,
     TrialFinished,
-    TrialResult,
-    rung_of,
-    trial_prefix,
 )
 from expander.runs.names import by_seed
+from expander.runs.trials import Trial, TrialResult, rung_of, trial_prefix
 from expander.search.contraction import TOLERANCE, contract, finalists
 from expander.search.expansion import CostOf, expand, over
 from expander.search.racing import play, rounds, trials_of

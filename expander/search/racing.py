@@ -13,17 +13,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from expander.config.settings import Selection
-from expander.runs.events import (
-    Candidate,
-    CandidateResult,
-    Problem,
-    StepPlanned,
-    Trial,
-    TrialResult,
-    make_trial,
-    rung_of,
-)
+from expander.runs.events import Candidate, CandidateResult, Problem, StepPlanned
 from expander.runs.orders import parents_of, with_parent
+from expander.runs.trials import Trial, TrialResult, make_trial, rung_of
 from expander.search.selection import Evidence, Outcome, weigh
 from expander.search.spread import UNKNOWN, Spread
 

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from expander.config.settings import Selection
-from expander.runs.events import Candidate, CandidateResult, TrialFailure, TrialResult
+from expander.runs.events import Candidate, CandidateResult
 from expander.runs.evidence import by_video
+from expander.runs.trials import TrialFailure, TrialResult
 from expander.search.spread import UNKNOWN, Spread, pooled
 from expander.specs.spec import AXES
 

@@ -14,19 +14,10 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from expander.runs.events import (
-    Problem,
-    RunFinished,
-    StepChosen,
-    StepPlanned,
-    Trial,
-    TrialFailed,
-    TrialFailure,
-    TrialFinished,
-    TrialResult,
-)
+from expander.runs.events import Problem, RunFinished, StepChosen, StepPlanned, TrialFailed, TrialFinished
 from expander.runs.evidence import pack_bits
 from expander.runs.orders import recipe_of
+from expander.runs.trials import Trial, TrialFailure, TrialResult
 from expander.search.controller import State, ask, tell
 from expander.search.expansion import CostOf
 from expander.search.forecast import TrainingSpeed

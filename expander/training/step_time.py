@@ -20,7 +20,7 @@ from expander.runs.events import Candidate
 from expander.search.forecast import TrainingSpeed
 from expander.specs.spec import Spec
 from expander.training.graphs import WARM_UP
-from expander.training.loop import step_on
+from expander.training.proxy.loop import step_on
 from expander.training.schedule import optimizer
 from expander.video.room import check_training
 

@@ -26,7 +26,7 @@ from expander.training.averaging import WeightAverage
 from expander.training.checkpoints import Checkpoints, check_identity, identity
 from expander.training.distributed import Workers
 from expander.training.init import he_head, new_network
-from expander.training.loop import Diverged, restore, snapshot, train
+from expander.training.proxy.loop import Diverged, restore, snapshot, train
 from expander.training.sampler import checked_data
 from expander.training.schedule import optimizer
 from expander.training.step import fault_of

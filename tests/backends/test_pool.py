@@ -15,8 +15,8 @@ from forking import Command
 from expander.backends.pool import PoolBackend
 from expander.config.settings import BackendConfig, DataConfig, Recipe
 from expander.data.sources import open_data
-from expander.runs.events import Trial, TrialFailure, TrialResult
 from expander.runs.orders import TrialOrder
+from expander.runs.trials import Trial, TrialFailure, TrialResult
 from expander.specs.spec import Base, Spec
 
 pytestmark = pytest.mark.slow

@@ -52,7 +52,8 @@ def test_several_values_after_one_option_are_all_its_values() -> None:
 
 def test_the_command_offers_the_metrics_and_protocols_that_there_are() -> None:
     """It has lists of its own, for its --help to import no numpy."""
-    assert (METRICS, PROTOCOLS) == (results.METRICS, protocols.PROTOCOLS)
+    assert (*results.METRICS, *results.MULTI_LABEL_METRICS) == METRICS
+    assert protocols.PROTOCOLS == PROTOCOLS
 
 
 def test_a_test_says_what_it_measured_and_how(expander: Run, tmp_path: Path, videos: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from expander.cli.training_output import QUIET_SECONDS, Reporter
+from expander.cli.output.training_output import QUIET_SECONDS, Reporter
 from expander.config.settings import BackendConfig, DataConfig, TrainRecipe
 from expander.runs.machine import cores
 from expander.specs.spec import Spec

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from expander.config.settings import DataConfig
-from expander.data.clips import Sample, TrainingClips, ViewClips, loader, training_order
+from expander.data.clips import Clips, Sample, TrainingClips, ViewClips, loader, training_order
 from expander.data.sources import decoder, open_data
 from expander.errors import EnvironmentFault
 from expander.specs.spec import Base, Spec
@@ -45,6 +45,8 @@ def test_clips_do_not_depend_on_the_number_of_processes_nor_on_the_cache(
 
 class Away(Dataset[Sample]):
     """Clips of a store that is away."""
+
+    collate = Clips.collate
 
     def __getitem__(self, item: object) -> Sample:
         raise EnvironmentFault("s3://bucket/x.tar: the store did not answer: it is away")

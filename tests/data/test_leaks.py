@@ -131,7 +131,8 @@ def test_labels_that_start_at_1_are_told_with_the_remedy(tmp_path: Path) -> None
 @pytest.mark.parametrize("row", ["b.mp4 1 3", "b.mp4,1,3", "b.mp4 1 3 5 7", "x b.mp4\t1\t2"])
 def test_a_row_of_several_labels_is_told_with_its_line(tmp_path: Path, row: str) -> None:
     file = tmp_path / "train.txt"
-    file.write_text(f"a.mp4 0\n{row}\n")
+    others = [f"a{number}.mp4 0" for number in range(40)]
+    file.write_text("\n".join([others[0], row, *others[1:]]))
     with pytest.raises(DataError, match=r"train\.txt:2: expected one label a row"):
         read_rows(file)
 

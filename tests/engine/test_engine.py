@@ -13,9 +13,10 @@ from expander.backends.base import Report
 from expander.config.settings import Budget, Recipe
 from expander.engine.loop import Stop, search
 from expander.runs.cache import key_of, results
-from expander.runs.events import Event, StepPlanned, TrialFailure, TrialFinished, TrialResult
+from expander.runs.events import Event, StepPlanned, TrialFinished
 from expander.runs.journal import Run
 from expander.runs.orders import TrialOrder
+from expander.runs.trials import TrialFailure, TrialResult
 from expander.search.accounting import Spent, by_trial, total
 from expander.specs.cost import cost
 

@@ -14,8 +14,9 @@ from searches import EXACT, carry_on, ending, problem, search
 
 from expander.config.settings import Recipe
 from expander.errors import DataError
-from expander.runs.events import StepPlanned, make_trial
+from expander.runs.events import StepPlanned
 from expander.runs.orders import beginning, recipe_of
+from expander.runs.trials import make_trial
 from expander.search.controller import ask, replay
 from expander.specs.cost import cost
 

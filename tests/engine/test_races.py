@@ -10,7 +10,8 @@ import pytest
 from searches import EXACT, problem
 
 from expander.config.settings import Selection
-from expander.runs.events import Candidate, StepPlanned, Trial, TrialResult
+from expander.runs.events import Candidate, StepPlanned
+from expander.runs.trials import Trial, TrialResult
 from expander.search.racing import play
 from expander.search.selection import Outcome
 from expander.specs.cost_kinds import Cost

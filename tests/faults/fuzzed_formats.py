@@ -26,8 +26,9 @@ from expander.engine.comparisons import ComparisonTrial
 from expander.evaluation.scores import ScoreFile
 from expander.model.network import X3D
 from expander.runs.chain import SEALED_SINCE, Chain, sealed_document, sealed_lines
-from expander.runs.events import TrialFailure, to_json
+from expander.runs.events import to_json
 from expander.runs.journal import Run
+from expander.runs.trials import TrialFailure
 from expander.specs.cost import cost
 from expander.training.training_folder import Training
 from expander.video.verdict_cache import Verdicts

@@ -25,8 +25,9 @@ from expander.report.reader import history
 from expander.report.results import json_lines
 from expander.report.status import status_of
 from expander.runs.chain import SEALED_SINCE, Chain, SealedLines, sealed_document, sealed_lines
-from expander.runs.events import Event, TrialFinished, make_trial, to_json
+from expander.runs.events import Event, TrialFinished, to_json
 from expander.runs.journal import Run
+from expander.runs.trials import make_trial
 from expander.specs.cost import cost
 from expander.specs.spec import Spec
 from expander.training.training_folder import Best, Training, TrainingFolder

@@ -8,8 +8,9 @@ import json
 import pytest
 
 from expander.config.settings import DataConfig, Recipe
-from expander.runs.events import Trial, from_json, make_trial, to_json
+from expander.runs.events import from_json, to_json
 from expander.runs.orders import TrialOrder
+from expander.runs.trials import Trial, make_trial
 from expander.specs.spec import Spec
 
 SPEC = Spec(depth=2.2)

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from expander.errors import DataError, EnvironmentFault
-from expander.runs.events import SCHEMA, Event, RunFinished, TrialFailed, TrialFailure
+from expander.runs.events import SCHEMA, Event, RunFinished, TrialFailed
 from expander.runs.journal import Run, write_atomic
+from expander.runs.trials import TrialFailure
 
 EVENTS: list[Event] = [
     TrialFailed(1, TrialFailure("s01-depth-seed000-00000000", "the loss is nan")),

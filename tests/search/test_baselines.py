@@ -16,7 +16,8 @@ from searches import problem
 from expander.config.ceilings import Ceilings
 from expander.config.settings import Selection
 from expander.config.space import load_space
-from expander.runs.events import Candidate, Problem, Rejection, SourceLimits, TrialResult
+from expander.runs.events import Candidate, Problem, Rejection, SourceLimits
+from expander.runs.trials import TrialResult
 from expander.search.baselines import SHORTFALL, compound, random, single_axis
 from expander.search.selection import difference
 from expander.specs.cost import cost

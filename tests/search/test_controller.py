@@ -30,10 +30,9 @@ from expander.runs.events import (
     SourceLimits,
     StepChosen,
     StepPlanned,
-    Trial,
     TrialFailed,
-    TrialFailure,
 )
+from expander.runs.trials import Trial, TrialFailure
 from expander.search.controller import State, ask, replay, tell, trials
 from expander.search.selection import Outcome
 from expander.specs.cost import cost

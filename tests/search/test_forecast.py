@@ -18,8 +18,8 @@ from expander.runs.events import (
     StepChosen,
     StepPlanned,
     TrialFinished,
-    TrialResult,
 )
+from expander.runs.trials import TrialResult
 from expander.search.controller import State, ask, replay, tell, trials
 from expander.search.forecast import Forecast, TrainingSpeed, forecast
 from expander.specs.cost_kinds import Cost

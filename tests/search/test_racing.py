@@ -32,15 +32,13 @@ from expander.runs.events import (
     Problem,
     RunStarted,
     StepChosen,
-    Trial,
     TrialFailed,
-    TrialFailure,
     TrialFinished,
     from_json,
-    rung_of,
     to_json,
 )
 from expander.runs.journal import Run
+from expander.runs.trials import Trial, TrialFailure, rung_of
 from expander.search.controller import ask, replay, tell
 from expander.search.racing import Race, rounds
 from expander.search.selection import Outcome

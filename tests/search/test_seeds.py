@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 from searches import EXACT, began, ending, event_of, formula, noisy, problem, search
 
-from expander.runs.events import StepChosen, Trial, TrialFailure
+from expander.runs.events import StepChosen
+from expander.runs.trials import Trial, TrialFailure
 from expander.search.controller import ask, replay, tell
 from expander.search.selection import Outcome
 from expander.specs.cost import cost

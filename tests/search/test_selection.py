@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from expander.config.settings import Selection
-from expander.runs.events import Candidate, CandidateResult, TrialFailure, TrialResult
+from expander.runs.events import Candidate, CandidateResult
 from expander.runs.evidence import pack_bits
+from expander.runs.trials import TrialFailure, TrialResult
 from expander.search.selection import Outcome, rank, weigh
 from expander.specs.cost_kinds import Cost
 from expander.specs.spec import AXES, Spec

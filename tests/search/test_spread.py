@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pytest
 
 from expander.config.settings import Selection
-from expander.runs.events import Candidate, TrialResult
+from expander.runs.events import Candidate
 from expander.runs.evidence import pack_bits
+from expander.runs.trials import TrialResult
 from expander.search.selection import difference, rank
 from expander.search.spread import WEIGHT, Spread, pooled, spread_of
 from expander.specs.cost_kinds import Cost

@@ -42,7 +42,7 @@ def test_a_training_writes_rows_best_and_last_weights_and_its_end(videos: Path, 
     validated = [row for row in rows if "video_top1" in row]
     assert [(row["epoch"], row["step"]) for row in validated] == [(2, 12), (4, 24)]
     assert ended.best is not None
-    assert ended.best.video_top1 == max(row["video_top1"] for row in validated)
+    assert ended.best.goodness == max(row["video_top1"] for row in validated)
     for file in (folder.best, folder.last):
         loaded = load_weights(file)
         assert loaded.spec == training.spec
@@ -86,7 +86,7 @@ def test_overfitting_learns_a_batch_by_heart(videos: Path, tmp_path: Path) -> No
     losses = [row["loss"] for row in folder.rows() if "loss" in row]
     assert losses[-1] < 0.1 * losses[0]
     assert ended.best is not None
-    assert ended.best.video_top1 >= 3 / 8  # of 8 videos, of 24 classes: views that were never trained on
+    assert ended.best.goodness >= 3 / 8  # of 8 videos, of 24 classes: views that were never trained on
 
 
 @pytest.mark.parametrize("precise", [0, 2])

@@ -16,11 +16,11 @@ from expander.data.annotations import VideoData, VideoList
 from expander.data.clips import TrainingClips, loader, training_order
 from expander.data.sources import open_data
 from expander.errors import DataError
-from expander.runs.events import Trial, TrialFailure, TrialResult
 from expander.runs.evidence import unpack_bits
 from expander.runs.orders import TrialOrder
+from expander.runs.trials import Trial, TrialFailure, TrialResult
 from expander.specs.spec import Base, Spec
-from expander.training.trial import run_trial
+from expander.training.proxy.trial import run_trial
 from expander.video.decoder import Decoder
 from expander.video.sampling import view_indices
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from test_trial import order_of
 
-from expander.runs.events import Trial, TrialFailure, TrialResult, make_trial
 from expander.runs.orders import TrialOrder
-from expander.training.trial import Stopped, run_trial
+from expander.runs.trials import Trial, TrialFailure, TrialResult, make_trial
+from expander.training.proxy.trial import Stopped, run_trial
 
 # 60 steps are logged every third one: a rung may end between two rows.
 STEPS, BATCH = 60, 2
@@ -60,8 +60,8 @@ def rows(order: TrialOrder, name: str = "metrics.jsonl") -> list[dict[str, Any]]
 
 def cut(order: TrialOrder, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Ends the trial as a kill would: after the optimiser step `step`, nothing is written any more."""
-    from expander.training import trial
-    from expander.training.loop import train, train_step
+    from expander.training.proxy import trial
+    from expander.training.proxy.loop import train, train_step
 
     done = 0
 
@@ -128,8 +128,8 @@ def test_a_trial_that_is_asked_to_stop_writes_a_checkpoint_and_stops(
 ) -> None:
     lazy = replace(order, checkpoint_seconds=1e6)
     stop = Path(order.folder) / "trials" / "stop"
-    from expander.training import trial
-    from expander.training.loop import train, train_step
+    from expander.training.proxy import trial
+    from expander.training.proxy.loop import train, train_step
 
     def asking(*arguments: Any) -> torch.Tensor:
         stop.touch()

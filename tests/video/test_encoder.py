@@ -15,11 +15,11 @@ from films import copied, film, numbers, trimmed
 from numpy.typing import NDArray
 
 from expander.video.decoder import Decoder
-from expander.video.encoder import CHANGED, Encoded, Encoding, Unwritable, prepare
 from expander.video.frame_rate import USUAL
 from expander.video.probe import examine
 from expander.video.proof.random_access import Proof
 from expander.video.readers import Unreadable
+from expander.video.writing.encoder import CHANGED, Encoded, Encoding, Unwritable, prepare
 
 SMALL, WHOLE = Encoding(64), Encoding(128, crf=8)
 LARGE = (128, 192)

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from expander.config.reading import parse_json, read_bytes, read_text
 from expander.errors import DataError, EnvironmentFault
 from expander.runs.journal import write_atomic
-from expander.video.encoder import Encoded
+from expander.video.writing.encoder import Encoded
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,8 +21,8 @@ from expander.data.prepared.manifest import Outcome, Source
 from expander.data.prepared.video import DRAFT
 from expander.data.shards.tars import Group, groups_of
 from expander.errors import DataError, disk_faults
-from expander.video.encoder import Encoded
 from expander.video.members import CHUNK, member, open_video
+from expander.video.writing.encoder import Encoded
 
 SIZE = 1_000_000_000
 """Bytes of videos in a shard, unless asked otherwise."""

@@ -12,9 +12,9 @@ from expander.data.prepared.manifest import PROGRESS, Outcome, Source, read_outc
 from expander.data.prepared.video import size_and_time
 from expander.errors import EnvironmentFault
 from expander.runs.machine import cores
-from expander.video.film import digest_of
 from expander.video.pictures import stamp
 from expander.video.readers import Unreadable
+from expander.video.writing.film import digest_of
 
 NONE: Mapping[str, str] = MappingProxyType({})
 AT_ONCE = 10_000

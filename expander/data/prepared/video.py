@@ -10,10 +10,10 @@ from pathlib import Path
 
 from expander.data.prepared.manifest import FILES, Outcome, Source
 from expander.errors import EnvironmentFault
-from expander.video.encoder import Encoding, Unwritable
 from expander.video.pictures import stamp
 from expander.video.readers import Unreadable
 from expander.video.worker import Broken, DecodingProcess
+from expander.video.writing.encoder import Encoding, Unwritable
 
 DRAFT = ".draft"
 """How files end that are being written."""

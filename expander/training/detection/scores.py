@@ -21,7 +21,7 @@ from expander.metrics.boxes import Floats, iou
 from expander.metrics.frame_map import IOU, Ranked, Scene, average_precisions, mean_over, ranked
 from expander.model.network import X3D
 from expander.training.detection.step import answers
-from expander.training.loop import Diverged
+from expander.training.proxy.loop import Diverged
 from expander.training.training_folder import MEASURES
 from expander.training.validation import check_readable
 

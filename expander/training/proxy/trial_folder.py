@@ -23,7 +23,7 @@ from expander.runs.journal import STOP, write_atomic
 from expander.runs.names import below
 from expander.runs.orders import TrialOrder, beginning
 from expander.training.checkpoints import Checkpoints
-from expander.training.loop import restore, snapshot
+from expander.training.proxy.loop import restore, snapshot
 from expander.training.validation import VideoScores
 
 log = logging.getLogger(__name__)

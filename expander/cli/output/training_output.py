@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from expander.cli.terminal import about, say
+from expander.cli.output.terminal import about, say
 from expander.runs.machine import cores
 from expander.training.metrics_log import open_log
 from expander.training.throughput import PATIENT, Throughput

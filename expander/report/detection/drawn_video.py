@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from expander.report.style import PAGE, style
 from expander.video.decoder import TIMEOUT, Decoder
 from expander.video.readers import Frames
-from expander.video.writer import write_film
+from expander.video.writing.writer import write_film
 
 COLOUR = style("temporal")[0]
 POINTS = 8.0

@@ -22,11 +22,11 @@ from expander.data.sources import decoder, open_data
 from expander.errors import DataError, EnvironmentFault, first_line, out_of_memory
 from expander.model.growth import grow
 from expander.model.network import X3D
-from expander.runs.events import TrialFailure, TrialResult
 from expander.runs.orders import TrialOrder, parent_weights
-from expander.training.loop import Diverged, train
+from expander.runs.trials import TrialFailure, TrialResult
+from expander.training.proxy.loop import Diverged, train
+from expander.training.proxy.trial_folder import Stopped, TrialRun
 from expander.training.schedule import optimizer
-from expander.training.trial_folder import Stopped, TrialRun
 from expander.training.validation import VideoScores, check_readable, score_videos
 from expander.video.decoder import Decoder
 from expander.weights.safetensors_file import load_weights, save_weights

@@ -17,11 +17,11 @@ from typing import IO, Any
 import av
 import numpy as np
 
-from expander.video.film import Film, Pictures, digest_of, state_of
 from expander.video.frame_rate import resampled
 from expander.video.orientation import Orientation, orientation_of
 from expander.video.probe import FAULTS, Progress, examine, reason_of
 from expander.video.readers import Unreadable
+from expander.video.writing.film import Film, Pictures, digest_of, state_of
 
 VERSION = 1
 """Raised with every change of the bytes that come out."""

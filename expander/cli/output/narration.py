@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from expander.cli.terminal import about, say
+from expander.cli.output.terminal import about, say
 from expander.report.tables import axis_text, macs_text, seeds_text
 from expander.runs.events import (
     Candidate,
@@ -18,8 +18,8 @@ from expander.runs.events import (
     StepPlanned,
     TrialFailed,
     TrialFinished,
-    rung_of,
 )
+from expander.runs.trials import rung_of
 from expander.search.accounting import Spent
 from expander.search.controller import State, trials
 from expander.search.expansion import CostOf

@@ -1,0 +1,1 @@
+"""What a test of action detection leaves: tables, figures, drawn films."""

@@ -1,0 +1,1 @@
+"""One proxy training: a candidate of a search, its folder, its loop."""

@@ -1,0 +1,1 @@
+"""Films that are written: prepared videos, drawn ones."""
