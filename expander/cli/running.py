@@ -69,14 +69,15 @@ def run_search(run: Run, start: RunStarted, pace: TrainingSpeed, known: dict[str
     from expander.cli.output.narration import Narrator
     from expander.cli.output.terminal import Counter
     from expander.cli.signals import Interruption
-    from expander.data.sources import fill_cache, open_data
+    from expander.data.sources import fill_cache
+    from expander.data.tasks import open_for
     from expander.engine.loop import Stop, state_of
     from expander.engine.search import carry_out
     from expander.profiling.latency import cost_function
 
     say(f"run: {run.folder}")
     with Counter("decoding the videos (once)", "video") as counter:
-        fill_cache(open_data(start.data, again=True), start.data, counter)
+        fill_cache(open_for(start.problem.task, start.data, again=True), start.data, counter)
     cost_of = cost_function(start.problem, run.folder, start.backend.cpus_per_trial)
     narrator = Narrator(start.problem, pace, cost_of, state_of(run))
     stop = Stop(run)

@@ -33,12 +33,14 @@ if TYPE_CHECKING:
     from expander.search.forecast import TrainingSpeed
 
 PLAN_OPTIONS = ("cluster", "clips_per_second", "losses_per_day")
-FRESH_ONLY = (*DATA_OPTIONS, "space", *COST_OPTIONS, "max_steps", "contract", "seed", "cpus_per_trial",
-              "storage_path", "overrides", *PLAN_OPTIONS)  # fmt: skip
+FRESH_ONLY = (*DATA_OPTIONS, "task", "space", *COST_OPTIONS, "max_steps", "contract", "seed",
+              "cpus_per_trial", "storage_path", "overrides", *PLAN_OPTIONS)  # fmt: skip
 
 
 @click.command(cls=Command)
 @goal_options
+@click.option("--task", type=click.Choice(["classification", "detection"]),
+              help="What a video shows, or what each person at key frames does.  [default: classification]")
 @click.option("--space", help="Search space: x3d, x3d_balanced, tiny, or a YAML file.  [default: x3d]")
 @data_options
 @click.option("--run", "name", help="Name of the folder below runs/.  [default: made from space and time]")
@@ -134,7 +136,7 @@ def _planned(settings: Settings, goal: Goal, options: dict[str, Any]) -> tuple[R
     with Counter("making the embedded videos (once)", "video") as counter:
         start, pace = plan(
             settings, goal, options["seed"] or 0, options["max_steps"], options["dry_run"],
-            counter, lambda data: say(describe_data(data)),
+            counter, lambda data: say(describe_data(data)), options["task"] or "classification",
         )  # fmt: skip
     announce(start.problem, pace, cost_function(start.problem, None, start.backend.cpus_per_trial))
     return start, pace

@@ -18,6 +18,8 @@ from expander.config.bounds import check_bounds
 STRICT = ConfigDict(extra="forbid")
 Task = Literal["classification", "detection"]
 """What a network is asked: what a video shows, or what each person in a key frame does."""
+PERSONS: dict[Task, int | None] = {"classification": None, "detection": 1}
+"""Persons of a view whose boxes its cost counts."""
 MOST_RUNGS = 100
 LR_CLIPS = 128
 """Clips of a batch for which TrainRecipe.lr is meant."""

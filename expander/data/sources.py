@@ -142,19 +142,20 @@ def listed_classes(folder: Path) -> tuple[str, ...]:
     return names
 
 
-def source_limits(data: VideoData, config: DataConfig) -> SourceLimits:
+def source_limits(data: Films, config: DataConfig) -> SourceLimits:
     """What a seeded sample of the training videos allows, or all of them where a manifest tells their sizes:
     19 in 20 are as long and as large. Raises DataError when none of the sample can be read.
     """
-    if sizes := _prepared(data, config):
+    if isinstance(data, VideoData) and (sizes := _prepared(data, config)):
         return _limits(sizes)
     frames = decoder(config, data.fingerprint)
     rng = np.random.default_rng(0)
-    count = min(PROBED, len(data.train))
+    paths = data.train.paths
+    count = min(PROBED, len(paths))
     sizes, faults = [], list[str]()
-    for index in rng.choice(len(data.train), count, replace=False):
+    for index in rng.choice(len(paths), count, replace=False):
         try:
-            sizes.append(frames.probe(data.train.paths[index]))
+            sizes.append(frames.probe(paths[index]))
         except VideoError as error:
             log.warning("%s", error)
             faults.append(str(error))

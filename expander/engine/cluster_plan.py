@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from expander.config.settings import BackendConfig, DataConfig
-from expander.data.sources import open_data
+from expander.config.settings import BackendConfig, DataConfig, Task
+from expander.data.tasks import open_for
 from expander.engine.preparation import WORKERS, Goal
 from expander.errors import UsageError
 from expander.profiling.latency import cost_function
@@ -112,14 +112,15 @@ def median_course(start: RunStarted, pace: TrainingSpeed, plan: Plan) -> Course:
         courses.append((places.now, places.lost, steps))
     courses.sort(key=lambda course: course[0])
     seconds, lost, steps = courses[COURSES // 2]
-    return Course(steps, seconds, courses[0][0], courses[-1][0], lost, _mean_size(start.data))
+    size = _mean_size(start.data, problem.task)
+    return Course(steps, seconds, courses[0][0], courses[-1][0], lost, size)
 
 
-def _mean_size(config: DataConfig) -> float | None:
+def _mean_size(config: DataConfig, task: Task) -> float | None:
     """Bytes of a training video, mean of a sample; none where they are no files of this machine."""
     if config.folder is None and config.train_ann is None:
         return None
-    paths = open_data(config, again=True).train.paths
+    paths = open_for(task, config, again=True).train.paths
     files = [Path(path) for path in paths[:: max(1, len(paths) // SAMPLE)]]
     sizes = [os.stat(file).st_size for file in files if file.is_file()]
     return statistics.mean(sizes) if len(sizes) == len(files) else None

@@ -49,26 +49,29 @@ class ComparisonTrial:
     failure: TrialFailure | None = None
 
 
-def tries(file: Path) -> list[ComparisonTrial]:
-    """All that was tried, a torn last line left out. Raises DataError naming a bad line."""
+def tries(file: Path, persons: int | None = None) -> list[ComparisonTrial]:
+    """All that was tried, a torn last line left out. Raises DataError naming a bad line.
+
+    persons: of the problem, that costs count.
+    """
     if not is_there(file):
         return []
     found = []
     for number, line in SealedLines(file, WHAT).read():
         try:
-            found.append(_tried(line))
+            found.append(_tried(line, persons))
         except ValueError as error:
             why = "not a trial" if isinstance(error, ValidationError) else str(error)
             raise DataError(f"{file}:{number}: {why}; {RESTORE}") from None
     return found
 
 
-def _tried(line: bytes) -> ComparisonTrial:
+def _tried(line: bytes, persons: int | None) -> ComparisonTrial:
     """Raises ValueError for what is no trial, or one of values that cannot be."""
     tried: ComparisonTrial = from_json(ComparisonTrial, line)
     require(is_plain(tried.name), f"{tried.name[:60]!r} is no name of a spec")
     require((tried.result is None) != (tried.failure is None), "neither result nor failure, or both")
-    check_cost(tried.spec, tried.cost)
+    check_cost(tried.spec, tried.cost, persons)
     if tried.result is not None:
         check_result(tried.result)
     return tried
@@ -145,7 +148,7 @@ def try_out(
     first = start.problem.seed + (max(rule.most_seeds, rule.base_seeds) if kind == AGAIN else 0)
     seeds = range(first, first + rule.seeds)
     trials = {make_trial(step, c.axis, c.spec, seed): c for c in wanted for seed in seeds}
-    known = {(t.name, t.spec, t.seed): t for t in tries(file)}
+    known = {(t.name, t.spec, t.seed): t for t in tries(file, start.problem.persons)}
     missing = {trial.id: trial for trial in trials if _key(trial) not in known}
     lines = SealedLines(file, WHAT)
 

@@ -114,7 +114,7 @@ class _Search:
 
     def _decided(self, event: StepChosen) -> None:
         """The spec as a file; the checkpoints of the step's trials are of no more use."""
-        _write_spec(self.run, event, "mAP" if self.start.multi_label else "video_top1")
+        _write_spec(self.run, event, "video_top1" if self.start.measure == "accuracy" else self.start.measure)
         for folder in (self.run.folder / "trials").glob(f"s{event.step:02d}-*/checkpoints"):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -191,6 +191,7 @@ def order_of(start: RunStarted, trial: Trial, folder: Path) -> TrialOrder:
         folder=str(folder),
         threads=start.backend.cpus_per_trial,
         checkpoint_seconds=start.backend.checkpoint_seconds,
+        task=start.problem.task,
     )
 
 

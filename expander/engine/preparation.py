@@ -18,7 +18,8 @@ from expander.backends.base import require_ray
 from expander.backends.trackers import require
 from expander.config.ceilings import NO_CEILINGS, Ceilings
 from expander.config.load import Settings
-from expander.config.settings import BackendConfig, DataConfig
+from expander.config.settings import BackendConfig, DataConfig, Task
+from expander.data.embedded.detection import SceneConfig
 from expander.data.embedded.synthetic import SetConfig
 from expander.errors import TargetError, UsageError
 from expander.profiling.latency import cost_function
@@ -35,7 +36,7 @@ from expander.specs.cost_kinds import MEASURED, CostKind, amount_text
 from expander.specs.spec import Spec
 
 if TYPE_CHECKING:
-    from expander.data.annotations import VideoData
+    from expander.data.tasks import TaskData
 
 WORKERS = 6.0
 """Seconds until the Ray workers of a round of trials have started and imported torch."""
@@ -43,9 +44,9 @@ WORKERS = 6.0
 LIBRARIES = ("torch", "ray", "decord", "av", "fvcore", "numpy", "pandas", "pydantic", "safetensors")
 
 
-def embedded_limits() -> tuple[int, SourceLimits]:
+def embedded_limits(task: Task = "classification") -> tuple[int, SourceLimits]:
     """Classes of the embedded data set and what its videos allow, without making it."""
-    made = SetConfig()
+    made: SceneConfig | SetConfig = SceneConfig() if task == "detection" else SetConfig()
     return len(made.classes), SourceLimits(made.frames, min(made.height, made.width))
 
 
@@ -60,13 +61,13 @@ class Goal:
 
 def problem_of(
     settings: Settings, goal: Goal, classes: int, limits: SourceLimits, seed: int = 0,
-    max_steps: int | None = None,
+    max_steps: int | None = None, task: Task = "classification",
 ) -> Problem:  # fmt: skip
     """The problem of a search. Raises TargetError when no search of the space can meet the goal."""
     space = replace(settings.space, base=settings.space.start.with_classes(classes).base)
     try:
         problem = Problem(space, goal.target, limits, settings.selection, seed, max_steps,
-                          goal.kind, goal.ceilings)  # fmt: skip
+                          goal.kind, goal.ceilings, task)  # fmt: skip
     except ValueError as error:
         raise UsageError(str(error)) from None
     check_reach(problem, cost_function(problem, None, settings.backend.cpus_per_trial))
@@ -83,7 +84,7 @@ def check_reach(problem: Problem, cost_of: CostOf) -> None:
         raise TargetError(f"the base of the space is over a limit already: {fault}")
     low, high = base.of(kind), math.inf
     if kind not in MEASURED:
-        high = cost(largest(problem.space, problem.limits)).of(kind)
+        high = cost(largest(problem.space, problem.limits), boxes=problem.persons).of(kind)
     if not low <= target or (1 - TOLERANCE) * target > high:
         side = "below the base" if target < low else "beyond the limits of its axes and videos"
         up_to = "up" if high == math.inf else f"to {amount_text(kind, high)}"
@@ -92,7 +93,7 @@ def check_reach(problem: Problem, cost_of: CostOf) -> None:
 
 
 def measured_pace(
-    problem: Problem, backend: BackendConfig, videos: int, cost_of: CostOf, data: VideoData | None,
+    problem: Problem, backend: BackendConfig, videos: int, cost_of: CostOf, data: TaskData | None,
     config: DataConfig,
 ) -> TrainingSpeed:  # fmt: skip
     """Seconds of a trial, from training steps measured on this machine, and clips loaded if there are any."""
@@ -101,7 +102,7 @@ def measured_pace(
     from expander.training.step_time import loading_seconds, measure_pace
 
     start = problem.space.start
-    base = Candidate("base", start, cost(start), 1.0)
+    base = Candidate("base", start, cost(start, boxes=problem.persons), 1.0)
     candidates, _ = candidates_of(problem, start, cost_of)
     costliest = max((base, *candidates), key=lambda c: c.cost.macs)
     threads = backend.cpus_per_trial
@@ -110,7 +111,10 @@ def measured_pace(
     if data is not None:
         specs = (base.spec, costliest.spec)
         loading = loading_seconds(specs, problem.space.proxy, threads, data, config)
-    pace = measure_pace(base, costliest, problem.space.proxy, threads, videos, parallel, loading)
+    recipe, task = problem.space.proxy, problem.task
+    if task == "detection":  # a key frame is a view
+        videos = -(-videos // recipe.views)
+    pace = measure_pace(base, costliest, recipe, threads, videos, parallel, loading, task)
     return replace(pace, per_round=WORKERS if backend.kind == "ray" else 0.0)
 
 

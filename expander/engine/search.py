@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from expander.backends.base import Backend
 from expander.config.load import Settings
-from expander.config.settings import BackendConfig
+from expander.config.settings import BackendConfig, Task
 from expander.data.annotations import VideoData
-from expander.data.sources import open_data, source_limits
+from expander.data.sources import source_limits
+from expander.data.tasks import TaskData, open_for
 from expander.engine.loop import Listener, Stop
 from expander.engine.loop import search as loop
 from expander.engine.preparation import Goal, embedded_limits, measured_pace, problem_of
@@ -27,7 +28,8 @@ Progress = Callable[[int, int], None]
 
 def plan(
     settings: Settings, goal: Goal, seed: int = 0, max_steps: int | None = None, dry: bool = False,
-    progress: Progress | None = None, on_data: Callable[[VideoData], None] = lambda _: None,
+    progress: Progress | None = None, on_data: Callable[[TaskData], None] = lambda _: None,
+    task: Task = "classification",
 ) -> tuple[RunStarted, TrainingSpeed]:  # fmt: skip
     """Opens the data, checks the target, measures how fast this machine trains.
 
@@ -36,29 +38,29 @@ def plan(
     """
     own = settings.data.train_ann is not None or settings.data.folder is not None
     data = None
-    count, limits = embedded_limits()
+    count, limits = embedded_limits(task)
     names, fingerprint, listed = tuple(map(str, range(count))), "", 300
     multi_label = False
     if not own:
         # Told before the videos are made: a wrong target costs no waiting.
-        problem_of(settings, goal, count, limits)
+        problem_of(settings, goal, count, limits, task=task)
     if own or not dry:
-        data = open_data(settings.data, progress)
+        data = open_for(task, settings.data, progress)
         names, fingerprint, listed = data.classes, data.fingerprint, len(data.val)
-        multi_label = data.multi_label
+        multi_label = isinstance(data, VideoData) and data.multi_label
         if own:
             on_data(data)
         limits = source_limits(data, settings.data)
-    problem = problem_of(settings, goal, len(names), limits, seed, max_steps)
+    problem = problem_of(settings, goal, len(names), limits, seed, max_steps, task)
     start = RunStarted(problem, settings.data, settings.backend, fingerprint, names, settings.budget,
                        multi_label=multi_label)  # fmt: skip
     cost_of = cost_function(problem, None, settings.backend.cpus_per_trial)
     return start, measured_pace(problem, settings.backend, listed, cost_of, data, settings.data)
 
 
-def check_data(run: Run, start: RunStarted) -> VideoData:
+def check_data(run: Run, start: RunStarted) -> TaskData:
     """The videos of a run that goes on. Raises DataError when they have changed since it began."""
-    data = open_data(start.data, again=True)
+    data = open_for(start.problem.task, start.data, again=True)
     if data.fingerprint != start.data_fingerprint:
         raise DataError(f"{run.folder}: the data set has changed since the run began; start another run")
     return data

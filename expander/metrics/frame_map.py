@@ -64,6 +64,25 @@ class Ranked:
         envelope = np.maximum.accumulate(precision[::-1])[::-1]
         return float((envelope * each * self.right).sum() / total)
 
+    def derivative(self) -> Floats:
+        """(V,) of AP by the weight of each video; its sum is 0. nan where nothing is there to be found."""
+        total, count = int(self.positives.sum()), len(self.right)
+        if total == 0:
+            return np.full(len(self.positives), np.nan)
+        seen, hits = np.arange(1, count + 1), np.cumsum(self.right)
+        precision = hits / seen
+        # Precision that is made to fall: of each place the best at or after it, and where that is.
+        best = np.maximum.accumulate(precision[::-1])[::-1]
+        changes = np.append(best[1:] != best[:-1], True)[:count]
+        last = np.flatnonzero(changes)
+        where = last[np.searchsorted(last, np.arange(count))]
+        used = np.bincount(where[self.right], minlength=count)
+        more, fewer = (np.cumsum((used * each)[::-1])[::-1] for each in (1 / seen, hits / seen**2))
+        each = self.right * (best + more) - fewer
+        by_video = np.bincount(self.video, each, len(self.positives))
+        found: Floats = (by_video - self.positives * (best * self.right).sum() / total) / total
+        return found
+
 
 def ranked(scenes: Sequence[Scene], classes: int, least: float = IOU) -> tuple[Ranked, ...]:
     """Of each of `classes` classes. Raises ValueError when there is no key frame."""
@@ -115,6 +134,20 @@ def mean_over(precisions: Floats, evaluated: Sequence[int]) -> float:
     """Over the classes that are counted and have ground truth; nan where there is none of these."""
     chosen = precisions[list(evaluated)]
     return float(np.nanmean(chosen)) if not np.isnan(chosen).all() else np.nan
+
+
+def credits(each: Sequence[Ranked], evaluated: Sequence[int]) -> Floats:
+    """(V,) what each video gives to mAP, which is their mean: mAP, and V times its derivative by the weight
+    of the video (the infinitesimal jackknife). Over drawn videos their mean is mAP of the draw, to first
+    order.
+    """
+    chosen = [each[number] for number in evaluated]
+    slopes = np.array([one.derivative() for one in chosen])
+    counted = ~np.isnan(slopes).any(axis=1)
+    slope: Floats = slopes[counted].mean(axis=0)
+    mean = mean_over(average_precisions(chosen), range(len(chosen)))
+    found: Floats = mean + len(slope) * (slope - slope.mean())
+    return found
 
 
 def interval(each: Sequence[Ranked], evaluated: Sequence[int]) -> tuple[float, float]:

@@ -15,6 +15,7 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,21 +55,27 @@ def device_name(threads: int) -> str:
     return f"{platform.machine()} CPU, threads: {threads}"
 
 
-def measure(spec: Spec, threads: int) -> Measurement:
-    """Latency and memory of one view of `spec` on the GPU if there is one, else on `threads` of the CPU."""
+def measure(spec: Spec, threads: int, persons: int | None = None) -> Measurement:
+    """Latency and memory of one view of `spec` on the GPU if there is one, else on `threads` of the CPU.
+
+    persons: of action detection, how many boxes are looked at, as large as the view; none: of classification.
+    """
     import torch
 
+    from expander.model.detector import Detector
     from expander.model.network import X3D
 
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = X3D(spec).to(device).eval()
+    network = (X3D(spec) if persons is None else Detector(spec)).to(device).eval()
     shape = (1, spec.frames, spec.crop, spec.crop, 3)
     clip_NCTHW = torch.rand(shape, device=device).permute(0, 4, 1, 2, 3)
+    boxes_K4 = torch.tensor([[0.0, 0.0, spec.crop, spec.crop]], device=device).repeat(persons or 0, 1)
+    given = () if persons is None else (boxes_K4, torch.zeros(persons, dtype=torch.long, device=device))
 
     def run() -> float:
         begun = time.perf_counter()
-        network(clip_NCTHW)
+        network(clip_NCTHW, *given)
         if device.type == "cuda":
             torch.cuda.synchronize()
         return 1000 * (time.perf_counter() - begun)
@@ -132,9 +139,10 @@ class MeasuredCosts:
     """
 
     def __init__(
-        self, file: Path | None, threads: int, measurer: Callable[[Spec, int], Measurement] = measure
-    ) -> None:
-        self.file, self.threads, self.measurer = file, threads, measurer
+        self, file: Path | None, threads: int, measurer: Callable[[Spec, int], Measurement] = measure,
+        persons: int | None = None,
+    ) -> None:  # fmt: skip
+        self.file, self.threads, self.measurer, self.persons = file, threads, measurer, persons
         self.device = device_name(threads)
         self.known = self._read()
 
@@ -145,7 +153,7 @@ class MeasuredCosts:
             self.known[key] = self.measurer(spec, self.threads)
             self._keep()
         found = self.known[key]
-        return replace(cost(spec), latency_ms=found.latency_ms, memory_mb=found.memory_mb)
+        return replace(cost(spec, boxes=self.persons), latency_ms=found.latency_ms, memory_mb=found.memory_mb)
 
     def _key(self, spec: Spec) -> str:
         return json.dumps([self.device, *spec.sizes, spec.base.head_width, spec.base.classes])
@@ -184,4 +192,6 @@ def _checked(found: Measurement) -> Measurement:
 def cost_function(problem: Problem, folder: Path | None, threads: int) -> CostOf:
     """What a search asks for costs: closed form, with measurements where the problem needs them."""
     file = folder / "measured.jsonl" if folder else None
-    return MeasuredCosts(file, threads) if problem.measures else cost
+    if problem.measures:
+        return MeasuredCosts(file, threads, partial(measure, persons=problem.persons), problem.persons)
+    return partial(cost, boxes=problem.persons)

@@ -69,7 +69,7 @@ def _baseline(found: Mapping[str, Any]) -> Row:
     price = found.get("cost") if isinstance(found.get("cost"), dict) else {}
     assert isinstance(price, dict)
     return {
-        **specified(found.get("spec")),
+        **specified(found),
         "kind": found.get("kind"),
         "name": found.get("name") or found.get("kind"),
         **{column: price[key] for column, key in PRICES if number(price.get(key)) is not None},
@@ -102,7 +102,7 @@ def _training(about: Mapping[str, Any], metrics: Iterable[Mapping[str, Any]]) ->
     assert isinstance(best, dict)
     speeds = [v for row in rows if (v := number(row.get("clips_per_second"))) is not None]
     return {
-        **specified(about.get("spec")),
+        **specified(about),
         "state": about.get("state"),
         "epochs": len(validated),
         "best_epoch": best.get("epoch"),
@@ -132,7 +132,7 @@ def _test(found: Mapping[str, Any]) -> Iterator[Row]:
     views, price = found.get("views"), found.get("cost")
     clips = [number(views.get(key)) for key in ("clips", "crops")] if isinstance(views, dict) else [None]
     head = {
-        **specified(found.get("spec")),
+        **specified(found),
         "protocol": found.get("protocol"),
         "views": int(clips[0] * clips[1]) if len(clips) == 2 and clips[0] and clips[1] else None,
         "videos": found.get("n"),
@@ -146,13 +146,13 @@ def _test(found: Mapping[str, Any]) -> Iterator[Row]:
         yield {**head, "metric": name, **{key: number(parts.get(key)) for key in ("value", "low", "high")}}
 
 
-def specified(value: object) -> Row:
-    """Text, id and cost of a spec that was written as JSON; nothing where it is none."""
+def specified(about: Mapping[str, Any]) -> Row:
+    """Text, id and cost of the `spec` that was written as JSON, for its `task`; nothing where it is none."""
     try:
-        spec = SPEC.validate_json(json.dumps(value))
+        spec = SPEC.validate_json(json.dumps(about.get("spec")))
     except (ValidationError, TypeError):
         return {}
-    return spec_row(spec, cost(spec))
+    return spec_row(spec, cost(spec, boxes=1 if about.get("task") == "detection" else None))
 
 
 Check = Callable[[Mapping[str, Any]], None]

@@ -61,8 +61,10 @@ def _facts(past: History) -> list[tuple[str, str, str]]:
 def _gain(past: History) -> list[str]:
     """What was found against each kind of baseline near its cost, a sentence each."""
     try:
-        tried = tries(past.run.folder / BASELINES)
-        if not tried or past.start is None or not past.path or past.path[-1].chosen is None:
+        if past.start is None or not past.path or past.path[-1].chosen is None:
+            return []
+        tried = tries(past.run.folder / BASELINES, past.start.problem.persons)
+        if not tried:
             return []
         found = advantages(past.start, state_of(past.run), tried, NEAR)
     except DataError as error:  # of another version, or damaged: the table shows it as far as it goes

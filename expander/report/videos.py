@@ -21,6 +21,8 @@ def videos_of(past: History) -> VideoData | str:
     if past.start is None:
         return "the journal is empty"
     config: DataConfig = past.start.data
+    if past.start.problem.task == "detection":
+        return "the run is of action detection: `expander test --task detection` draws key frames"
     if config.folder is None and config.train_ann is None and not _embedded_exists():
         return "the embedded videos are not on this machine; expander data make makes them"
     try:

@@ -52,10 +52,10 @@ def amount(value: float, name: str) -> None:
     require(0 <= value < math.inf, f"{name} {value} is no finite number of at least 0")
 
 
-def check_cost(spec: Spec, found: Cost) -> None:
-    """Raises ValueError for a cost that is not that of the spec."""
+def check_cost(spec: Spec, found: Cost, persons: int | None = None) -> None:
+    """Raises ValueError for a cost that is not that of the spec. persons: see `specs.cost.layers`."""
     try:
-        real = cost(spec)
+        real = cost(spec, boxes=persons)
     except ArithmeticError as error:
         raise ValueError(f"a spec whose cost cannot be computed: {error}") from None
     for name in ("macs", "params", "activations"):
@@ -154,7 +154,7 @@ class Checks:
         self.ids = {c.axis: c.spec.id for c in event.candidates}
         _known([*(c.axis for c in event.candidates), *(r.axis for r in event.rejected)])
         for candidate in event.candidates:
-            check_cost(candidate.spec, candidate.cost)
+            self._check_cost(candidate)
             before = self.path[-1] if self.path else None
             if event.kind == "expansion":
                 require(candidate.ratio != 1, f"{candidate.axis}: an expansion that costs nothing")
@@ -164,6 +164,9 @@ class Checks:
                 self._check_ratio(candidate, self._overshot())
             else:
                 require(candidate == self.contracted.candidate, "a contraction to another spec than decided")
+
+    def _check_cost(self, candidate: Candidate) -> None:
+        check_cost(candidate.spec, candidate.cost, self.problem.persons if self.problem else None)
 
     def _check_ratio(self, candidate: Candidate, over: Candidate | None) -> None:
         """The cost over that of the spec it grew from; of measured costs only that it is a number."""
@@ -191,7 +194,7 @@ class Checks:
 
     def _contract(self, event: Contracted) -> None:
         _known([event.axis, event.candidate.axis])
-        check_cost(event.candidate.spec, event.candidate.cost)
+        self._check_cost(event.candidate)
         share(event.miss, "miss")
         self.contracted = event
         if self.problem is None or self.problem.cost in MEASURED:
@@ -211,7 +214,7 @@ class Checks:
 
     def _choose(self, event: StepChosen) -> None:
         _known([event.winner.axis, *(standing.axis for standing in event.standings)])
-        check_cost(event.winner.spec, event.winner.cost)
+        self._check_cost(event.winner)
         require(len(event.standings) > 0, "no standings")
         if event.spread is not None:
             amount(event.spread, "spread")

@@ -14,11 +14,13 @@ from pydantic import AliasChoices, ConfigDict, Field, TypeAdapter
 
 from expander.config.ceilings import NO_CEILINGS, Ceilings
 from expander.config.settings import (
+    PERSONS,
     STRICT,
     BackendConfig,
     Budget,
     DataConfig,
     Selection,
+    Task,
 )
 from expander.config.space import SearchSpace
 from expander.runs.trials import TrialFailure, TrialResult
@@ -105,11 +107,17 @@ class Problem:
     max_steps: int | None = None
     cost: CostKind = "flops"
     ceilings: Ceilings = NO_CEILINGS
+    task: Task = "classification"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "target", float(self.target))  # the same text, read or just made
         if self.space.proxy.inherit and self.selection.rungs:
             raise ValueError("selection.rungs are of trials from scratch: take proxy.inherit=0 or no rungs")
+
+    @property
+    def persons(self) -> int | None:
+        """Persons of a view whose boxes its cost counts; none: of classification."""
+        return PERSONS[self.task]
 
     @property
     def measures(self) -> bool:
@@ -137,7 +145,7 @@ class RunStarted:
     @property
     def measure(self) -> str:
         """What accuracy is called."""
-        return "mAP" if self.multi_label else "accuracy"
+        return "mAP" if self.multi_label or self.problem.task == "detection" else "accuracy"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from expander.config.reading import sha256_of
-from expander.config.settings import DataConfig, Recipe
+from expander.config.settings import DataConfig, Recipe, Task
 from expander.errors import DataError
 from expander.runs.events import Problem
 from expander.runs.names import below, by_seed
@@ -18,7 +18,8 @@ from expander.runs.trials import Trial, TrialResult, rung_of
 class TrialOrder:
     """What a worker needs to run a trial: plain values, no open files, no tensors.
 
-    folder: its files go to trials/<id> below it, which all workers see. gpus: that the worker holds.
+    folder: its files go to trials/<id> below it, which all workers see. gpus: that the worker holds. task:
+    what the network is asked.
     """
 
     trial: Trial
@@ -30,6 +31,7 @@ class TrialOrder:
     threads: int
     gpus: float = 0.0
     checkpoint_seconds: float = 60.0
+    task: Task = "classification"
 
 
 def parents_of(problem: Problem, kind: str, current: Sequence[TrialResult]) -> tuple[str, ...]:

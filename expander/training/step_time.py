@@ -9,18 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 
 import torch
+from torch import Tensor
 
-from expander.config.settings import DataConfig, Recipe
-from expander.data.annotations import VideoData
-from expander.data.clips import TrainingClips
-from expander.data.sources import decoder
+from expander.config.settings import DataConfig, Recipe, Task
+from expander.data.ava.samples import FIRST
+from expander.data.tasks import TaskData, samples_of
 from expander.errors import DataError
-from expander.model.network import X3D
+from expander.model.detector import network_of
 from expander.runs.events import Candidate
 from expander.search.forecast import TrainingSpeed
 from expander.specs.spec import Spec
+from expander.training.detection.step import people_step
 from expander.training.graphs import WARM_UP
 from expander.training.proxy.loop import step_on
+from expander.training.proxy.tasks import proxy_task
 from expander.training.schedule import optimizer
 from expander.video.room import check_training
 
@@ -37,20 +39,34 @@ LOADED = 8
 """Videos whose clips are loaded to time it, again and again: the first time decodes into the cache."""
 
 
-def seconds_per_clip(spec: Spec, recipe: Recipe, threads: int) -> float:
-    """Of a training step on random clips of `spec`, warmed up; the fastest of three."""
+def seconds_per_clip(spec: Spec, recipe: Recipe, threads: int, task: Task = "classification") -> float:
+    """Of a training step on random clips of `spec`, warmed up; the fastest of three. In detection a clip has
+    one person, as large as the view.
+    """
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     clips = min(CLIPS, recipe.batch)
     check_training(spec, clips)
-    network = X3D(spec, recipe.dropout, recipe.he_head).to(device).train()
+    network = network_of(spec, task, recipe.dropout, recipe.he_head).to(device).train()
     sgd = optimizer(network, recipe)
     shape = (clips, spec.frames, spec.crop, spec.crop, 3)
     clips_NCTHW = torch.rand(shape, device=device).permute(0, 4, 1, 2, 3)
-    labels = torch.zeros(clips, dtype=torch.long, device=device)
-    step, first = step_on(device), 1 if device.type == "cpu" else WARM_UP + 1
+    labels, step, first = torch.zeros(clips, dtype=torch.long), step_on(device), 1
+    if task == "detection":
+        labels, step = people_in(clips, spec), people_step
+    elif device.type == "cuda":
+        first = WARM_UP + 1
+    labels = labels.to(device)
     times = timeit.repeat(lambda: float(step(network, sgd, clips_NCTHW, labels)), number=1, repeat=first + 3)
     return min(times[first:]) / clips  # the others were disturbed
+
+
+def people_in(clips: int, spec: Spec) -> Tensor:
+    """Rows of people as in a batch of detection: in each clip one, without a label."""
+    rows = torch.zeros(clips, FIRST + spec.base.classes)
+    rows[:, 0] = torch.arange(clips)
+    rows[:, 3:FIRST] = spec.crop
+    return rows
 
 
 def crowding(parallel: int, threads: int) -> float:
@@ -74,22 +90,23 @@ def crowding(parallel: int, threads: int) -> float:
 
 
 def loading_seconds(
-    specs: Sequence[Spec], recipe: Recipe, threads: int, data: VideoData, config: DataConfig
+    specs: Sequence[Spec], recipe: Recipe, threads: int, data: TaskData, config: DataConfig
 ) -> tuple[float, ...]:
     """Seconds per training clip that the loader takes for each spec, its processes working side by side.
 
     Unreadable videos are the trials' business: with too many of them it says 0.
     """
     torch.set_num_threads(threads)
-    count, found = min(LOADED, len(data.train)), []
-    with closing(decoder(config, data.fingerprint)) as frames, suppress(DataError):
+    task, found = proxy_task(data, config), list[float]()
+    count = min(LOADED, samples_of(data, config))
+    with closing(task.frames), suppress(DataError):
         for spec in specs:
-            clips = TrainingClips(data.train, spec, recipe.flip, frames)
+            clips = task.clips(spec, recipe.flip)
             times = []
             for _ in range(3):
                 begun = time.perf_counter()
-                for video in range(count):
-                    clips[video, 0, 0]
+                for number in range(count):
+                    clips[number, 0, 0]
                 times.append(time.perf_counter() - begun)
             found.append(min(times[1:]) / count / max(1, config.workers))
         return tuple(found)
@@ -98,15 +115,15 @@ def loading_seconds(
 
 def measure_pace(
     base: Candidate, costliest: Candidate, recipe: Recipe, threads: int, videos: int, parallel: int,
-    loading: Sequence[float],
+    loading: Sequence[float], task: Task = "classification",
 ) -> TrainingSpeed:  # fmt: skip
     """A line through the measured steps of two specs: seconds a clip and a multiply-add.
 
     loading: seconds to load a clip of each of the two.
     """
     crowded = 1.0 if torch.cuda.is_available() else crowding(parallel, threads)
-    slow = crowded * seconds_per_clip(costliest.spec, recipe, threads) + loading[1]
-    quick = crowded * seconds_per_clip(base.spec, recipe, threads) + loading[0]
+    slow = crowded * seconds_per_clip(costliest.spec, recipe, threads, task) + loading[1]
+    quick = crowded * seconds_per_clip(base.spec, recipe, threads, task) + loading[0]
     per_mac = max(0.0, (slow - quick) / max(1, costliest.cost.macs - base.cost.macs))
     per_mac = per_mac or slow / costliest.cost.macs
     per_clip = max(0.0, quick - per_mac * base.cost.macs)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from expander.engine.cluster_plan import Course, Plan
     from expander.search.schedule import Cluster
     from expander.search.simulation import StepCost
+    from expander.specs.spec import Spec
 
 
 class Narrator:
@@ -73,7 +74,7 @@ class Narrator:
     def _plan(self, event: StepPlanned) -> None:
         for rejection in event.rejected:
             say(f"step {event.step}: {rejection.axis} cannot move: {rejection.reason}")
-        macs = [float(cost(trial.spec).macs) for trial in trials(self.problem, event)]
+        macs = [float(self._macs(trial.spec)) for trial in trials(self.problem, event)]
         count = len(macs)
         share = (self.problem.space.proxy.inherit or 1.0) if event.kind == "expansion" else 1.0
         self.step_foretold = self._corrected().of_round(self.problem, macs, share)
@@ -104,7 +105,10 @@ class Narrator:
         axis, result = _axis(event.result.trial), event.result
         spec = next(c.spec for c in state.planned.candidates if c.axis == axis)
         self.seen += result.seconds
-        self.predicted += self.pace.seconds(self.problem, cost(spec).macs, result.clips)
+        self.predicted += self.pace.seconds(self.problem, self._macs(spec), result.clips)
+
+    def _macs(self, spec: Spec) -> int:
+        return cost(spec, boxes=self.problem.persons).macs
 
     def _corrected(self) -> TrainingSpeed:
         return self.pace.scaled(self.seen / self.predicted) if self.predicted else self.pace

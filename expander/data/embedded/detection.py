@@ -56,6 +56,11 @@ class SceneConfig:
     seconds: tuple[float, ...] = (1.0, 1.5, 2.0)
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """In the order of their numbers."""
+        return (*self.actions, *POSTURES)
+
+    @property
     def fingerprint(self) -> str:
         """Eight hex digits of all that decides on the files except the seed."""
         text = json.dumps([VERSION, asdict(self)], sort_keys=True)
@@ -110,7 +115,7 @@ def _build(
         (root / "videos" / split).mkdir(parents=True)
     films = making.each(partial(_make_film, root, config, seed), items, workers, progress)
     files = {item.path: film.entry for item, film in zip(items, films, strict=True)}
-    texts = {"classes.txt": "".join(f"{name}\n" for name in (*config.actions, *POSTURES))}
+    texts = {"classes.txt": "".join(f"{name}\n" for name in config.classes)}
     for split in SPLITS:
         own = [film for item, film in zip(items, films, strict=True) if item.split == split]
         texts[f"{split}.csv"] = _csv(HEADER, [row for film in own for row in film.truth])

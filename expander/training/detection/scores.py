@@ -18,8 +18,9 @@ from expander.data.ava.keyframes import DetectionData, KeyFrame
 from expander.data.ava.samples import TestPeople, by_video
 from expander.data.clips import batched
 from expander.metrics.boxes import Floats, iou
-from expander.metrics.frame_map import IOU, Ranked, Scene, average_precisions, mean_over, ranked
+from expander.metrics.frame_map import IOU, Ranked, Scene, average_precisions, credits, mean_over, ranked
 from expander.model.network import X3D
+from expander.runs.evidence import pack_credits
 from expander.training.detection.step import answers
 from expander.training.proxy.loop import Diverged
 from expander.training.training_folder import MEASURES
@@ -65,6 +66,11 @@ class PeopleScores:
     def goodness(self) -> float:
         """Frame mAP at IoU 0.5 over the classes that are evaluated."""
         return mean_over(average_precisions(self.each), self.evaluated)
+
+    @property
+    def evidence(self) -> str:
+        """What each video says of the network: see `runs.evidence`."""
+        return pack_credits(credits(self.each, self.evaluated).tolist())
 
     @property
     def loss(self) -> float:

@@ -15,20 +15,18 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from expander.data.annotations import VideoData
-from expander.data.clips import Batch, TrainingClips, ViewClips, loader, training_order
-from expander.data.shards.order import buffered
-from expander.data.sources import decoder, open_data
+from expander.data.clips import Batch, loader
+from expander.data.tasks import open_for
 from expander.errors import DataError, EnvironmentFault, first_line, out_of_memory
+from expander.model.detector import network_of
 from expander.model.growth import grow
-from expander.model.network import X3D
 from expander.runs.orders import TrialOrder, parent_weights
 from expander.runs.trials import TrialFailure, TrialResult
 from expander.training.proxy.loop import Diverged, train
+from expander.training.proxy.tasks import ProxyTask, proxy_task
 from expander.training.proxy.trial_folder import Stopped, TrialRun
 from expander.training.schedule import optimizer
-from expander.training.validation import VideoScores, check_readable, score_videos
-from expander.video.decoder import Decoder
+from expander.training.validation import check_readable
 from expander.weights.safetensors_file import load_weights, save_weights
 
 __all__ = ["OUT_OF_MEMORY", "Stopped", "gpus_here", "run_trial"]
@@ -66,38 +64,39 @@ def run_trial(order: TrialOrder) -> TrialResult | TrialFailure:
 
 
 def _run(order: TrialOrder) -> TrialResult:
-    data = open_data(order.data, again=True)
+    data = open_for(order.task, order.data, again=True)
     if data.fingerprint != order.data_fingerprint:
         raise DataError("the data set differs from the one this run was started on")
-    with closing(decoder(order.data, data.fingerprint)) as frames:
+    task = proxy_task(data, order.data)
+    with closing(task.frames):
         course = TrialRun(order)
         if course.asked_to_stop:
             raise Stopped
-        return _attempt(course, data, frames)
+        return _attempt(course, task)
 
 
-def _attempt(course: TrialRun, data: VideoData, frames: Decoder) -> TrialResult:
+def _attempt(course: TrialRun, task: ProxyTask) -> TrialResult:
     order = course.order
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     # The same seed gives every candidate of a step the same videos, clips, crops and flips.
     torch.manual_seed(order.trial.seed)
     spec = order.trial.spec.with_classes(len(order.classes))
-    network = X3D(spec, order.recipe.dropout, order.recipe.he_head)
+    network = network_of(spec, order.task, order.recipe.dropout, order.recipe.he_head)
     if order.trial.parent:
         file = parent_weights(Path(order.folder) / "trials", order.trial)
-        grow(network, load_weights(file).network.state_dict())
+        grow(network, load_weights(file, task=order.task).network.state_dict())
     network.to(device)
-    _train(network, course, data, frames)
-    scores = _validate(network, course, data, frames)
+    _train(network, course, task)
+    scores = task.scores(network, order.trial.spec, order.recipe, course.pause)
     course.validated(scores)
     save_weights(course.folder / "weights.safetensors", network, spec, order.classes,
-                 multi_label=data.multi_label)  # fmt: skip
+                 multi_label=task.multi_label, task=order.task)  # fmt: skip
     return TrialResult(
         trial=order.trial.id,
         accuracy=scores.goodness,
         loss=scores.loss,
         train_loss=course.train_loss,
-        videos=len(data.val),
+        videos=task.counted,
         correct=scores.evidence,
         clips=(course.end - course.first) * order.recipe.batch,
         seconds=course.seconds,
@@ -107,32 +106,21 @@ def _attempt(course: TrialRun, data: VideoData, frames: Decoder) -> TrialResult:
     )
 
 
-def _train(network: nn.Module, course: TrialRun, data: VideoData, frames: Decoder) -> None:
+def _train(network: nn.Module, course: TrialRun, task: ProxyTask) -> None:
     """Trains from where the trial stands to its end."""
     trial, recipe, settings = course.order.trial, course.order.recipe, course.order.data
     sgd = optimizer(network, recipe)
-    clips = TrainingClips(data.train, trial.spec, recipe.flip, frames)
     first, end = (step * recipe.batch for step in (course.step, course.end))
-    ahead = training_order(len(data.train), end, trial.seed, first, buffered(data.train, settings))
+    ahead = task.order(end, trial.seed, first)
 
     def watched(batch: Batch) -> Batch:
         course.bad.update(batch.bad)
-        check_readable(sorted(course.bad), len(data.train), settings, "training")
+        check_readable(sorted(course.bad), task.videos, settings, "training")
         return batch
 
     # Before the random state is restored: a loader draws from it when it begins.
+    clips = task.clips(trial.spec, recipe.flip)
     batches = map(watched, loader(clips, ahead, recipe.batch, settings.workers))
     course.begin(network, sgd)
-    train(network, sgd, batches, recipe, next(network.parameters()).device, course.log, course.step)
-
-
-def _validate(network: X3D, course: TrialRun, data: VideoData, frames: Decoder) -> VideoScores:
-    recipe, settings = course.order.recipe, course.order.data
-    clips = ViewClips(data.val, course.order.trial.spec, recipe.views, frames)
-    batches = loader(clips, range(len(clips)), recipe.batch, settings.workers)
-    seen = course.until_stop(batches)
-    scores = score_videos(network, seen, recipe.views, next(network.parameters()).device)
-    check_readable(scores.bad, len(data.val), settings, "validation")
-    if scores.diverged:
-        raise Diverged("the scores of the validation are not finite; a lower proxy.lr may help")
-    return scores
+    device = next(network.parameters()).device
+    train(network, sgd, batches, recipe, device, course.log, course.step, task.step(device))

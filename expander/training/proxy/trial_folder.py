@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,6 @@ import torch
 from torch import nn
 
 from expander.config.reading import parse_json
-from expander.data.clips import Batch
 from expander.runs.cache import key_of
 from expander.runs.chain import SealedLines, rows_of, sealed_lines, sealed_row
 from expander.runs.journal import STOP, write_atomic
@@ -24,7 +23,7 @@ from expander.runs.names import below
 from expander.runs.orders import TrialOrder, beginning
 from expander.training.checkpoints import Checkpoints
 from expander.training.proxy.loop import restore, snapshot
-from expander.training.validation import VideoScores
+from expander.training.proxy.tasks import TrialScores
 
 log = logging.getLogger(__name__)
 
@@ -129,15 +128,13 @@ class TrialRun:
         self.checkpoints.save(self.step, {**state, **snapshot(self.network, self.sgd)}, **kept)
         self.saved, self.saved_step = time.monotonic(), self.step
 
-    def until_stop(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """The batches of the validation. Raises Stopped between two of them, after a checkpoint."""
-        for batch in batches:
-            yield batch
-            if self.asked_to_stop:
-                self.save()
-                raise Stopped
+    def pause(self) -> None:
+        """Called between two batches of the validation. Raises Stopped, after a checkpoint."""
+        if self.asked_to_stop:
+            self.save()
+            raise Stopped
 
-    def validated(self, scores: VideoScores) -> None:
+    def validated(self, scores: TrialScores) -> None:
         """The last row of the metrics."""
         row = {"step": self.step, "val_loss": scores.loss, scores.measure: scores.goodness}
         self.metrics.append(sealed_row(row))
