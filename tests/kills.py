@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import random
+import signal
 import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from forking import Command
 
 SOON = 10.0
 LONGEST = 600.0
@@ -36,6 +39,19 @@ class Told:
     kills: int = 0
     finished: list[str] = field(default_factory=list)
     orphans: set[str] = field(default_factory=set)
+
+
+def kill_after(command: list[str], lines: int, cwd: Path) -> None:
+    """SIGKILL to a search when it has told of `lines` finished trials."""
+    process = Command(command, cwd)
+    seen = 0
+    for line in process.stderr:
+        seen += line.startswith("step ")
+        if seen == lines:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.stderr.close()
+    assert process.wait(60) == -signal.SIGKILL
 
 
 def killed(start: Callable[[str], Process], kills: int, seed: int) -> Told:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from conftest import ASSETS, Run, decisions
-from forking import Command
+from kills import kill_after
 
 from expander.config.space import load_spec
 from expander.specs.cost import cost
@@ -78,19 +77,6 @@ def test_specs_that_a_kill_left_out_are_written_on_resume(
     assert (folder / "specs" / "final.yaml").read_text() == final
 
 
-def _kill_after(command: list[str], lines: int, cwd: Path) -> None:
-    """SIGKILL to a search when it has told of `lines` finished trials."""
-    process = Command(command, cwd)
-    seen = 0
-    for line in process.stderr:
-        seen += line.startswith("step ")
-        if seen == lines:
-            break
-    process.send_signal(signal.SIGKILL)
-    process.stderr.close()
-    assert process.wait(60) == -signal.SIGKILL
-
-
 @pytest.mark.parametrize("backend", ["inline", "ray"])
 def test_a_killed_search_resumes_to_the_same_end_and_repeats_no_trial(
     expander: Run, micro: list[str], tmp_path: Path, backend: str
@@ -98,10 +84,10 @@ def test_a_killed_search_resumes_to_the_same_end_and_repeats_no_trial(
     # Without Ray in both cases: the backends agree in every metric and choice too.
     assert expander(*micro, "--backend", "inline", "--run", "whole").returncode == 0
     # Killed inside step 1 (2 of its 3 trials done), then at the end of a step, then inside another.
-    _kill_after([*micro, "--backend", backend, "--run", "cut"], 3, tmp_path)
+    kill_after([*micro, "--backend", backend, "--run", "cut"], 3, tmp_path)
     again = ["search", "--run", "cut", "--resume"]
-    _kill_after(again, 2, tmp_path)
-    _kill_after(again, 1, tmp_path)
+    kill_after(again, 2, tmp_path)
+    kill_after(again, 1, tmp_path)
     done = expander(*again)
     assert done.returncode == 0, done.stderr
     runs = tmp_path / "runs"

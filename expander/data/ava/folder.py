@@ -82,7 +82,8 @@ def open_detection(
     _check_apart(train, val)
     files = [file for found in lists.values() for file in astuple(found) if file]
     files += _files(folder, ".pbtxt")
-    fingerprint = _fingerprint(train, val, classes, evaluated)
+    least = (config.train_score, config.test_score)
+    fingerprint = _fingerprint(train, val, classes, evaluated, least)
     return DetectionData(train, val, classes, evaluated, fingerprint, tuple(files), rows["train"].numbered)
 
 
@@ -164,10 +165,11 @@ def _check_apart(train: DetectionSplit, val: DetectionSplit) -> None:
 
 
 def _fingerprint(
-    train: DetectionSplit, val: DetectionSplit, classes: tuple[str, ...], evaluated: tuple[int, ...]
+    train: DetectionSplit, val: DetectionSplit, classes: tuple[str, ...], evaluated: tuple[int, ...],
+    least: tuple[float, float],
 ) -> str:  # fmt: skip
-    """Of all that is used, wherever it lies."""
-    digest = hashlib.sha256(json.dumps([classes, evaluated]).encode())
+    """Of all that is used, wherever it lies. least: scores from which on detections are."""
+    digest = hashlib.sha256(json.dumps([classes, evaluated, least]).encode())
     for split in (train, val):
         for frames in (split.truth, split.detected or ()):
             digest.update(json.dumps([frame.moment for frame in frames]).encode())
