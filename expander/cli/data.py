@@ -73,6 +73,22 @@ def index(out: Path, **options: Any) -> None:
 
 
 @data.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="CSV to write.")
+def proposals(file: Path, out: Path) -> None:
+    """Write MMAction2's proposals FILE.pkl, boxes of people, as a CSV of detections in AVA's columns.
+
+    Beside the lists of --task detection, `detect` and `train` or `val` in its name, it is read with them.
+    """
+    from expander.data.ava.proposals import to_csv
+    from expander.runs.targets import write_out
+
+    text, frames, boxes = to_csv(file)
+    write_out(out, text.encode())
+    say(f"detections: {out}, {boxes} boxes at {frames} key frames")
+
+
+@data.command()
 @_lists
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def check(as_json: bool, **options: Any) -> None:

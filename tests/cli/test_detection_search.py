@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,9 +63,9 @@ def test_a_trial_repeats_bit_for_bit_and_its_evidence_is_of_videos(people: Path,
 
 def test_other_scores_of_a_detector_are_other_data(people: Path) -> None:
     """Results of one are not taken over for the other."""
-    found = {open_for("detection", DataConfig(str(people), **{name: value})).fingerprint
-             for name, value in (("train_score", 0.9), ("train_score", 0.95), ("test_score", 0.5))}  # fmt: skip
-    assert len(found) == 3
+    settings = DataConfig(str(people))
+    others = (settings, replace(settings, train_score=0.95), replace(settings, test_score=0.5))
+    assert len({open_for("detection", one).fingerprint for one in others}) == 3
 
 
 def test_it_grows_by_the_cost_of_a_clip_with_one_person(
