@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import re
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from expander.data.rows import Rows, csv_of, fault, lines_of, read_text, spoken, table_of
+from expander.data.rows import Rows, csv_of, fault, lines_of, read_text, table_of
 from expander.errors import DataError
 
 Labels = tuple[int, ...]
@@ -23,7 +22,9 @@ CHARADES = ["id", "actions"]
 CHARADES_CLASSES = 157
 ACTION = re.compile(r"\s*c([0-9]{3})\s+([0-9.]+)\s+([0-9.]+)\s*")
 FRAMES = ["original_vido_id", "video_id", "frame_id", "path", "labels"]  # the first spelled as in the files
-SHORTENED = re.compile(r"[0-9]+(?:,[0-9]+)*|")
+SHORTENED = re.compile(r"[0-9]{1,7}(?:,[0-9]{1,7})*|")
+LONGEST = 10_000
+"""Characters of a line of frames: two paths and all labels have room."""
 
 
 def read_several(file: Path) -> Rows:
@@ -89,18 +90,18 @@ def read_charades_frames(file: Path) -> Rows:
 
     A video is the folder of its frames; it has the labels of all of them.
     """
-    text = read_text(file)
-    numbers = [number for number, _ in spoken(text)]
-    rows = [row for row in csv.reader(StringIO(text), delimiter=" ") if row]
-    if not rows or rows[0] != FRAMES:
+    lines = [(number, line) for number, line in enumerate(read_text(file).split("\n"), 1) if line.strip()]
+    if not lines or lines[0][1].split() != FRAMES:
         raise DataError(f"{file}:1: expected the header {' '.join(FRAMES)!r}")
     places: dict[str, int] = {}
     labels: dict[str, set[str]] = {}
     counts: dict[str, int] = {}
-    for number, row in zip(numbers[1:], rows[1:], strict=True):
+    for number, line in lines[1:]:
+        # Each line alone: a quote that is not closed would else run on into the next ones.
+        row = next(csv.reader([line], delimiter=" ")) if len(line) < LONGEST else []
         if len(row) != len(FRAMES) or "/" not in row[3] or not SHORTENED.fullmatch(row[4]):
             raise DataError(f"{file}:{number}: expected 'video number index folder/frame.jpg \"labels\"', "
-                            f"found {' '.join(row)!r}")  # fmt: skip
+                            f"found {line[:LONGEST]!r}")  # fmt: skip
         folder = row[3].rpartition("/")[0]
         places.setdefault(folder, number)
         labels.setdefault(folder, set()).update(filter(None, row[4].split(",")))
