@@ -6,9 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import Run
+from films import film
 
 from expander.config.settings import DataConfig
+from expander.data.annotations import VideoData, numbers_of
 from expander.data.multi_label import CHARADES_CLASSES
+from expander.data.prepared import manifest
 from expander.data.recognition import read_rows
 from expander.data.sources import open_data
 from expander.errors import DataError
@@ -92,6 +96,10 @@ FAULTS = {
     "a quote that is not closed": ("charades_frames", f'{FRAMES}a 0 0 a/1.jpg "1,\n2" 0 1 a/2.jpg "1"\n',
                                    ":2: expected"),
     "a header of another list": ("charades_frames", 'a 0 0 a/1.jpg ""\n', ":1: expected the header"),
+    "an empty number": ("expander", "path,labels,classes,split\na.mp4,0;;1,x;;y,train\n", ":2: expected"),
+    "more numbers than names": ("expander", "path,labels,classes,split\na.mp4,,,val\nb.mp4,0;1,x,val\n",
+                                ":3: expected path,number;number"),
+    "a split of its own": ("expander", "path,labels,classes,split\na.mp4,0,x,tests\n", ":2: expected path"),
     "a row of numbers alone": ("multilabel", "a.mp4 1 2\n, 3\n", ":2: expected 'path label label …'"),
 }  # fmt: skip
 
@@ -136,3 +144,70 @@ def test_labels_beyond_the_classes_or_of_one_list_alone_are_told(tmp_path: Path)
     written(tmp_path, "val.txt", "c.mp4\nd.mp4\n")
     with pytest.raises(DataError, match=r"val\.txt: none of its videos has a label"):
         open_data(several)
+
+
+def described(data: VideoData) -> list[tuple[Path, list[str]]]:
+    """Where each video is, and the names of its classes."""
+    return [(path.resolve(), [data.classes[number] for number in numbers_of(label)])
+            for videos in (data.train, data.val)
+            for path, label in zip(videos.paths, videos.labels, strict=True)]  # fmt: skip
+
+
+LABELS = {
+    "any number": ("a.mp4 0 2\nb.mp4\n", "c.mp4 2\nd.mp4 0 2\n"),
+    "one each": ("a.mp4 0\nb.mp4 2\n", "c.mp4 2\nd.mp4 0\n"),
+    "two each": ("a.mp4 0 1\nb.mp4 1 2\n", "c.mp4 1 2\nd.mp4 0 1\n"),
+}  # fmt: skip
+"""Lists, and their second and third would be taken for others but for the header of the index."""
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_an_index_of_several_labels_is_the_same_data_set(tmp_path: Path, expander: Run, name: str) -> None:
+    for stem in "abcd":
+        (tmp_path / f"{stem}.mp4").touch()
+    for split, text in zip(("train", "val"), LABELS[name], strict=True):
+        written(tmp_path, f"{split}.txt", text)
+    written(tmp_path, "classes.txt", "red, dark\nblue\ngreen\n")
+    done = expander("data", "index", ".", "--ann-format", "multilabel", "--out", "index/ours.csv")
+    assert done.returncode == 0, done.stderr
+    before = open_data(DataConfig(folder=str(tmp_path), ann_format="multilabel"))
+    index = tmp_path / "index"
+    config = DataConfig(folder=str(index / "ours.csv"), root=str(index), allow_outside=True)
+    again = open_data(config)
+    assert (again.form, again.multi_label) == ("expander", True)
+    assert (again.train.labels, again.val.labels) == (before.train.labels, before.val.labels)
+    assert described(again) == described(before)
+    written(tmp_path, "classes.txt", "red;dark\nblue\ngreen\n")
+    refused = expander("data", "index", ".", "--ann-format", "multilabel", "--out", "index/ours.csv")
+    assert refused.returncode == 2
+    assert "class 'red;dark': the index joins the names of several classes by semicolons" in refused.stderr
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_prepared_videos_of_several_labels_are_the_same_data_set(
+    tmp_path: Path, expander: Run, name: str
+) -> None:
+    root = tmp_path / "films"
+    for number, stem in enumerate("abcd"):
+        film(root / f"{stem}.mp4", 8 + number, size=(64, 96))
+    for split, text in zip(("train", "val"), LABELS[name], strict=True):
+        written(root, f"{split}.txt", text)
+    written(root, "classes.txt", "red\nblue\ngreen\n")
+    prepare = ["data", "prepare", "films", "--out", "out", "--short-side", "48", "--workers", "1",
+               "--ann-format", "multilabel"]  # fmt: skip
+    assert expander(*prepare).returncode == 0
+    before = open_data(DataConfig(folder=str(root), ann_format="multilabel"))
+    out = tmp_path / "out"
+    again = open_data(DataConfig(folder=str(out)))
+    assert (again.multi_label, again.classes) == (True, before.classes)
+    assert (again.train.labels, again.val.labels) == (before.train.labels, before.val.labels)
+    rows = manifest.read(out).to_dict("records")
+    listed = [line.partition(" ") for text in LABELS[name] for line in text.splitlines()]
+    assert [(row["source"], row["label"]) for row in rows] == [(path, labels) for path, _, labels in listed]
+    assert all((out / row["path"]).stat().st_size == row["bytes"] for row in rows)
+    files = {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert expander(*prepare).returncode == 0  # nothing is done twice
+    assert {path: path.read_bytes() for path in files} == files
+    refused = expander(*prepare, "--shards")
+    assert refused.returncode == 2
+    assert "--shards: samples of shards have one label, and these videos several" in refused.stderr
