@@ -107,6 +107,11 @@ def test_from_a_search_to_a_prediction(
     for result in results:
         credits = by_video(result["correct"], 10)
         assert result["accuracy"] == pytest.approx(credits.mean(), abs=1e-9)
+    for more in (["baseline", "grown", "--kind", "random", "--count", "1"],
+                 ["contract", "grown", "--target-gflops", "0.0002", "--train"]):  # fmt: skip
+        told = ran(*more)
+        assert " mAP " in told, more
+        assert "accuracy" not in told, more
     assert "mAP" in (tmp_path / "runs/grown/specs/final.yaml").read_text().splitlines()[0]
     settings = ["train.epochs=4", "train.batch=4", "train.lr=0.5", "train.precise_bn=1", "train.views=10"]
     ran("train", "grown:final", "--run", "trained", *(f"--set={setting}" for setting in settings))
