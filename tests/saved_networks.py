@@ -14,7 +14,7 @@ from expander.weights.safetensors_file import save_weights
 SPEC = Spec(Base(2, 8, 32, 8, (1, 2), 32, 24))
 
 
-def saved(folder: Path, classes: tuple[str, ...], spec: Spec = SPEC) -> X3D:
+def saved(folder: Path, classes: tuple[str, ...], spec: Spec = SPEC, multi_label: bool = False) -> X3D:
     """net.yaml and net.safetensors of a random network."""
     torch.manual_seed(0)
     network = X3D(spec.with_classes(len(classes)))
@@ -22,5 +22,6 @@ def saved(folder: Path, classes: tuple[str, ...], spec: Spec = SPEC) -> X3D:
         if isinstance(module, torch.nn.BatchNorm3d):
             torch.nn.init.ones_(module.weight)
     (folder / "net.yaml").write_text(dump_spec(spec, "a network"))
-    save_weights(folder / "net.safetensors", network, spec.with_classes(len(classes)), classes)
+    file = folder / "net.safetensors"
+    save_weights(file, network, spec.with_classes(len(classes)), classes, multi_label=multi_label)
     return network.eval()

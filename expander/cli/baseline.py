@@ -90,7 +90,7 @@ def _told(found: Sequence[Candidate | Rejection], start: RunStarted) -> list[Can
 def gains_text(
     start: RunStarted, state: State, specs: Sequence[Candidate], done: Sequence[ComparisonTrial]
 ) -> str:
-    """A row a baseline: its accuracy, and by how many points the search's last spec is better."""
+    """A row a baseline: its accuracy or mAP, and by how many points the search's last spec is better."""
     import pandas as pd
 
     from expander.engine.comparisons import advantages, results_of
@@ -112,7 +112,7 @@ def gains_text(
     for found in advantages(start, state, done, math.inf):
         if found.count > 1:
             text = lead_text(*(100 * x for x in (found.lead, found.low, found.high)))
-            rows.append({"": f"mean of {found.count}", "accuracy": f"{100 * found.accuracy:.1f}",
+            rows.append({"": f"mean of {found.count}", start.measure: f"{100 * found.accuracy:.1f}",
                          "search gained": text})  # fmt: skip
     return pd.DataFrame(rows).fillna("").to_string(index=False)
 
@@ -127,4 +127,4 @@ def _row(name: str, spec: Candidate, start: RunStarted, accuracy: float | None) 
     kind = start.problem.cost
     cost = amount_text(kind, spec.cost.of(kind))
     found = "failed" if accuracy is None else f"{100 * accuracy:.1f}"
-    return {"": name, "spec": str(spec.spec), "cost": cost, "accuracy": found}
+    return {"": name, "spec": str(spec.spec), "cost": cost, start.measure: found}

@@ -67,7 +67,7 @@ def _contract(
     for option in every:
         row = {**row_of(None, option.axis, option.candidate), "miss": option.miss}
         if train:
-            row["accuracy"] = _accuracy(option, tried)
+            row[start.measure] = _accuracy(option, tried)
         rows.append(row | {"chosen": option == chosen})
     show(rows, as_json)
     files = _write(found, every if chosen is None else [chosen], shown, chosen is None)

@@ -61,7 +61,10 @@ def _config(options: dict[str, Any]) -> DataConfig:
 @_lists
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="CSV to write.")
 def index(out: Path, **options: Any) -> None:
-    """Write the annotations of DATA as one CSV (path,label,class,split) that --data takes."""
+    """Write the annotations of DATA as one CSV (path,label,class,split) that --data takes.
+
+    Of several labels a video its columns are path,labels,classes,split, joined by semicolons.
+    """
     from expander.data.index import to_csv
     from expander.data.sources import open_data
     from expander.runs.targets import write_out

@@ -116,8 +116,11 @@ def _trajectories(names: tuple[str, ...]) -> str:
 
 
 def _plain(table: pd.DataFrame) -> str:
-    """A table of few rows as lines of `column: value`."""
-    return "\n".join(f"  {name}: {value}" for row in table.to_dict("records") for name, value in row.items())
+    """A table of few rows as lines of `column: value`, without what is missing."""
+    import pandas as pd
+
+    return "\n".join(f"  {name}: {value}" for row in table.to_dict("records") for name, value in row.items()
+                     if pd.notna(value))  # fmt: skip
 
 
 def _rows(names: tuple[str, ...], form: str, table: str, out: Path | None) -> None:

@@ -79,7 +79,7 @@ def run_search(run: Run, start: RunStarted, pace: TrainingSpeed, known: dict[str
     with Counter("decoding the videos (once)", "video") as counter:
         fill_cache(open_for(start.problem.task, start.data, again=True), start.data, counter)
     cost_of = cost_function(start.problem, run.folder, start.backend.cpus_per_trial)
-    narrator = Narrator(start.problem, pace, cost_of, state_of(run))
+    narrator = Narrator(start, pace, cost_of, state_of(run))
     stop = Stop(run)
     interruption = Interruption(stop, start.budget.hours)
     try:

@@ -1,4 +1,4 @@
-"""A data set as one CSV of ours: path,label,class,split."""
+"""A data set as one CSV of ours: path,label,class,split, or of several labels path,labels,classes,split."""
 
 from __future__ import annotations
 
@@ -11,25 +11,27 @@ from pathlib import Path
 
 from expander.data.annotations import Paths, VideoData, numbers_of, spelled
 from expander.data.formats import OURS
+from expander.data.multi_label import OURS_SEVERAL, SEPARATOR
 from expander.errors import UsageError
 
 
 def to_csv(data: VideoData, folder: Path) -> str:
     """The rows as our CSV, for a file in `folder`, which its paths start from.
 
-    Raises UsageError for videos of several labels, for which it has no column.
+    Several labels, and their names, are joined by semicolons: raises UsageError for a name that has one.
     """
-    if data.multi_label:
-        raise UsageError("the index has one label a video, and these have several: their own lists are read "
-                         "as they are")  # fmt: skip
+    if data.multi_label and (odd := [name for name in data.classes if SEPARATOR in name]):
+        raise UsageError(f"class {odd[0]!r}: the index joins the names of several classes by semicolons; "
+                         "rename it in classes.txt")  # fmt: skip
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(OURS)
+    writer.writerow(OURS_SEVERAL if data.multi_label else OURS)
     for name, videos in (("train", data.train), ("val", data.val)):
         assert isinstance(videos.paths, Paths)
         paths = _started(videos.paths.names, videos.paths.root, folder)
-        classes = (data.classes[number] for label in videos.labels for number in numbers_of(label))
-        writer.writerows(zip(paths, videos.labels, classes, repeat(name), strict=False))
+        numbers = (SEPARATOR.join(map(str, numbers_of(label))) for label in videos.labels)
+        classes = (SEPARATOR.join(data.classes[n] for n in numbers_of(label)) for label in videos.labels)
+        writer.writerows(zip(paths, numbers, classes, repeat(name), strict=False))
     return text.getvalue()
 
 

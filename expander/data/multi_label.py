@@ -1,16 +1,17 @@
-"""Annotation files whose videos have several labels each, or none: lists, and both of Charades' forms."""
+"""Annotation files whose videos have several labels each, or none: lists, Charades' two forms, our CSV."""
 
 from __future__ import annotations
 
 import csv
 import re
-from io import StringIO
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from expander.data.rows import Rows, csv_of, fault, lines_of, read_text, spoken, table_of
+from expander.data.rows import NUMBER, Rows, csv_of, fault, lines_of, read_text, table_of
 from expander.errors import DataError
 
 Labels = tuple[int, ...]
@@ -23,7 +24,12 @@ CHARADES = ["id", "actions"]
 CHARADES_CLASSES = 157
 ACTION = re.compile(r"\s*c([0-9]{3})\s+([0-9.]+)\s+([0-9.]+)\s*")
 FRAMES = ["original_vido_id", "video_id", "frame_id", "path", "labels"]  # the first spelled as in the files
-SHORTENED = re.compile(r"[0-9]+(?:,[0-9]+)*|")
+OURS_SEVERAL = ["path", "labels", "classes", "split"]
+SEPARATOR = ";"
+NUMBERS = f"(?:{NUMBER.pattern}(?:{SEPARATOR}{NUMBER.pattern})*)?"
+SHORTENED = re.compile(r"[0-9]{1,7}(?:,[0-9]{1,7})*|")
+LONGEST = 10_000
+"""Characters of a line of frames: two paths and all labels have room."""
 
 
 def read_several(file: Path) -> Rows:
@@ -89,18 +95,18 @@ def read_charades_frames(file: Path) -> Rows:
 
     A video is the folder of its frames; it has the labels of all of them.
     """
-    text = read_text(file)
-    numbers = [number for number, _ in spoken(text)]
-    rows = [row for row in csv.reader(StringIO(text), delimiter=" ") if row]
-    if not rows or rows[0] != FRAMES:
+    lines = [(number, line) for number, line in enumerate(read_text(file).split("\n"), 1) if line.strip()]
+    if not lines or lines[0][1].split() != FRAMES:
         raise DataError(f"{file}:1: expected the header {' '.join(FRAMES)!r}")
     places: dict[str, int] = {}
     labels: dict[str, set[str]] = {}
     counts: dict[str, int] = {}
-    for number, row in zip(numbers[1:], rows[1:], strict=True):
+    for number, line in lines[1:]:
+        # Each line alone: a quote that is not closed would else run on into the next ones.
+        row = next(csv.reader([line], delimiter=" ")) if len(line) < LONGEST else []
         if len(row) != len(FRAMES) or "/" not in row[3] or not SHORTENED.fullmatch(row[4]):
             raise DataError(f"{file}:{number}: expected 'video number index folder/frame.jpg \"labels\"', "
-                            f"found {' '.join(row)!r}")  # fmt: skip
+                            f"found {line[:LONGEST]!r}")  # fmt: skip
         folder = row[3].rpartition("/")[0]
         places.setdefault(folder, number)
         labels.setdefault(folder, set()).update(filter(None, row[4].split(",")))
@@ -111,6 +117,24 @@ def read_charades_frames(file: Path) -> Rows:
     found = _rows("charades_frames", paths, [_sorted(labels[folder]) for folder in places])
     return Rows(found.form, found.table.assign(frames=[counts[folder] for folder in places]),
                 numbers=True, multi_label=True)  # fmt: skip
+
+
+def read_ours_several(file: Path) -> Rows:
+    """What `expander data index` writes of several labels: path,labels,classes,split."""
+    table = csv_of(file, OURS_SEVERAL)
+    numbers, names = (table[name].map(_parts) for name in ("labels", "classes"))
+    bad = ~table["labels"].str.fullmatch(NUMBERS).astype(bool) | (numbers.map(len) != names.map(len))
+    bad |= (table["path"] == "") | ~table["split"].isin(["train", "val", "test"])
+    fault(file, bad, table[OURS_SEVERAL], "path,number;number,class;class,train|val|test")
+    pairs = zip(chain.from_iterable(numbers), chain.from_iterable(names), strict=True)
+    named = {int(number): name for number, name in pairs}
+    classes = tuple(named.get(number, str(number)) for number in range(max(named, default=-1) + 1))
+    found = _rows("expander", table["path"], [_sorted(row) for row in numbers], classes)
+    return replace(found, table=found.table.assign(split=table["split"]))
+
+
+def _parts(cell: str) -> list[str]:
+    return cell.split(SEPARATOR) if cell else []
 
 
 def _sorted(labels: list[str] | set[str]) -> Labels:

@@ -23,20 +23,31 @@ from expander.data.formats import (
 from expander.data.multi_label import (
     CHARADES,
     FRAMES,
+    OURS_SEVERAL,
     read_charades,
     read_charades_frames,
+    read_ours_several,
     read_several,
     seems_several,
 )
+from expander.data.prepared.manifest import SEVERAL, read_settings
 from expander.data.rows import Rows, fault_of_columns, read_text, spoken
 from expander.errors import DataError
+
+
+def _read_index(file: Path) -> Rows:
+    """The CSV of `expander data index`, whose header says whether videos have several labels."""
+    first = next((line for _, line in spoken(read_text(file))), "")
+    several = set(OURS_SEVERAL) <= {name.strip() for name in first.split(",")}
+    return read_ours_several(file) if several else read_ours(file)
+
 
 FORMATS: dict[str, Callable[[Path], Rows]] = {
     "list": read_list,
     "multilabel": read_several,
     "rawframes": read_rawframes,
     "kinetics": read_kinetics,
-    "expander": read_ours,
+    "expander": _read_index,
     "ssv2": read_ssv2,
     "ucf101": read_ucf101,
     "hmdb51": read_hmdb51,
@@ -65,7 +76,8 @@ def detect(file: Path) -> str:
     if first is None:
         raise DataError(f"{file}: lists no videos")
     head = [name.strip() for name in first.split(",")]
-    for form, columns in (("kinetics", KINETICS), ("expander", OURS), ("charades", CHARADES)):
+    for form, columns in (("kinetics", KINETICS), ("expander", OURS), ("expander", OURS_SEVERAL),
+                          ("charades", CHARADES)):  # fmt: skip
         if set(columns) <= set(head):
             return form
     if begins_boxes(first):
@@ -93,10 +105,19 @@ def read_rows(file: Path, form: str = "auto") -> Rows:
     return rows
 
 
+def _prepared_several(folder: Path) -> bool:
+    try:
+        return (read_settings(folder) or {}).get(SEVERAL) is True
+    except DataError:  # a file of that name that is something else
+        return False
+
+
 def _one_or_several(file: Path) -> Rows:
     """A list of one label a row, or of several. `x.mp4 120 3` in every row may be a count of frames, and a
-    single row of several in a long list a slip.
+    single row of several in a long list a slip. Of prepared videos their settings say which.
     """
+    if _prepared_several(file.parent):
+        return read_several(file)
     try:
         rows, several = listed(file)
     except DataError:  # a row without a label, which a video of a list of several may be

@@ -20,7 +20,7 @@ from typing import Any
 from expander.backends.video_tasks import Tasks, here, on_cluster
 from expander.config.settings import BackendConfig, DataConfig
 from expander.config.space import load_space
-from expander.data.annotations import Paths, VideoData, numbers_of
+from expander.data.annotations import Paths, VideoData
 from expander.data.prepared import manifest, packing
 from expander.data.prepared.manifest import Outcome, Source
 from expander.data.prepared.resume import Record, finished, place_of
@@ -117,12 +117,14 @@ def prepare(
     how, crop = encoding(order)
     data = open_data(order.data)
     on_data(data)
-    if data.multi_label:
-        raise UsageError("videos of several labels are not prepared yet; --data reads them as they are")
+    if data.multi_label and order.shard_bytes:
+        raise UsageError("--shards: samples of shards have one label, and these videos several; leave it out")
     out = order.out.resolve()
     head = {"encoder": VERSION, **asdict(how)}
     if order.shard_bytes:
         head["shard_bytes"] = order.shard_bytes
+    if data.multi_label:
+        head[manifest.SEVERAL] = True
     _check_place(out, data, head)
     sources = sources_of(data)
     job = Job(str(out), how, order.data.decode_timeout, str(cache_folder() / "decoder.log"))
@@ -264,8 +266,7 @@ def sources_of(data: VideoData) -> list[Source]:
         root = os.path.abspath(videos.paths.root)
         begin = f"{split}/" if apart else ""
         rows = zip(videos.paths.names, videos.labels, strict=True)
-        found += [Source(f"{begin}{path}", path, root, number, split)
-                  for path, label in rows for number in numbers_of(label)]
+        found += [Source(f"{begin}{path}", path, root, label, split) for path, label in rows]
     return found
 
 

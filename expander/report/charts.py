@@ -16,8 +16,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from expander.report.reader import History, Step, trial_name
-from expander.report.results import json_lines, number
-from expander.report.style import INK, LINES, PAGE, drawing, sheet, style
+from expander.report.results import json_file, json_lines, measure_of, number
+from expander.report.style import INK, LINES, MUTED, PAGE, drawing, sheet, style
 from expander.report.tables import wilson
 from expander.specs.cost import layers
 from expander.specs.spec import AXES, Spec
@@ -133,11 +133,21 @@ def _bars(panel: Axes, shares: pd.DataFrame, stages: list[str]) -> None:
     panel.grid(False, axis="y")
 
 
-def class_accuracy(test: Mapping[str, Any], width: float = 5.2) -> Figure | None:
-    """Accuracy of each class with a 95 % interval, the worst first; of many classes both ends."""
-    told = ((str(row.get("class")), number(row.get("accuracy")), number(row.get("n")))
+def has_precision(test: Mapping[str, Any]) -> bool:
+    """Whether a test says the average precision of each class, as of several labels, not its accuracy."""
+    return any("average_precision" in row for row in _list(test, "per_class"))
+
+
+def class_results(test: Mapping[str, Any], width: float = 5.2) -> Figure | None:
+    """Accuracy of each class with a 95 % interval, the worst first; of many classes both ends.
+
+    Of several labels average precision, with a bar at the share of videos that have the class: about what
+    scores by chance would give.
+    """
+    key = "average_precision" if has_precision(test) else "accuracy"
+    told = ((str(row.get("class")), number(row.get(key)), number(row.get("n")))
             for row in _list(test, "per_class"))  # fmt: skip
-    rows = [(name, accuracy, n) for name, accuracy, n in told if accuracy is not None and n is not None]
+    rows = [(name, value, n) for name, value, n in told if value is not None and n is not None]
     if not rows:
         return None
     rows.sort(key=lambda row: (row[1], row[0]))
@@ -146,36 +156,46 @@ def class_accuracy(test: Mapping[str, Any], width: float = 5.2) -> Figure | None
     with drawing():
         figure = sheet(width, 0.9 + 0.2 * len(rows))
         axes = figure.add_subplot()
-        for height, (_, accuracy, n) in enumerate(rows):
-            ends = [100 * (end or 0) for end in wilson(accuracy, int(n))]
-            axes.plot(ends, [height] * 2, color=BLUE, lw=1.4, zorder=2)
-            axes.plot(accuracy * 100, height, "o", color=BLUE, ms=5, mec=PAGE, mew=0.5, zorder=3)
+        for height, (_, value, n) in enumerate(rows):
+            _beside(axes, height, value, n, number(test.get("n")) if key == "average_precision" else None)
+            axes.plot(value * 100, height, "o", color=BLUE, ms=5, mec=PAGE, mew=0.5, zorder=3)
         axes.set_yticks(range(len(rows)), [_short(name) for name, _, _ in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.set_xlim(-2, 102)
-        axes.set_xlabel("accuracy, %" + (f" ({left_out} classes left out)" if left_out else ""))
+        more = f" ({left_out} classes left out)" if left_out else ""
+        axes.set_xlabel(f"{key.replace('_', ' ')}, %{more}")
     return figure
 
 
+def _beside(axes: Axes, height: int, value: float, n: float, videos: float | None) -> None:
+    """The interval of a share of n videos; or, of so many videos in all, the share that n are."""
+    if videos is None:
+        ends = [100 * (end or 0) for end in wilson(value, int(n))]
+        axes.plot(ends, [height] * 2, color=BLUE, lw=1.4, zorder=2)
+    elif videos > 0:
+        axes.plot(100 * n / videos, height, "|", color=MUTED, ms=9, mew=1.5, zorder=2)
+
+
 def training_curves(folder: Path, width: float = 5.2) -> Figure | None:
-    """A full training: losses and validation accuracy over the epochs, the best one starred; none without."""
+    """A full training: losses and validations over the epochs, the best one starred; none without."""
     rows = pd.DataFrame(json_lines(folder / "metrics.jsonl"))
     if not {"epoch", "loss"} <= set(rows) or rows["loss"].count() < 2:
         return None
+    measure = measure_of(json_file(folder / "training.json"))
     with drawing():
         figure = sheet(width, 4.2)
         top, bottom = figure.subplots(2, 1, sharex=True)
         trained = rows.dropna(subset=["loss"])
         top.plot(trained["epoch"], trained["loss"], color=BLUE, lw=1.4, label="training")
-        top.set_ylabel("cross-entropy")
-        if "video_top1" in rows:
-            known, colour = rows.dropna(subset=["video_top1"]), style("bottleneck")[0]
+        top.set_ylabel("binary cross-entropy" if measure == "mAP" else "cross-entropy")
+        if measure in rows:
+            known, colour = rows.dropna(subset=[measure]), style("bottleneck")[0]
             top.plot(known["epoch"], known["val_loss"], "o-", color=colour, ms=4, label="validation")
-            bottom.plot(known["epoch"], known["video_top1"] * 100, "o-", color=colour, ms=4)
-            best = known.iloc[int(known["video_top1"].to_numpy().argmax())]
-            bottom.plot(best["epoch"], best["video_top1"] * 100, "*", color=INK, ms=11)
+            bottom.plot(known["epoch"], known[measure] * 100, "o-", color=colour, ms=4)
+            best = known.iloc[int(known[measure].to_numpy().argmax())]
+            bottom.plot(best["epoch"], best[measure] * 100, "*", color=INK, ms=11)
         top.legend()
-        bottom.set_ylabel("validation\n(video_top1), %")
+        bottom.set_ylabel("validation mAP, %" if measure == "mAP" else "validation\n(video_top1), %")
         bottom.set_xlabel("epoch")
     return figure
 

@@ -120,10 +120,13 @@ def pairs(test: Mapping[str, Any], most: int = 10) -> list[dict[str, Any]]:
 
 
 def write(out: Path, found: Mapping[str, Any], title: str) -> None:
-    """A test's result as JSON, and the confusion matrix beside it as CSV and PNG. Raises EnvironmentFault."""
-    write_atomic(out.with_suffix(".confusion.csv"), csv_text(matrix(found).reset_index()).encode())
+    """A test's result as JSON, and its confusion matrix, if any, beside it as CSV and PNG.
+
+    Raises EnvironmentFault.
+    """
     width = min(12.0, 4.3 + 0.25 * len(found["classes"]))
     if (drawn := figure(found, width, title)) is not None:
+        write_atomic(out.with_suffix(".confusion.csv"), csv_text(matrix(found).reset_index()).encode())
         png = BytesIO()
         drawn.savefig(png, format="png", dpi=120)
         write_atomic(out.with_suffix(".confusion.png"), png.getvalue())

@@ -38,11 +38,12 @@ from expander.runs.journal import Run
 from expander.specs.spec import AXES
 
 BASELINE_MARKS = {"random": "1", "compound": "*", "single-axis": "+"}
-ACCURACY = "proxy validation accuracy\n(video_top1), %"
+MEASURED = {"accuracy": "proxy validation accuracy\n(video_top1), %", "mAP": "proxy validation mAP, %"}
+"""What the height of a figure is, by what the run measures."""
 
 
 def trajectory(run: Run | History, width: float = 7.6) -> Figure:
-    """Accuracy against cost: the chosen path, what it was chosen from, the contraction, baselines."""
+    """Accuracy or mAP against cost: the chosen path, what it was chosen from, the contraction, baselines."""
     past = history(run)
     table, tried, others = steps(past), decisions(past).dropna(subset=["accuracy"]), baselines(past)
     scale, unit = _unit(pd.concat([tried["cost"], others["cost"]]))
@@ -59,7 +60,7 @@ def trajectory(run: Run | History, width: float = 7.6) -> Figure:
         if goal is not None:
             _target(axes, goal, f"target {macs_text(goal * scale)}")
         axes.set_xlabel(f"{unit} multiply-adds of one view at the training crop")
-        axes.set_ylabel(ACCURACY)
+        axes.set_ylabel(MEASURED[past.measure])
         _legend(figure, tried["axis"], list(dict.fromkeys(others["kind"])), width)
         place(axes, _names(table), list(zip(tried["cost"], tried["percent"], strict=True)))
     return figure
@@ -169,7 +170,8 @@ def gains(run: Run | History, width: float = 7.6) -> Figure | None:
         for panel in list(grid.flat)[len(numbers) :]:
             panel.set_visible(False)
         score = past.problem.selection.score
-        told = "accuracy, %" if score == "accuracy" else "points of accuracy per doubling of the cost"
+        told = (f"{past.measure}, %" if score == "accuracy"
+                else f"points of {past.measure} per doubling of the cost")  # fmt: skip
         figure.supxlabel(told, fontsize=10)
         grid[0, 0].invert_yaxis()
     return figure
@@ -232,7 +234,7 @@ def growth(run: Run | History, width: float = 7.6) -> Figure | None:
 
 
 def frontiers(runs: list[Run | History], width: float = 7.6) -> Figure | None:
-    """The best accuracy for every cost, of each run; none without a result."""
+    """The best accuracy or mAP for every cost, of each run; none without a result."""
     pasts = [history(run) for run in runs]
     tried, table = decisions(*pasts).dropna(subset=["accuracy"]), frontier(*pasts)
     if table.empty:
@@ -251,7 +253,7 @@ def frontiers(runs: list[Run | History], width: float = 7.6) -> Figure | None:
                       drawstyle="steps-post", ls=LINES[index % len(LINES)], label=str(name))  # fmt: skip
         _extent(axes, list(tried["cost"]), width)
         axes.set_xlabel(f"{unit} multiply-adds of one view at the training crop")
-        axes.set_ylabel(ACCURACY)
+        axes.set_ylabel("\nor ".join(MEASURED[name] for name in dict.fromkeys(table["measure"])))
         figure.legend(loc="outside lower center", ncols=max(1, int(width / 2.4)))
     return figure
 

@@ -84,7 +84,7 @@ def _film(spec: Spec, data: VideoData, decoder: Decoder) -> Film:
         seen.add(label)
         try:
             pixels = clip(spec, path, decoder)
-            named = ", ".join(data.classes[number] for number in numbers_of(label))
+            named = ", ".join(data.classes[number] for number in numbers_of(label)) or "no label"
             strips.append(Strip(named, path.name, spec.frames, spec.crop, _uri(pixels)))
         except VideoError as error:
             reason = str(error)

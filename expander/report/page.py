@@ -36,6 +36,7 @@ WIDE, NARROW = 7.6, 4.3
 def page(folders: list[Path]) -> str:
     """The page of these folders: searches and full trainings. Raises DataError for a damaged journal."""
     searches = [history(Run(folder)) for folder in folders if Run(folder).exists()]
+    measures = " or ".join(dict.fromkeys(past.measure for past in searches))
     environment = Environment(
         loader=PackageLoader("expander", "report"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -43,7 +44,7 @@ def page(folders: list[Path]) -> str:
     return environment.get_template("page.html.j2").render(
         title=", ".join(map(name_of, folders)),
         version=__version__,
-        frontier=_both("frontier", "Best accuracy for every cost, of each run",
+        frontier=_both("frontier", f"Best {measures} for every cost, of each run",
                        lambda width: figures.frontiers(list(searches), width)) if len(searches) > 1 else None,
         searches=[_search(past, f"r{number}") for number, past in enumerate(searches)],
         trainings=_table(trainings(*folders), TRAININGS, rendering.TRAINING_ORDER),
@@ -64,12 +65,13 @@ def _search(past: History, id: str) -> dict[str, Any]:
     return {
         "id": id,
         "name": past.name,
+        "measure": past.measure,
         "headline": headline(past),
         "seeds": next((seeds_text(step.chosen) for step in reversed(past.path) if step.chosen), ""),
         "figures": _figures(past, id, last),
-        "steps": _table(steps(past), STEPS, rendering.STEP_ORDER),
-        "decisions": _table(_behind(decisions(past)), DECISIONS, rendering.DECISION_ORDER),
-        "baselines": _table(baselines(past), BASELINES, rendering.BASELINE_ORDER),
+        "steps": _table(steps(past), STEPS, rendering.STEP_ORDER, past.measure),
+        "decisions": _table(_behind(decisions(past)), DECISIONS, rendering.DECISION_ORDER, past.measure),
+        "baselines": _table(baselines(past), BASELINES, rendering.BASELINE_ORDER, past.measure),
         "going": past.finished is None,
         "forecast": _forecast(past),
         "failures": list(failures(past)),
@@ -92,8 +94,9 @@ def _both(id: str, meaning: str, draw: Callable[[float], Figure | None]) -> dict
 
 
 def _figures(past: History, id: str, last: Spec | None) -> dict[str, dict[str, Any] | None]:
+    measure = "Accuracy" if past.measure == "accuracy" else past.measure
     drawn: Iterable[tuple[str, str, Callable[[float], Figure | None]]] = (
-        ("trajectory", "Accuracy against cost: the chosen path and every candidate",
+        ("trajectory", f"{measure} against cost: the chosen path and every candidate",
          lambda width: figures.trajectory(past, width)),
         ("gains", "What each axis gave in each step", lambda width: figures.gains(past, width)),
         ("growth", "How the chosen spec grew from step to step", lambda width: figures.growth(past, width)),
@@ -104,9 +107,17 @@ def _figures(past: History, id: str, last: Spec | None) -> dict[str, dict[str, A
     return {name: _both(f"{id}{name}", meaning, draw) for name, meaning, draw in drawn}
 
 
-def _table(table: pd.DataFrame, columns: tuple[Column, ...], order: tuple[str, ...]) -> dict[str, Any]:
-    """A table for the page: its columns with their meanings, and its cells as people read them."""
-    return {**rendering.cells(table, order), "meanings": {column.name: column.meaning for column in columns}}
+def _table(
+    table: pd.DataFrame, columns: tuple[Column, ...], order: tuple[str, ...], measure: str = "accuracy"
+) -> dict[str, Any]:
+    """A table for the page: its columns with their meanings, and its cells as people read them.
+
+    measure: what the columns of an accuracy are called.
+    """
+    found = rendering.cells(table, order)
+    called = {column.name: column.name.replace("accuracy", measure) for column in columns}
+    return {**found, "columns": [called[name] for name in found["columns"]],
+            "meanings": {called[column.name]: column.meaning for column in columns}}  # fmt: skip
 
 
 def _behind(table: pd.DataFrame) -> pd.DataFrame:
@@ -166,14 +177,15 @@ def _provenance(past: History) -> list[tuple[str, str]]:
 def _training(folder: Path, id: str) -> dict[str, Any] | None:
     if not json_file(folder / "training.json"):
         return None
-    meaning = "Loss and validation accuracy over the training"
+    meaning = "Loss and validations over the training"
     return _both(id, meaning, lambda width: charts.training_curves(folder, min(width, 5.2)))
 
 
 def _tested(name: str, found: dict[str, Any], id: str) -> dict[str, Any]:
     """Of one multi-view test: its figures, its confusions, what could not be read."""
-    classes = _both(f"{id}c", "Accuracy of each class, with 95 % intervals",
-                    lambda width: charts.class_accuracy(found, min(width, 5.2)))  # fmt: skip
+    meaning = ("Average precision of each class; a bar is the share of the videos that have it"
+               if charts.has_precision(found) else "Accuracy of each class, with 95 % intervals")  # fmt: skip
+    classes = _both(f"{id}c", meaning, lambda width: charts.class_results(found, min(width, 5.2)))
     readable = len(found.get("classes") or []) <= confusion.READABLE
     matrix = _both(f"{id}m", "Confusion of the classes",
                    lambda width: confusion.figure(found, min(width, 5.2)) if readable else None)  # fmt: skip

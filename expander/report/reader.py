@@ -97,6 +97,11 @@ class History:
         return self.start.problem if self.start else None
 
     @property
+    def measure(self) -> str:
+        """What its accuracy is called."""
+        return self.start.measure if self.start else "accuracy"
+
+    @property
     def path(self) -> list[Step]:
         """The decided steps."""
         return [step for step in self.steps if step.chosen is not None]

@@ -10,7 +10,8 @@ import pandas as pd
 from expander.report.tables import macs_text
 from expander.specs.cost_kinds import duration_text
 
-PERCENT = ("accuracy", "accuracy_low", "accuracy_high", "video_top1", "best_video_top1", "data_wait")
+PERCENT = ("accuracy", "accuracy_low", "accuracy_high", "video_top1", "best_video_top1", "mAP", "best_mAP",
+           "data_wait")  # fmt: skip
 POINTS = ("score", "behind", "lead", "low", "high")
 COSTS = ("cost", "macs_per_video")
 
@@ -27,8 +28,8 @@ BASELINE_ORDER = (
     "kind", "name", "accuracy", "cost", "params", "activations", "seeds", "seconds", "loss", "spec",
 )  # fmt: skip
 TRAINING_ORDER = (
-    "run", "state", "best_video_top1", "best_epoch", "video_top1", "epochs", "val_loss", "cost", "params",
-    "clips_per_second", "data_wait", "spec",
+    "run", "state", "best_video_top1", "best_mAP", "best_epoch", "video_top1", "mAP", "epochs", "val_loss",
+    "cost", "params", "clips_per_second", "data_wait", "spec",
 )  # fmt: skip
 TEST_ORDER = (
     "run", "test", "metric", "value", "low", "high", "views", "videos", "failed", "protocol",

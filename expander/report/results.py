@@ -23,11 +23,13 @@ from expander.report.schema import Row, spec_row
 from expander.runs.chain import RESTORE, SealedLines, opened_document
 from expander.runs.checks import check_result
 from expander.runs.events import from_json
+from expander.runs.evidence import holds_credits
 from expander.runs.journal import Run
 from expander.runs.result_checks import check_metrics, check_test
 from expander.runs.trials import TrialResult
 from expander.specs.cost import cost
 from expander.specs.spec import Spec
+from expander.training.training_folder import MEASURES
 
 Place = Path | Run | History
 SPEC = TypeAdapter(Spec)
@@ -74,10 +76,17 @@ def _baseline(found: Mapping[str, Any]) -> Row:
         "name": found.get("name") or found.get("kind"),
         **{column: price[key] for column, key in PRICES if number(price.get(key)) is not None},
         "seeds": len(results) or None,
+        "measure": "mAP" if any(map(_has_credits, results)) else "accuracy" if results else None,
         "accuracy": _mean(r.get("accuracy") for r in results),
         "loss": _mean(r.get("loss") for r in results),
         "seconds": sum(seconds) if seconds else None,
     }
+
+
+def _has_credits(result: Mapping[str, Any]) -> bool:
+    """Whether a result says of each video what it gives to mAP."""
+    packed, videos = result.get("correct"), result.get("videos")
+    return isinstance(packed, str) and isinstance(videos, int) and holds_credits(packed, videos)
 
 
 PRICES = (("cost", "macs"), ("params", "params"), ("activations", "activations"))
@@ -95,8 +104,8 @@ def trainings(*folders: Place) -> pd.DataFrame:
 
 
 def _training(about: Mapping[str, Any], metrics: Iterable[Mapping[str, Any]]) -> Row:
-    rows = list(metrics)
-    validated = [row for row in rows if number(row.get("video_top1")) is not None]
+    rows, measure = list(metrics), measure_of(about)
+    validated = [row for row in rows if number(row.get(measure)) is not None]
     last = validated[-1] if validated else {}
     best = about.get("best") if isinstance(about.get("best"), dict) else {}
     assert isinstance(best, dict)
@@ -106,12 +115,17 @@ def _training(about: Mapping[str, Any], metrics: Iterable[Mapping[str, Any]]) ->
         "state": about.get("state"),
         "epochs": len(validated),
         "best_epoch": best.get("epoch"),
-        "best_video_top1": number(best.get("video_top1")),
-        "video_top1": last.get("video_top1"),
+        f"best_{measure}": number(best.get("goodness", best.get("video_top1"))),
+        measure: number(last.get(measure)),
         "val_loss": number(last.get("val_loss")),
         "clips_per_second": statistics.median(speeds) if speeds else None,
         "data_wait": _mean(row.get("data_wait") for row in rows),
     }
+
+
+def measure_of(about: Mapping[str, Any]) -> str:
+    """What a training's validations measure, by its training.json."""
+    return MEASURES[bool(about.get("multi_label")) or about.get("task") == "detection"]
 
 
 def test_files(place: Place) -> list[tuple[str, dict[str, Any]]]:

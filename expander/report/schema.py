@@ -41,8 +41,10 @@ PRICE = (
 )
 RATIO = real("ratio", "cost over the cost of the step before")
 FACTORS = tuple(real(axis, f"factor of the {axis} axis over the base") for axis in AXES)
-ACCURACY = real("accuracy", "share of validation videos right (proxy training, video_top1), mean over seeds")
-LOSS = real("loss", "validation cross-entropy, mean over seeds")
+MEASURE = text("measure", "what accuracy is: accuracy, or mAP where videos have several labels")
+ACCURACY = real("accuracy", "share of validation videos right (video_top1), or of several labels mAP: of "
+                            "proxy trainings, mean over seeds")
+LOSS = real("loss", "validation cross-entropy (binary of several labels), mean over seeds")
 SECONDS = real("seconds", "wall time of the trainings together, s")
 INTERVAL = (
     real("low", "lower end of the interval of the lead"),
@@ -59,8 +61,8 @@ STEPS = (
     text("depths", "blocks of each stage"),
     *FACTORS, *PRICE, RATIO,
     whole("seeds", "trainings of the chosen candidate"),
-    ACCURACY,
-    real("accuracy_low", "lower end of a 95 % interval of the accuracy (Wilson, over videos and seeds)"),
+    MEASURE, ACCURACY,
+    real("accuracy_low", "lower end of a 95 % interval of it, over videos and seeds (Wilson; of mAP normal)"),
     real("accuracy_high", "upper end of it"),
     text("runner_up", "the axis that came second"),
     real("lead", "score over the runner-up's: accuracy gained per doubling of cost, or accuracy, as "
@@ -78,8 +80,9 @@ TRIALS = (
     whole("until", "the optimiser step it stopped at, a rung; missing: it ran to its end"),
     SPEC, SPEC_ID, *PRICE, RATIO,
     text("state", "finished, rung (stopped at one), failed, or open (running or waiting)"),
-    real("accuracy", "share of validation videos right"),
-    real("loss", "validation cross-entropy"),
+    MEASURE,
+    real("accuracy", "share of validation videos right, or mAP"),
+    real("loss", "validation cross-entropy, binary of several labels"),
     real("train_loss", "the last training loss"),
     whole("videos", "validation videos"),
     whole("clips", "training clips seen"),
@@ -95,7 +98,7 @@ DECISIONS = (
     RUN, STEP, KIND, AXIS, SPEC, SPEC_ID, *PRICE, RATIO,
     real("latency", "measured time of one view, ms; missing where it was not measured"),
     whole("seeds", "trainings that gave a result"),
-    ACCURACY, LOSS,
+    MEASURE, ACCURACY, LOSS,
     real("score", "what candidates are ranked by: accuracy gained per doubling of cost, or accuracy"),
     real("behind", "the winner's score minus this one's"),
     *INTERVAL,
@@ -108,8 +111,8 @@ DECISIONS = (
 """Of `decisions`: one row a candidate of every step, the losing, failed and rejected ones too."""
 
 FRONTIER = (
-    RUN, STEP, AXIS, SPEC, SPEC_ID, *PRICE, ACCURACY,
-    truth("best", "whether no candidate of any of the runs is both cheaper and more accurate"),
+    RUN, STEP, AXIS, SPEC, SPEC_ID, *PRICE, MEASURE, ACCURACY,
+    truth("best", "whether no candidate of any of the runs of its measure is both cheaper and more accurate"),
 )  # fmt: skip
 """Of `frontier`: of each run the candidates that no other of it beats in both cost and accuracy."""
 
@@ -119,7 +122,7 @@ BASELINES = (
     text("name", "of the baseline"),
     SPEC, SPEC_ID, *PRICE,
     whole("seeds", "trainings"),
-    ACCURACY, LOSS, SECONDS,
+    MEASURE, ACCURACY, LOSS, SECONDS,
 )  # fmt: skip
 """Of `baselines`: networks of comparable cost found without the search."""
 
@@ -131,7 +134,9 @@ TRAININGS = (
     whole("best_epoch", "the epoch with the best validation"),
     real("best_video_top1", "share of validation videos right at the best epoch, 0 to 1"),
     real("video_top1", "the same at the last validation"),
-    real("val_loss", "cross-entropy at the last validation"),
+    real("best_mAP", "mAP at the best epoch, of several labels or of detection"),
+    real("mAP", "the same at the last validation"),
+    real("val_loss", "cross-entropy at the last validation, binary where mAP is measured"),
     real("clips_per_second", "median of the training, 1/s"),
     real("data_wait", "mean share of the time spent waiting for data"),
 )  # fmt: skip

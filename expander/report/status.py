@@ -26,6 +26,7 @@ def status_of(run: Run) -> dict[str, Any]:
     candidates: of the undecided step, one a trial: axis, seed, state (waiting, running, finished, rung,
     failed), progress (0 to 1), accuracy, reason. forecast: steps, trials and seconds ahead; seconds is
     null where the run did not record its pace. foretold: the same before the first trial. process: its id.
+    measure: what accuracy is (mAP of several labels).
     protected: whether checksums cover the journal.
     """
     problem, state = started(run).problem, state_of(run)
@@ -47,6 +48,7 @@ def status_of(run: Run) -> dict[str, Any]:
         "spec": str(best.spec) if best else "",
         "cost": best.cost.of(problem.cost) if best else 0,
         "accuracy": state.accuracies[-1] if best else None,
+        "measure": past.measure,
         "candidates": _candidates(past) if state.planned else [],
         "failed": [{"trial": name, "reason": reason} for name, reason in failures(past)],
         "forecast": remaining(past, state),
@@ -114,7 +116,8 @@ def status_text(now: dict[str, Any]) -> str:
     lines += [_line(row, width) for row in now["candidates"]]
     if now["spec"]:
         cost, target = (amount_text(now["cost_kind"], now[name]) for name in ("cost", "target"))
-        lines.append(f"best so far: {now['spec']}, {cost} (target {target}), accuracy {now['accuracy']:.1%}")
+        found = f"{now['measure']} {now['accuracy']:.1%}"
+        lines.append(f"best so far: {now['spec']}, {cost} (target {target}), {found}")
     if now["outcome"] == "running":
         lines += [_ahead(now), _worked_on(now)]
     lines += [f"failed: {row['trial']}: {row['reason']}" for row in now["failed"]]

@@ -9,6 +9,7 @@ from expander.engine.loop import state_of
 from expander.errors import DataError
 from expander.report.reader import History
 from expander.report.tables import accuracy_ends, macs_text
+from expander.runs.trials import TrialResult
 from expander.specs.cost_kinds import amount_text
 
 NEAR = 0.15
@@ -45,14 +46,16 @@ def _facts(past: History) -> list[tuple[str, str, str]]:
         return []
     first, last = decided[0], decided[-1]
     spec, price = last.winner.spec, last.winner.cost
-    videos = next((r.videos for r in past.path[-1].outcomes(last.winner.axis) if hasattr(r, "videos")), 0)
-    low, high = accuracy_ends(last, videos)
-    sure = "" if low is None or high is None else f"95 % interval {low:.1%} to {high:.1%}, {videos} videos; "
+    results = [r for r in past.path[-1].outcomes(last.winner.axis) if isinstance(r, TrialResult)]
+    low, high = accuracy_ends(last, results)
+    sure = ("" if low is None or high is None
+            else f"95 % interval {low:.1%} to {high:.1%}, {results[0].videos} videos; ")  # fmt: skip
+    how = "proxy training" + (", video_top1" if past.measure == "accuracy" else "")
     kind, target = past.problem.cost, past.problem.target
     goal = f"{price.of(kind) / target:.1%} of the target {amount_text(kind, target)}"
     return [
         ("network", str(spec), f"{spec.base.classes} classes, bottleneck {spec.bottleneck:.2g}; {spec.id}"),
-        ("accuracy", f"{last.accuracy:.1%}", f"{sure}base: {first.accuracy:.1%}; proxy training, video_top1"),
+        (past.measure, f"{last.accuracy:.1%}", f"{sure}base: {first.accuracy:.1%}; {how}"),
         ("cost", macs_text(price.macs), f"multiply-adds of a view; {goal}"),
         ("size", f"{price.params:,}", f"parameters; {price.activations:,} activations"),
     ]  # fmt: skip

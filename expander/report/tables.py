@@ -17,9 +17,11 @@ from expander.report.reader import Ended, History, Step, history, trial_name
 from expander.report.results import baselines, tests, trainings
 from expander.report.schema import Row, spec_row
 from expander.runs.events import CUT, UNCUT, Candidate, CandidateResult, StepChosen
+from expander.runs.evidence import holds_credits
 from expander.runs.journal import Run
 from expander.runs.names import TrialName
 from expander.runs.trials import TrialFailure, TrialResult
+from expander.search.selection import by_videos
 from expander.specs.spec import AXES
 
 __all__ = ["baselines", "decisions", "frontier", "steps", "tests", "trainings", "trials"]
@@ -49,7 +51,7 @@ def _rows(runs: Sequence[Run | History], of_step: Callable[[Step], Iterable[Row]
     for past in map(history, runs):
         name = past.name
         for step in past.steps:
-            yield from ({"run": name, **row} for row in of_step(step))
+            yield from ({"run": name, "measure": past.measure, **row} for row in of_step(step))
 
 
 def frontier(*runs: Run | History) -> pd.DataFrame:
@@ -59,7 +61,8 @@ def frontier(*runs: Run | History) -> pd.DataFrame:
     if not parts:
         return schema.frame([], schema.FRONTIER)
     kept = pd.concat(parts)
-    kept = kept.assign(best=kept.index.isin(_undominated(kept).index))
+    best = pd.concat([_undominated(group) for _, group in kept.groupby("measure")])
+    kept = kept.assign(best=kept.index.isin(best.index))
     return kept[[column.name for column in schema.FRONTIER]].reset_index(drop=True)
 
 
@@ -73,7 +76,7 @@ def _undominated(table: pd.DataFrame) -> pd.DataFrame:
 def _step(step: Step, chosen: StepChosen) -> Row:
     spec, axis = chosen.winner.spec, chosen.winner.axis
     results = [o for o in step.outcomes(axis) if isinstance(o, TrialResult)]
-    low, high = accuracy_ends(chosen, results[0].videos if results else 0)
+    low, high = accuracy_ends(chosen, results)
     return {
         "step": chosen.step,
         "kind": step.plan.kind,
@@ -172,18 +175,30 @@ def _placed(standing: CandidateResult | None, chosen: StepChosen | None) -> Row:
     }
 
 
-def accuracy_ends(chosen: StepChosen, videos: int) -> tuple[float | None, float | None]:
-    """Ends of a 95 % interval of a winner's accuracy, on other videos and with other seeds.
+Z = 1.959964
+"""Deviations of a normal distribution, 95 % of which lies within them."""
 
-    A spread between seeds makes an accuracy as uncertain as fewer videos would.
+
+def accuracy_ends(
+    chosen: StepChosen, results: Sequence[TrialResult]
+) -> tuple[float | None, float | None]:
+    """Ends of a 95 % interval of a winner's accuracy or mAP, on other videos and with other seeds.
+
+    A spread between seeds makes an accuracy as uncertain as fewer videos would. mAP is the mean of the
+    videos' credits, which are not 0 or 1: the variance of that mean, and that between seeds.
     """
-    if videos == 0:
+    if not results:
         return None, None
+    share, videos = chosen.accuracy, results[0].videos
     noise = (chosen.spread or 0.0) ** 2 / (chosen.standings[0].seeds or 1)
-    return wilson(chosen.accuracy, 1 / (1 / videos + noise))
+    if not holds_credits(results[0].correct, videos):
+        return wilson(share, 1 / (1 / videos + noise))
+    credits = by_videos(results).mean(axis=0)
+    half = Z * math.sqrt(float(credits.var()) / videos + noise * share * (1 - share))
+    return max(0.0, share - half), min(1.0, share + half)
 
 
-def wilson(share: float, count: float, z: float = 1.959964) -> tuple[float | None, float | None]:
+def wilson(share: float, count: float, z: float = Z) -> tuple[float | None, float | None]:
     """Wilson's interval (1927) of a share of `count` independent videos; none without videos."""
     if count == 0:
         return None, None
@@ -198,8 +213,9 @@ def macs_text(macs: float) -> str:
 
 
 def trajectory_text(run: Run | History) -> str:
-    """The table of `steps` for a terminal: accuracies and leads in points, costs rounded."""
-    table = steps(run)
+    """The table of `steps` for a terminal: accuracies (or mAP) and leads in points, costs rounded."""
+    past = history(run)
+    table, measure = steps(past), past.measure
     if table.empty:
         return "no step is decided yet"
     points = table[["lead", "low", "high"]].astype(float) * 100
@@ -211,7 +227,7 @@ def trajectory_text(run: Run | History) -> str:
             "crop": table["crop"],
             "cost": table["cost"].map(macs_text),
             "ratio": table["ratio"].map("{:.2f}".format),
-            "accuracy": (table["accuracy"] * 100).map("{:.1f}".format),
+            measure: (table["accuracy"] * 100).map("{:.1f}".format),
             "runner-up": [axis_text(*row) for row in zip(table["kind"], table["runner_up"], strict=True)],
             "lead": [lead_text(*row) for row in points.itertuples(index=False)],
         }

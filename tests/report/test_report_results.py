@@ -11,7 +11,7 @@ import pytest
 
 from expander.errors import DataError
 from expander.report import results, schema, tables
-from expander.report.charts import class_accuracy, training_curves
+from expander.report.charts import class_results, training_curves
 from expander.report.confusion import figure, matrix, pairs
 from expander.report.results import specified
 from expander.report.tables import baselines, trainings
@@ -119,7 +119,7 @@ def test_the_pairs_taken_for_each_other_most_come_first() -> None:
                                     {"classes": ["a"], "confusion": [[7, 7, 1], "x", [0, 0]]},
                                     {"per_class": [{"class": "a", "accuracy": None, "n": 0}]}])  # fmt: skip
 def test_a_test_without_classes_has_no_such_figures(broken: dict[str, Any]) -> None:
-    assert class_accuracy(broken) is None
+    assert class_results(broken) is None
     assert pairs(broken) == []
     assert matrix(broken).to_numpy().sum() == 0
     figure(broken, 5.0)

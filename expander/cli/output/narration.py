@@ -14,6 +14,7 @@ from expander.runs.events import (
     Contracted,
     Event,
     Problem,
+    RunStarted,
     StepChosen,
     StepPlanned,
     TrialFailed,
@@ -37,11 +38,12 @@ if TYPE_CHECKING:
 class Narrator:
     """Listens to a search. On a terminal: one tqdm line a step; elsewhere plain lines."""
 
-    def __init__(self, problem: Problem, pace: TrainingSpeed, cost_of: CostOf, state: State) -> None:
-        self.problem, self.pace, self.cost_of = problem, pace, cost_of
+    def __init__(self, start: RunStarted, pace: TrainingSpeed, cost_of: CostOf, state: State) -> None:
+        self.problem, self.pace, self.cost_of = start.problem, pace, cost_of
+        self.measure = start.measure
         self.bar: Any = None
         self.seen = self.predicted = 0.0
-        self.foretold = forecast(problem, state, cost_of, pace).seconds
+        self.foretold = forecast(self.problem, state, cost_of, pace).seconds
         self.began = self.step_began = time.monotonic()
         self.step_foretold = 0.0
         self.trained = self.reused = 0
@@ -120,7 +122,7 @@ class Narrator:
         seeds = f" (deviation between seeds: {apart})" if (apart := seeds_text(event)) else ""
         axis = axis_text("contraction" if state.final else "expansion", winner.axis)
         say(f"step {event.step}: {axis}{how} -> {winner.spec}, "
-                   f"{self._cost(winner)}, accuracy {event.accuracy:.1%}{seeds}"
+                   f"{self._cost(winner)}, {self.measure} {event.accuracy:.1%}{seeds}"
                    f"{_against(self.step_foretold, time.monotonic() - self.step_began)}")  # fmt: skip
         below = winner.cost.of(self.problem.cost) < self.problem.target
         if not state.final and below and self.predicted:

@@ -1,7 +1,8 @@
 """What a folder of prepared videos holds, in files:
 
     manifest.parquet       a row a video, the damaged ones too; its metadata say how it was prepared
-    train.txt, val.txt     lines `path label`, as every command reads them; classes.txt: names of the classes
+    train.txt, val.txt     lines `path label` (or `path label label …`), as every command reads them
+    classes.txt            names of the classes
     damaged.csv            the sources that could not be prepared, with the reason
     videos/3f/NAME-….mp4   the videos, named by their listed paths
     train-000000.tar …     or the videos in shards, if they are wanted so
@@ -25,6 +26,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from expander.config.reading import parse_json, read_bytes, read_text
+from expander.data.annotations import Label, numbers_of
 from expander.errors import DataError, EnvironmentFault
 from expander.runs.journal import write_atomic
 from expander.video.writing.encoder import Encoded
@@ -43,6 +45,8 @@ KEY = b"expander"
 LONGEST = 80
 """Letters of a source's name in the name of its prepared video."""
 KEY_LONGEST = 94
+SEVERAL = "multi_label"
+"""In the settings: whether videos have several labels each."""
 NO_PLACES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -56,7 +60,7 @@ class Source:
     name: str
     listed: str
     folder: str
-    label: int
+    label: Label
     split: str
 
     @property
@@ -76,6 +80,11 @@ class Source:
     def key(self) -> str:
         """Of its sample in a shard: a key ends at the first dot, and a plain tar takes names of 100 bytes."""
         return PurePath(self.path).stem.replace(".", "_")[-KEY_LONGEST:].lstrip("_-")
+
+
+def label_text(label: Label) -> str:
+    """The class numbers of a video, one or more or none, as a list has them."""
+    return " ".join(map(str, numbers_of(label)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +144,10 @@ def columns(
 ) -> dict[str, list[Any]]:
     """What the manifest says, by column, in the order of the lists. places: see `write`."""
     rows = [outcomes[source.name] for source in sources]
+    several = any(isinstance(source.label, tuple) for source in sources)
     found: dict[str, list[Any]] = {
         "path": [places.get(source.name, source.path) for source in sources],
-        "label": [source.label for source in sources],
+        "label": [label_text(source.label) if several else source.label for source in sources],
         "split": [source.split for source in sources],
         "source": [source.name for source in sources],
         "reason": [row.reason for row in rows],
@@ -162,9 +172,9 @@ def write(
                if outcomes[source.name].reason]  # fmt: skip
     lists = {"train.txt": "", "val.txt": "", "classes.txt": "".join(f"{name}\n" for name in classes)}
     for split in ("train", "val"):
-        rows = (f"{places.get(source.name, source.path)} {source.label}\n" for source in sources
-                if source.split == split)  # fmt: skip
-        lists[f"{split}.txt"] = "".join(rows)
+        rows = (f"{places.get(source.name, source.path)} {label_text(source.label)}".rstrip()
+                for source in sources if source.split == split)  # fmt: skip
+        lists[f"{split}.txt"] = "".join(f"{row}\n" for row in rows)
     text = StringIO()
     csv.writer(text, lineterminator="\n").writerows([("source", "split", "reason"), *damaged])
     for name, content in {**lists, DAMAGED: text.getvalue()}.items():
@@ -181,7 +191,7 @@ def table_bytes(columns: dict[str, list[Any]], head: dict[str, Any]) -> bytes:
     for row in zip(columns["path"], columns["label"], columns["split"], columns["sha256"], strict=True):
         digest.update(json.dumps(row).encode())
     told = {"schema": SCHEMA, **head, "fingerprint": digest.hexdigest()}
-    table = pa.table(columns, schema=pa.schema([(name, _type(name)) for name in columns]))
+    table = pa.table(columns, schema=pa.schema([(name, _type(name, columns[name])) for name in columns]))
     out = BytesIO()
     table = table.replace_schema_metadata({KEY: json.dumps(told).encode()})
     pq.write_table(table, out, compression="zstd", use_dictionary=["split", "reason", "fps"],
@@ -189,13 +199,14 @@ def table_bytes(columns: dict[str, list[Any]], head: dict[str, Any]) -> bytes:
     return out.getvalue()
 
 
-def _type(column: str) -> Any:
+def _type(column: str, values: Sequence[Any]) -> Any:
     import pyarrow as pa
 
     if column == "mapping":
         return pa.list_(pa.int32())
     texts = ("path", "split", "source", "reason", "sha256", "source_sha256", "fps")
-    return pa.string() if column in texts else pa.int64()
+    several = column == "label" and any(isinstance(value, str) for value in values)
+    return pa.string() if column in texts or several else pa.int64()
 
 
 def read_head(folder: Path) -> dict[str, Any] | None:
