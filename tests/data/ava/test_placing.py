@@ -74,7 +74,7 @@ def test_a_box_lies_around_what_is_drawn_in_it(size: tuple[int, int]) -> None:
         rows, columns = torch.nonzero(white.any(1)).flatten(), torch.nonzero(white.any(0)).flatten()
         seen = [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
         assert found.tolist() == pytest.approx(seen, abs=1e-9)
-    assert looked >= 15
+    assert looked >= 5
 
 
 def of_slowfast(place: int, spec: Spec, length: int) -> list[int]:
