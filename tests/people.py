@@ -11,7 +11,7 @@ from expander.data.embedded.making import encode
 
 CLASSES = ("red", "green", "blinking")
 COLOURS = ((220, 40, 40), (40, 200, 60))
-FRAMES, HEIGHT, WIDTH, FPS = 32, 48, 80, 16
+FRAMES, HEIGHT, WIDTH = 32, 48, 80
 SECONDS = (0.75, 1.25)
 
 

@@ -80,6 +80,7 @@ def open_detection(
     root = Path(config.root or folder)
     train, val = (_split(lists[split], rows[split], classes, root, config.allow_outside) for split in SPLITS)
     _check_apart(train, val)
+    _check_measured(val, evaluated)
     files = [file for found in lists.values() for file in astuple(found) if file]
     files += _files(folder, ".pbtxt")
     least = (config.train_score, config.test_score)
@@ -162,6 +163,12 @@ def _check_apart(train: DetectionSplit, val: DetectionSplit) -> None:
             also = "" if name == frame.video else f" as {name}"
             raise DataError(f"{val.file}:{frame.line}: in {train.file} too{also}; validation must not be "
                             f"trained on: {frame.video}")  # fmt: skip
+
+
+def _check_measured(val: DetectionSplit, evaluated: tuple[int, ...]) -> None:
+    """Raises DataError where frame mAP would be the mean over no class."""
+    if not any(frame.labels is not None and frame.labels[:, evaluated].any() for frame in val.truth):
+        raise DataError(f"{val.file}: no box has a label that is evaluated, so there is nothing to measure")
 
 
 def _fingerprint(

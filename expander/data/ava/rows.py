@@ -187,23 +187,24 @@ def _ids(lines: _Lines) -> NDArray[np.object_]:
 
 def _ours(file: Path, texts: Sequence[str], wanted: Sequence[str]) -> _Lines:
     """A header names the columns; of several labels each gets a row."""
-    rows = csv.reader(texts)
     head, found, numbers = list[str](), list[list[str]](), list[int]()
-    for row in rows:
-        if not any(cell.strip() for cell in row):
+    for number, text in enumerate(texts, 1):
+        cells = _cells(f"{file}:{number}", text)
+        if not any(cells):
             continue
-        cells = [cell.strip() for cell in row]
         if not head:
             head = cells
             missing = [name for name in wanted if name not in head]
             if missing:
-                raise DataError(f"{file}:{rows.line_num}: the header lacks {', '.join(missing)}")
+                raise DataError(f"{file}:{number}: the header lacks {', '.join(missing)}")
+            if twice := [name for place, name in enumerate(head) if name in head[:place]]:
+                raise DataError(f"{file}:{number}: the header names {twice[0]!r} twice")
         elif len(cells) != len(head):
-            raise DataError(f"{file}:{rows.line_num}: expected {len(head)} columns as in the header, found "
-                            f"{','.join(row)[:200]!r}")  # fmt: skip
+            raise DataError(f"{file}:{number}: expected {len(head)} columns as in the header, found "
+                            f"{text.strip()[:200]!r}")  # fmt: skip
         else:
             found.append(cells)
-            numbers.append(rows.line_num)
+            numbers.append(number)
     if not found:
         raise DataError(f"{file}: has no rows")
     table = pd.DataFrame(found, index=pd.Index(numbers), columns=head, dtype=object)
@@ -212,3 +213,11 @@ def _ours(file: Path, texts: Sequence[str], wanted: Sequence[str]) -> _Lines:
             table[name] = ""
     table = table.assign(labels=table["labels"].str.split(";")).explode("labels")
     return _Lines(file, table.assign(labels=table["labels"].str.strip()), texts)
+
+
+def _cells(place: str, text: str) -> list[str]:
+    """Of one line: a quote that is not closed takes no further lines with it."""
+    try:
+        return [cell.strip() for cell in next(csv.reader([text]))]
+    except csv.Error as error:
+        raise DataError(f"{place}: {error}") from None

@@ -20,14 +20,39 @@ from expander.video.readers import Frames
 from expander.video.writing.writer import write_film
 
 COLOUR = style("temporal")[0]
-POINTS = 8.0
+LINES = 45
+"""Of text, one below the other, that a picture is high: 24 pixels each of 1080."""
+LEAST = 7.0
+"""Pixels that a line of text has at least: less cannot be read."""
 LONGEST = 1.0
 """Seconds that a box is shown for at most; less where key frames are nearer to each other."""
 
 
+DPI = 100
+Tile = NDArray[np.uint8]
+"""(h, w, 3) bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """Rows from top to bottom and columns from left to right, the last ones not included."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    def meets(self, other: Area) -> bool:
+        """Whether they have a pixel in common."""
+        return (self.top < other.bottom and other.top < self.bottom
+                and self.left < other.right and other.left < self.right)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A box x1, y1, x2, y2 in shares of the picture at a second, and the text at it."""
+    """A box x1, y1, x2, y2 in shares of the picture at a second, and the text at it: the likeliest action in
+    its first line, others below.
+    """
 
     second: float
     box: tuple[float, ...]
@@ -39,9 +64,15 @@ def draw_video(video: Path, people: Sequence[Labelled], out: Path, timeout: floa
     with closing(Decoder(timeout=timeout)) as decoder:
         opened = decoder.open(video)
         shown = _by_frame(people, float(opened.fps), opened.length)
-        tiles = {one.text: _tile(one.text) for one in people}
+        tiles = tiles_of(people, opened.height)
         parts = decoder.stream(video, opened, np.arange(opened.length))
         write_film(out, _drawn(parts, shown, tiles), opened.fps)
+
+
+def tiles_of(people: Sequence[Labelled], height: int) -> dict[str, Tile]:
+    """Each text, and its first line alone, written for pictures of so many rows."""
+    texts = {text for one in people for text in (one.text, _likeliest(one.text))}
+    return {text: _tile(text, max(LEAST, height / LINES)) for text in texts}
 
 
 def _by_frame(people: Sequence[Labelled], fps: float, length: int) -> dict[int, list[Labelled]]:
@@ -57,40 +88,73 @@ def _by_frame(people: Sequence[Labelled], fps: float, length: int) -> dict[int, 
 
 
 def _drawn(
-    parts: Iterator[Frames], shown: Mapping[int, list[Labelled]], tiles: Mapping[str, NDArray[np.uint8]]
+    parts: Iterator[Frames], shown: Mapping[int, list[Labelled]], tiles: Mapping[str, Tile]
 ) -> Iterator[Frames]:
     number = 0
     for part in parts:
         frames = part.copy()
         for picture in frames:
-            for one in shown.get(number, ()):
-                _draw(picture, one.box, tiles[one.text])
+            draw(picture, shown.get(number, ()), tiles)
             number += 1
         yield frames
 
 
-def _draw(picture_HWC: NDArray[np.uint8], box: Sequence[float], tile_HWC: NDArray[np.uint8]) -> None:
-    """A frame around the box and its text: below it, or within it at the edge of the picture."""
+def draw(picture_HWC: Tile, people: Sequence[Labelled], tiles: Mapping[str, Tile]) -> None:
+    """Frames around the boxes, and over them the texts, of which none covers another if there is room."""
     height, width = picture_HWC.shape[:2]
+    areas = [_pixels(one.box, height, width) for one in people]
+    for area in areas:
+        _outline(picture_HWC, area)
+    taken: list[Area] = []
+    for one, area in zip(people, areas, strict=True):
+        tile = tiles[one.text]
+        if area.right - area.left < tile.shape[1] or area.bottom - area.top < tile.shape[0]:
+            tile = tiles[_likeliest(one.text)]
+        place = _place(area, tile[:height, :width].shape, height, width, taken)
+        taken.append(place)
+        rows, columns = place.bottom - place.top, place.right - place.left
+        picture_HWC[place.top : place.bottom, place.left : place.right] = tile[:rows, :columns]
+
+
+def _likeliest(text: str) -> str:
+    return text.partition("\n")[0]
+
+
+def _pixels(box: Sequence[float], height: int, width: int) -> Area:
+    """The rows and columns of a box, each side within the picture."""
     left, right = (min(max(round(x * width), 0), width - 1) for x in (box[0], box[2]))
     top, bottom = (min(max(round(y * height), 0), height - 1) for y in (box[1], box[3]))
+    return Area(top, left, bottom + 1, right + 1)
+
+
+def _outline(picture_HWC: Tile, area: Area) -> None:
+    height, width = picture_HWC.shape[:2]
     colour, thick = [round(255 * part) for part in to_rgb(COLOUR)], max(1, round(min(height, width) / 200))
-    picture_HWC[top : bottom + 1, left : left + thick] = colour
-    picture_HWC[top : bottom + 1, max(left, right - thick + 1) : right + 1] = colour
-    picture_HWC[top : top + thick, left : right + 1] = colour
-    picture_HWC[max(top, bottom - thick + 1) : bottom + 1, left : right + 1] = colour
-    tall, wide = min(height, tile_HWC.shape[0]), min(width, tile_HWC.shape[1])
-    row, column = min(bottom + 1, height - tall), min(left, width - wide)
-    picture_HWC[row : row + tall, column : column + wide] = tile_HWC[:tall, :wide]
+    inside = picture_HWC[area.top : area.bottom, area.left : area.right]
+    inside[:thick] = inside[-thick:] = inside[:, :thick] = inside[:, -thick:] = colour
 
 
-def _tile(text: str) -> NDArray[np.uint8]:
-    """(h, w, 3) bytes of the text on the colour of the boxes."""
-    figure = Figure(dpi=100, facecolor=COLOUR)
+def _place(area: Area, size: Sequence[int], height: int, width: int, taken: Sequence[Area]) -> Area:
+    """Where a text goes: below its box, above it or at its inner edges, from the left or up to the right; the
+    first place where nothing is written, or else below.
+    """
+    tall, wide = size[:2]
+    found = []
+    for top in (area.bottom, area.top - tall, area.top, area.bottom - tall):
+        for left in (area.left, area.right - wide):
+            row, column = min(max(top, 0), height - tall), min(max(left, 0), width - wide)
+            found.append(Area(row, column, row + tall, column + wide))
+    return next((one for one in found if not any(map(one.meets, taken))), found[0])
+
+
+def _tile(text: str, pixels: float) -> Tile:
+    """(h, w, 3) bytes of the text on the colour of the boxes, its letters of a font of so many pixels."""
+    figure = Figure(dpi=DPI, facecolor=COLOUR)
     canvas: Any = FigureCanvasAgg(figure)
-    written = figure.text(0, 0, text, fontsize=POINTS, color=PAGE, va="bottom", ha="left")
-    extent = written.get_window_extent(canvas.get_renderer())
-    figure.set_size_inches((extent.width + 6) / 100, (extent.height + 4) / 100)
-    written.set_position((3 / (extent.width + 6), 2 / (extent.height + 4)))
+    written = figure.text(0, 0, text, fontsize=pixels * 72 / DPI, color=PAGE, va="bottom", ha="left")
+    extent, edge = written.get_window_extent(canvas.get_renderer()), pixels / 5
+    width, height = extent.width + 2 * edge, extent.height + edge
+    figure.set_size_inches(width / DPI, height / DPI)
+    written.set_position((edge / width, edge / 2 / height))
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()

@@ -123,6 +123,8 @@ BAD_TRUTH = {
     "no second": ("v,9o2,0.1,0.1,0.2,0.2,1,0", "1: expected a second"),
     "before the beginning": ("v,-1,0.1,0.1,0.2,0.2,1,0", "1: expected a second from 0"),
     "no number": ("v,902,0.1,,0.2,0.2,1,0", "1: expected numbers for x1"),
+    "an endless second": ("v,inf,0.1,0.1,0.2,0.2,1,0", "1: expected a second"),
+    "an endless box": ("v,902,0.1,0.1,inf,0.2,1,0", "1: expected numbers for x1"),
     "not a number": ("v,902,0.1,nan,0.2,0.2,1,0", "1: expected numbers for x1"),
     "pixels": ("v,902,10,20,110,220,1,0", "1: expected x1, y1, x2, y2 as shares"),
     "negative": ("v,902,-0.5,0.1,0.2,0.2,1,0", "1: expected a box within"),
@@ -147,6 +149,11 @@ def test_a_bad_row_of_ground_truth_is_told_with_its_line(tmp_path: Path, row: st
 
 BAD_OURS = {
     "no x2": ("video,second,x1,y1,y2,labels\n", "1: the header lacks x2"),
+    "a column twice": (OURS.replace("labels", "labels,x1"), "1: the header names 'x1' twice"),
+    "labels twice": (OURS.replace("labels", "labels,labels"), "1: the header names 'labels' twice"),
+    "an open quote": (OURS + '"a.mp4,1,0.1,0.1,0.2,0.2,sit\n' + 9000 * OURS[OURS.index("films"):],
+                      "5: expected 7 columns"),
+    "an endless cell": (OURS + "a" * 200_000 + ",1,0.1,0.1,0.2,0.2,sit\n", "5: field larger than"),
     "a column more": (OURS + "a.mp4,1,0.1,0.1,0.2,0.2,sit,stand\n", "5: expected 7 columns"),
     "a header alone": ("video,second,x1,y1,x2,y2,labels\n\n", " has no rows"),
     "nothing": ("\n \n", " has no rows"),
@@ -166,6 +173,8 @@ BAD_DETECTIONS = {
     "no score": ("v,902,0.1,0.1,0.2,0.2,", "expected the columns"),
     "an empty score": ("v,902,0.1,0.1,0.2,0.2,,", "expected a score"),
     "a person": ("v,902,0.1,0.1,0.2,0.2,12,7", "expected a score from 0 to 1"),
+    "no number as a score": ("v,902,0.1,0.1,0.2,0.2,,nan", "expected a score from 0 to 1"),
+    "per cent": ("v,902,0.1,0.1,0.2,0.2,,99.5", "expected a score from 0 to 1"),
     "a negative score": ("v,902,0.1,0.1,0.2,0.2,,-0.2", "expected a score from 0 to 1"),
 }
 

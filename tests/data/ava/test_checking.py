@@ -84,6 +84,45 @@ def test_a_bad_list_ends_with_its_line_and_without_a_traceback(own: Path, expand
     assert len(done.stderr.splitlines()) == 1
 
 
+AVA = {
+    "ava_train_v2.2.csv": "a,902,0.1,0.1,0.2,0.2,1,0\n",
+    "ava_val_v2.2.csv": "b,902,0.1,0.1,0.2,0.2,1,0\nb,903,0.1,0.1,0.2,0.2,2,0\n",
+    "ava_val_excluded_timestamps_v2.2.csv": "b,0905\n",
+    "ava_action_list_v2.2.pbtxt": 'item { name: "stand" id: 1 }\nitem { name: "wave" id: 2 }\n',
+    "person_box_a/ava_detection_val_boxes_and_labels.csv": "b,902,0.1,0.1,0.2,0.25,,0.9\n",
+}
+"""Lists as AVA's users have them; the films of a and b are not looked at before the lists are sound."""
+FAULTS = {
+    "ground truth": ("ava_train_v2.2.csv", "a,902,10,10,20,20,1,0\n", "2: expected x1, y1, x2, y2 as shares"),
+    "an action": ("ava_val_v2.2.csv", "b,904,0.1,0.1,0.2,0.2,3,0\n", "3: an action beyond 2"),
+    "detections": ("person_box_a/ava_detection_val_boxes_and_labels.csv", "b,903,0.1,0.1,0.2,0.2,,7\n",
+                   "2: expected a score from 0 to 1"),
+    "excluded": ("ava_val_excluded_timestamps_v2.2.csv", "b\n", "2: expected 'video,second', found 'b'"),
+    "label map": ("ava_action_list_v2.2.pbtxt", "item { id: 3 }\n", "3: the item has no name"),
+    "train and val": ("ava_val_v2.2.csv", "a,904,0.1,0.1,0.2,0.2,1,0\n", "3: in "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "row", "said"), FAULTS.values(), ids=FAULTS.keys())
+@pytest.mark.parametrize("command", [("data", "check"), ("train", "x3d_s", "--task", "detection", "--data")],
+                         ids=["check", "train"])  # fmt: skip
+def test_each_kind_of_file_is_refused_with_its_line_and_exit_code_3(
+    tmp_path: Path, expander: Run, command: tuple[str, ...], name: str, row: str, said: str
+) -> None:
+    root = tmp_path / "set"
+    for file, text in AVA.items():
+        path = root / "annotations" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + (row if file == name else ""))
+    for video in "ab":
+        film(root / "videos" / f"{video}.mp4", 2)
+    done = expander(*command, root)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith(f"error: {root / 'annotations' / name}:{said}")
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.glob("runs/*/training.json"))
+
+
 @pytest.mark.parametrize("command", [("index", "--out", "x.csv"), ("prepare", "--out", "x")])
 def test_commands_for_videos_with_labels_say_what_a_folder_of_boxes_is(
     folder: Path, expander: Run, command: tuple[str, ...]

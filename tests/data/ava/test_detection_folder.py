@@ -113,6 +113,16 @@ def test_a_link_to_a_video_of_training_must_not_validate(ava: Path) -> None:
         open_detection(DataConfig(folder=str(ava)))
 
 
+@pytest.mark.parametrize("row", ["c,902,0.1,0.1,0.2,0.2,2,0", "c,902,0.1,0.1,0.2,0.2,,"])
+def test_a_validation_list_without_an_evaluated_label_is_refused(ava: Path, row: str) -> None:
+    """Of actions 1 to 3 the label map has 1 and 3: frame mAP would be the mean over nothing."""
+    write(ava, "annotations/ava_val_v2.2.csv", f"{row}\n")
+    with pytest.raises(DataError, match=r"^\S*ava_val_v2\.2\.csv: no box has a label that is evaluated"):
+        open_detection(DataConfig(folder=str(ava)))
+    write(ava, "annotations/ava_val_v2.2.csv", f"{row}\nc,904,0.1,0.1,0.2,0.2,1,0\n")
+    assert len(open_detection(DataConfig(folder=str(ava))).val) == 2
+
+
 def test_what_a_folder_lacks_is_told(ava: Path) -> None:
     with pytest.raises(DataError, match="no folder of this machine"):
         open_detection(DataConfig(folder=str(ava / "none")))

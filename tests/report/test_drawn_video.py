@@ -1,0 +1,78 @@
+"""Boxes and texts in a picture: how large the texts are, which are shown and where."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from expander.report.detection.drawn_video import Labelled, draw, tiles_of
+
+Picture = NDArray[np.uint8]
+BLUE = (0, 114, 178)
+FIRST, BOTH = (10, 250, 10), (250, 10, 10)
+"""Colours that stand for a text: its first line alone, or two lines."""
+
+
+def tile(height: int, width: int, colour: tuple[int, int, int]) -> Picture:
+    return np.full((height, width, 3), colour, np.uint8)
+
+
+def drawn(*boxes: tuple[float, ...], size: tuple[int, int] = (100, 200)) -> Picture:
+    """Boxes with texts of two lines of 10 pixels, 30 wide, on black."""
+    picture = np.zeros((*size, 3), np.uint8)
+    people = [Labelled(0.0, box, "stand 90%\nwave 60%") for box in boxes]
+    draw(picture, people, {"stand 90%\nwave 60%": tile(20, 30, BOTH), "stand 90%": tile(10, 25, FIRST)})
+    return picture
+
+
+def count(picture: Picture, colour: tuple[int, int, int]) -> int:
+    return int((picture == np.array(colour)).all(2).sum())
+
+
+def corner(picture: Picture, colour: tuple[int, int, int]) -> tuple[int, ...]:
+    """The first row and the first column with the colour."""
+    rows, columns = np.nonzero((picture == np.array(colour)).all(2))
+    return int(rows.min()), int(columns.min())
+
+
+@pytest.mark.parametrize(("height", "letters"), [(48, 7), (112, 7), (315, 7), (720, 16), (1080, 24)])
+def test_letters_grow_with_the_picture_and_stay_readable(height: int, letters: int) -> None:
+    """A line is between 1 and 1.5 times as high as its font, with its edge, and so is one more."""
+    tiles = tiles_of([Labelled(0.0, (0, 0, 1, 1), "Egypt 90%\nEgypt 90%")], height)
+    one, two = tiles["Egypt 90%"], tiles["Egypt 90%\nEgypt 90%"]
+    assert letters <= one.shape[0] <= 1.5 * letters + 1
+    assert letters <= two.shape[0] - one.shape[0] <= 1.5 * letters + 1
+    assert (one[0, 0] == np.array(BLUE)).all()
+    assert one.min(2).max() > 150  # letters are light
+
+
+def test_a_box_has_a_frame_and_its_text_below() -> None:
+    picture = drawn((0.25, 0.2, 0.5, 0.7))  # rows 20 to 70, columns 50 to 100
+    assert count(picture, BLUE) == 2 * 51 + 2 * 51 - 4
+    assert count(picture, BOTH) == 20 * 30
+    assert corner(picture, BOTH) == (71, 50)
+    assert picture[40, 51].tolist() == [0, 0, 0]
+
+
+def test_a_box_smaller_than_its_text_shows_the_likeliest_action_alone() -> None:
+    for box in ((0.25, 0.2, 0.39, 0.7), (0.25, 0.2, 0.5, 0.38)):  # 29 columns, or 19 rows
+        picture = drawn(box)
+        assert (count(picture, BOTH), count(picture, FIRST)) == (0, 10 * 25)
+
+
+def test_at_the_lower_edge_a_text_stays_in_the_picture() -> None:
+    picture = drawn((0.5, 0.5, 1.0, 1.0))
+    assert corner(picture, BOTH) == (80, 100)
+    assert count(picture, BOTH) == 20 * 30
+
+
+def test_no_text_covers_another_while_there_is_room() -> None:
+    """Two people side by side, and one behind them: below, above and inside."""
+    for boxes in ([(0.1, 0.3, 0.25, 0.7), (0.2, 0.3, 0.38, 0.7)], [(0.3, 0.3, 0.6, 0.7)] * 4):
+        assert count(drawn(*boxes), BOTH) == len(boxes) * 20 * 30
+
+
+def test_a_text_larger_than_the_picture_is_cut() -> None:
+    picture = drawn((0.0, 0.0, 1.0, 1.0), size=(8, 12))
+    assert count(picture, FIRST) == 8 * 12
