@@ -101,9 +101,6 @@ def prepare(order: DetectionTest, progress: Progress | None = None) -> Prepared:
         raise DataError(f"{path}: knows {_named(loaded.classes)}, and {data.val.file} has "
                         f"{_named(data.classes)}")  # fmt: skip
     frames = to_test(data.val, config.test_score)
-    if not frames:
-        raise DataError(f"{data.val.file}: no detected person at its key frames has a score of "
-                        f"{config.test_score:g} or more; --min-score changes that")  # fmt: skip
     how = Loading(order.batch, order.workers, device)
     return Prepared(loaded, path, config, data, frames, how, _result_path(order))
 

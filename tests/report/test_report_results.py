@@ -126,6 +126,9 @@ def test_a_test_without_classes_has_no_such_figures(broken: dict[str, Any]) -> N
 
 
 def test_a_spec_that_is_none_says_nothing() -> None:
-    assert specified(None) == {}
-    assert specified({"base": 3}) == {}
-    assert specified(asdict(SPEC))["spec_id"] == SPEC.id
+    assert specified({}) == {}
+    assert specified({"spec": {"base": 3}}) == {}
+    tasks = "classification", "detection"
+    found = {task: specified({"spec": asdict(SPEC), "task": task}) for task in tasks}
+    assert found["classification"]["spec_id"] == found["detection"]["spec_id"] == SPEC.id
+    assert found["detection"]["cost"] == cost(SPEC, boxes=1).macs > found["classification"]["cost"]

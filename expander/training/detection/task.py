@@ -12,7 +12,6 @@ from expander.data.ava.keyframes import DetectionData
 from expander.data.ava.samples import TestPeople, TrainingPeople
 from expander.data.clips import Batch, batched, loader, training_order
 from expander.data.sources import decoder
-from expander.errors import DataError
 from expander.model.detector import Detector
 from expander.model.network import X3D
 from expander.training.averaging import measure_statistics
@@ -37,9 +36,6 @@ class Detection:
         self.clips = TrainingPeople(people, data.train.footage, training.spec, self.frames)
         self.clips.flip = training.recipe.flip
         self.tested = to_test(data.val, training.data.test_score)
-        if not self.tested:
-            raise DataError(f"{data.val.file}: no detected person at its key frames has a score of "
-                            f"{training.data.test_score:g} or more; --set data.test_score=...")  # fmt: skip
         recipe = training.recipe
         self.part = recipe.batch // (team.size * recipe.accumulate)
 

@@ -135,9 +135,10 @@ def test_changed_boxes_are_refused(people: Path, tmp_path: Path) -> None:
 def test_a_validation_without_detected_people_is_refused_at_the_start(people: Path, tmp_path: Path) -> None:
     """The made detector's scores are below 1."""
     training = training_of(people)
-    training = replace(training, data=replace(training.data, test_score=1.0))
+    data = replace(training.data, test_score=1.0)
+    training = replace(training, data=data, data_fingerprint=open_detection(data).fingerprint)
     folder = folder_of(tmp_path / "a", training)
-    with pytest.raises(DataError, match=r"val\.csv: no detected person at its .* 1 or more; --set data"):
+    with pytest.raises(DataError, match=r"val\.csv: no detected person at its .* 1 or more; lower data"):
         fit(training, folder, Workers())
     assert folder.rows() == []
 
