@@ -186,7 +186,7 @@ def training_curves(folder: Path, width: float = 5.2) -> Figure | None:
         figure = sheet(width, 4.2)
         top, bottom = figure.subplots(2, 1, sharex=True)
         trained = rows.dropna(subset=["loss"])
-        top.plot(trained["epoch"], trained["loss"], color=BLUE, lw=1.4, label="training")
+        top.plot(_epochs(trained), trained["loss"], color=BLUE, lw=1.4, label="training")
         top.set_ylabel("binary cross-entropy" if measure == "mAP" else "cross-entropy")
         if measure in rows:
             known, colour = rows.dropna(subset=[measure]), style("bottleneck")[0]
@@ -198,6 +198,13 @@ def training_curves(folder: Path, width: float = 5.2) -> Figure | None:
         bottom.set_ylabel("validation mAP, %" if measure == "mAP" else "validation\n(video_top1), %")
         bottom.set_xlabel("epoch")
     return figure
+
+
+def _epochs(rows: pd.DataFrame) -> pd.Series:
+    """Epochs that were over at each row, with their parts: rows have the number of the one they belong to."""
+    if "step" not in rows:
+        return rows["epoch"]
+    return rows["step"] / (rows["step"] / rows["epoch"]).max()  # the last row of an epoch has all its steps
 
 
 def _list(test: Mapping[str, Any], key: str) -> list[dict[str, Any]]:

@@ -132,3 +132,13 @@ def test_a_spec_that_is_none_says_nothing() -> None:
     found = {task: specified({"spec": asdict(SPEC), "task": task}) for task in tasks}
     assert found["classification"]["spec_id"] == found["detection"]["spec_id"] == SPEC.id
     assert found["detection"]["cost"] == cost(SPEC, boxes=1).macs > found["classification"]["cost"]
+
+
+def test_the_loss_of_a_training_is_drawn_within_its_epochs(tmp_path: Path) -> None:
+    """Rows have the number of the epoch that they belong to: at 4 steps an epoch step 6 is at 1.5."""
+    (tmp_path / "training.json").write_text("{}")
+    rows = [{"epoch": (step + 3) // 4, "step": step, "loss": 1.0, "lr": 0.1} for step in (2, 4, 6, 8)]
+    write_lines(tmp_path / "metrics.jsonl", rows)
+    drawn = training_curves(tmp_path)
+    assert drawn is not None
+    assert drawn.axes[0].lines[0].get_xdata().tolist() == [0.5, 1.0, 1.5, 2.0]  # type: ignore[union-attr]
