@@ -16,8 +16,9 @@ from expander.errors import DataError
 
 Labels = tuple[int, ...]
 
-ROW = re.compile(r"([^\s,](?:.*?[^\s,])??)((?:[ \t,]+[0-9]{1,7})*)")
-"""A path, and the numbers at the end of the line."""
+PATH = re.compile(r"[^\s,](?:.*[^\s,])?")
+BEHIND = re.compile(r"(?:[0-9]{1,7}[ \t,]+)*")
+"""The numbers at the end of a line, of the line from its end: forwards every place would be tried."""
 COMMON = 0.05
 """Share of the rows of a list that have several labels, where it is meant so."""
 CHARADES = ["id", "actions"]
@@ -35,12 +36,12 @@ LONGEST = 10_000
 def read_several(file: Path) -> Rows:
     """`path label label …` a line (MMAction2's multi_class), any number of labels, also none."""
     lines = lines_of(file)
-    matches = [ROW.fullmatch(line) for line in lines]
-    fault(file, pd.Series([match is None for match in matches], lines.index), lines,
+    ends = [len(line) - len(found[0]) if (found := BEHIND.match(line[::-1])) else 0 for line in lines]
+    paths = pd.Series([line[:end] for line, end in zip(lines, ends, strict=True)], lines.index, dtype=object)
+    fault(file, pd.Series([PATH.fullmatch(path) is None for path in paths], lines.index), lines,
           "'path label label …' with labels from 0 on")  # fmt: skip
-    found = [(match[1], _sorted(re.findall("[0-9]+", match[2]))) for match in matches if match]
-    paths = pd.Series([path for path, _ in found], lines.index, dtype=object)
-    return _rows("multilabel", paths, [labels for _, labels in found])
+    labels = [_sorted(re.findall("[0-9]+", line[end:])) for line, end in zip(lines, ends, strict=True)]
+    return _rows("multilabel", paths, labels)
 
 
 def seems_several(file: Path) -> bool:

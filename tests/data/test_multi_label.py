@@ -79,6 +79,15 @@ def test_a_list_whose_rows_differ_in_their_number_of_labels_is_one_of_several(tm
     assert rows.table["line"].tolist() == [1, 2, 3, 5]
 
 
+def test_the_labels_of_a_row_are_the_numbers_at_its_end(tmp_path: Path) -> None:
+    """Also of a row of a hundred thousand of them, and of one that ends in a name after all."""
+    many = " 1" * 100_000
+    file = written(tmp_path, "train.txt", f"3 4\na 5 b,0,,\t2\nc 12345678\nd.mp4{many}\ne{many}f 6\n")
+    table = read_rows(file, "multilabel").table
+    assert table["path"].tolist() == ["3", "a 5 b", "c 12345678", "d.mp4", f"e{many}f"]
+    assert table["label"].tolist() == [(4,), (0, 2), (), (1,), (6,)]
+
+
 GOOD = "46GP8,,,c001 0 1,\n"
 FAULTS = {
     "an action without its times": ("charades", f"{CHARADES}{GOOD}a,,,c092,\n", ":3: expected a row 'id"),
