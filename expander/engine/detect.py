@@ -80,7 +80,9 @@ class Found:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
-    """A key frame to look at. picture: (H, W, 3) bytes. truth, found: boxes in shares, and what is said."""
+    """A key frame to look at. picture: (H, W, 3) bytes. truth, found: boxes in shares, and actions, a line
+    each.
+    """
 
     title: str
     picture: NDArray[np.uint8]
@@ -139,9 +141,9 @@ def _shown(prepared: Prepared, clips: TestPeople, found: Answers) -> Iterator[Sh
         number = read[place]
         frame, truth = frames[number], truths[frames[number].moment]
         assert truth.labels is not None
-        said = [", ".join(f"{data.classes[n]} {row[n]:.0%}" for n in _likely(row, data.evaluated))
+        said = ["\n".join(f"{data.classes[n]} {row[n]:.0%}" for n in _likely(row, data.evaluated))
                 for row in found.scores[number]]  # fmt: skip
-        right = [", ".join(data.classes[n] for n in np.flatnonzero(row)) for row in truth.labels]
+        right = ["\n".join(data.classes[n] for n in np.flatnonzero(row)) for row in truth.labels]
         yield Shown(f"{frame.video}, second {frame.second:g}", clips.picture(number)[0],
                     _told(truth, right), _told(frame, said))  # fmt: skip
 

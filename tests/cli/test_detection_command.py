@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -192,6 +193,28 @@ def test_what_is_printed_as_json_is_what_each_person_does(place: Path) -> None:
         likely = [one["probability"] for one in person["actions"]]
         assert len(likely) == 2
         assert 1 > likely[0] >= likely[1] > 0
+
+
+def test_people_of_an_unreadable_video_count_as_not_found(
+    place: Path, expander: Run, tmp_path: Path, result: dict[str, Any]
+) -> None:
+    """Exit code 4, unless they may be missing; the key frames are in the mean all the same."""
+    shutil.copytree(place / "set", tmp_path / "set")
+    (tmp_path / "set" / FILM).write_bytes(b"<html>not found</html>")
+    words = ("test", place / "net.yaml", place / "runs/t/last.safetensors", "--task", "detection",
+             "--data", "set", "--out", "failed.json")  # fmt: skip
+    failed = expander(*words)
+    assert failed.returncode == 4
+    assert failed.stderr.splitlines()[-1] == "1 videos failed; --allow-missing accepts that"
+    assert expander(*words, "--allow-missing").returncode == 0
+    found = json.loads((tmp_path / "failed.json").read_text())
+    assert (found["n"], found["n_failed"]) == (result["n"], 1)
+    assert FILM in found["failed"][0]["reason"]
+    left = rows(tmp_path / "failed.detections.csv")
+    assert left == [row for row in rows(place / "found.detections.csv") if row["video"] != FILM]
+    scenes = scenes_of(rows(place / "set/val.csv"), left)
+    expected = np.mean([another_ap(scenes, number) for number in range(3)])
+    assert found["metrics"]["frame_map"]["value"] == pytest.approx(expected)
 
 
 def test_weights_of_another_task_are_refused_in_one_line(place: Path, videos: Path, expander: Run) -> None:

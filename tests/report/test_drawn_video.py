@@ -1,4 +1,4 @@
-"""Boxes and texts in a picture: how large the texts are, which are shown and where."""
+"""Boxes and texts in pictures, of films and of figures: how large texts are, which are shown and where."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from expander.report.detection.drawn_video import Labelled, draw, tiles_of
+from expander.engine.detect import Shown
+from expander.report.detection.detections import FOUND, TRUE, key_frames
+from expander.report.detection.drawn_video import COLOUR, Labelled, draw, fitting, tiles_of
 
 Picture = NDArray[np.uint8]
 BLUE = (0, 114, 178)
@@ -21,8 +23,9 @@ def tile(height: int, width: int, colour: tuple[int, int, int]) -> Picture:
 def drawn(*boxes: tuple[float, ...], size: tuple[int, int] = (100, 200)) -> Picture:
     """Boxes with texts of two lines of 10 pixels, 30 wide, on black."""
     picture = np.zeros((*size, 3), np.uint8)
+    tiles = {"stand 90%\nwave 60%": tile(20, 30, BOTH), "stand 90%": tile(10, 25, FIRST)}
     people = [Labelled(0.0, box, "stand 90%\nwave 60%") for box in boxes]
-    draw(picture, people, {"stand 90%\nwave 60%": tile(20, 30, BOTH), "stand 90%": tile(10, 25, FIRST)})
+    draw(picture, [(one.box, fitting(one, tiles, picture)) for one in people], COLOUR)
     return picture
 
 
@@ -76,3 +79,26 @@ def test_no_text_covers_another_while_there_is_room() -> None:
 def test_a_text_larger_than_the_picture_is_cut() -> None:
     picture = drawn((0.0, 0.0, 1.0, 1.0), size=(8, 12))
     assert count(picture, FIRST) == 8 * 12
+
+
+def test_key_frames_have_true_boxes_above_and_found_ones_below_where_they_are() -> None:
+    """40 x 80 pixels are shown as 320 x 640: the box is in rows 80 to 240 and columns 160 to 480."""
+    box, name = (0.25, 0.25, 0.75, 0.75), "a/long/name/of/a/video/in/many/folders/" * 2
+    shown = Shown(f"{name}b.mp4, second 2", np.zeros((40, 80, 3), np.uint8), ((box, ""),),
+                  ((box, "talk to (e.g., self, a person) 90%"),))  # fmt: skip
+    figure = key_frames([shown, shown])
+    assert figure is not None
+    above, _, below, _ = figure.axes
+    assert above.get_title().endswith("folders/b.mp4, second 2: true")
+    assert len(above.get_title()) < 60
+    assert below.get_title() == "found"
+    for axes, colour in ((above, TRUE), (below, FOUND)):
+        picture = np.asarray(axes.images[0].get_array())
+        assert picture.shape == (320, 640, 3)
+        drawn_rgb = tuple(bytes.fromhex(colour[1:]))
+        rows, columns = np.nonzero((picture == np.array(drawn_rgb)).all(2))
+        assert (rows.min(), columns.min(), columns.max()) == (80, 160, 480)
+        outline = count(picture, drawn_rgb) == 2 * 2 * (321 + 161 - 2 * 2)  # two pixels thick
+        assert outline == (axes is above)  # a person without labels has no text
+        assert rows.max() == 240 if outline else rows.max() > 250
+    assert key_frames([]) is None

@@ -7,11 +7,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
-from expander.report.style import INK, PAGE, drawing, sheet, style
+from expander.report.detection.drawn_video import Tile, draw, written
+from expander.report.style import INK, drawing, sheet, style
 from expander.runs.chain import sealed_document
 from expander.runs.journal import write_atomic
 
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 TRUE, FOUND = style("spatial")[0], style("temporal")[0]
 MOST = 40
 """Classes of a figure: of more, the best and the worst."""
+ENLARGED, POINTS, LONGEST = 640, 6.0, 44
+"""Of a key frame: columns of pixels that it has at least, size of its texts, letters of its title."""
 
 
 def write(out: Path, found: Found) -> Path:
@@ -75,21 +76,19 @@ def key_frames(shown: Sequence[Shown], width: float = 9.0) -> Figure | None:
             panel.set_axis_off()
         for number, one in enumerate(shown):
             row, column = divmod(number, columns)
+            title = one.title if len(one.title) < LONGEST else f"…{one.title[1 - LONGEST :]}"
             for below, (boxes, colour) in enumerate(((one.truth, TRUE), (one.found, FOUND))):
                 panel = panels[2 * row + below, column]
-                panel.imshow(one.picture, aspect="equal")
-                panel.set_title(one.title if below == 0 else "found", fontsize=7)
-                _boxes(panel, boxes, one.picture.shape[:2], colour)
+                panel.imshow(_with_boxes(one.picture, boxes, colour, width / columns))
+                panel.set_title("found" if below else f"{title}: true", fontsize=7)
     return figure
 
 
-def _boxes(
-    panel: Axes, boxes: Sequence[tuple[tuple[float, ...], str]], size: Sequence[int], colour: str
-) -> None:  # fmt: skip
-    height, width = size
-    for (left, top, right, bottom), text in boxes:
-        place, wide, high = (left * width, top * height), (right - left) * width, (bottom - top) * height
-        panel.add_patch(Rectangle(place, wide, high, fill=False, edgecolor=colour, lw=1.4))
-        label = {"facecolor": colour, "edgecolor": "none", "pad": 1.0, "alpha": 0.85}
-        panel.annotate(text.replace(", ", "\n"), (left * width, bottom * height), va="top", fontsize=5.5,
-                       color=PAGE, bbox=label)  # fmt: skip
+def _with_boxes(picture_HWC: Tile, boxes: Sequence[tuple[Sequence[float], str]], colour: str, wide: float
+                ) -> Tile:  # fmt: skip
+    """The picture, small ones enlarged, with boxes and texts of POINTS when it is `wide` inches wide."""
+    times = -(-ENLARGED // picture_HWC.shape[1])
+    found = picture_HWC.repeat(times, 0).repeat(times, 1)
+    letters = POINTS / 72 / wide * found.shape[1]
+    draw(found, [(box, written(text, letters, colour)) for box, text in boxes], colour)
+    return found

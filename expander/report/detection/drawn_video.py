@@ -1,4 +1,4 @@
-"""A video with boxes and what is done in them, as a film."""
+"""Boxes and what is done in them: drawn in a picture, and in a video as a film."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def draw_video(video: Path, people: Sequence[Labelled], out: Path, timeout: floa
 def tiles_of(people: Sequence[Labelled], height: int) -> dict[str, Tile]:
     """Each text, and its first line alone, written for pictures of so many rows."""
     texts = {text for one in people for text in (one.text, _likeliest(one.text))}
-    return {text: _tile(text, max(LEAST, height / LINES)) for text in texts}
+    return {text: written(text, max(LEAST, height / LINES), COLOUR) for text in texts}
 
 
 def _by_frame(people: Sequence[Labelled], fps: float, length: int) -> dict[int, list[Labelled]]:
@@ -94,26 +94,30 @@ def _drawn(
     for part in parts:
         frames = part.copy()
         for picture in frames:
-            draw(picture, shown.get(number, ()), tiles)
+            draw(picture, [(one.box, fitting(one, tiles, picture)) for one in shown.get(number, ())], COLOUR)
             number += 1
         yield frames
 
 
-def draw(picture_HWC: Tile, people: Sequence[Labelled], tiles: Mapping[str, Tile]) -> None:
-    """Frames around the boxes, and over them the texts, of which none covers another if there is room."""
+def fitting(one: Labelled, tiles: Mapping[str, Tile], picture_HWC: Tile) -> Tile:
+    """The text at a box; its first line alone, where the box is smaller than all of it."""
+    area, tile = _pixels(one.box, *picture_HWC.shape[:2]), tiles[one.text]
+    smaller = area.right - area.left < tile.shape[1] or area.bottom - area.top < tile.shape[0]
+    return tiles[_likeliest(one.text)] if smaller else tile
+
+
+def draw(picture_HWC: Tile, people: Sequence[tuple[Sequence[float], Tile]], colour: str) -> None:
+    """Frames around boxes, and over them their texts, of which none covers another if there is room."""
     height, width = picture_HWC.shape[:2]
-    areas = [_pixels(one.box, height, width) for one in people]
+    areas = [_pixels(box, height, width) for box, _ in people]
     for area in areas:
-        _outline(picture_HWC, area)
+        _outline(picture_HWC, area, colour)
     taken: list[Area] = []
-    for one, area in zip(people, areas, strict=True):
-        tile = tiles[one.text]
-        if area.right - area.left < tile.shape[1] or area.bottom - area.top < tile.shape[0]:
-            tile = tiles[_likeliest(one.text)]
-        place = _place(area, tile[:height, :width].shape, height, width, taken)
+    for (_, whole), area in zip(people, areas, strict=True):
+        tile = whole[:height, :width]
+        place = _place(area, tile.shape, height, width, taken)
         taken.append(place)
-        rows, columns = place.bottom - place.top, place.right - place.left
-        picture_HWC[place.top : place.bottom, place.left : place.right] = tile[:rows, :columns]
+        picture_HWC[place.top : place.bottom, place.left : place.right] = tile
 
 
 def _likeliest(text: str) -> str:
@@ -127,11 +131,11 @@ def _pixels(box: Sequence[float], height: int, width: int) -> Area:
     return Area(top, left, bottom + 1, right + 1)
 
 
-def _outline(picture_HWC: Tile, area: Area) -> None:
-    height, width = picture_HWC.shape[:2]
-    colour, thick = [round(255 * part) for part in to_rgb(COLOUR)], max(1, round(min(height, width) / 200))
+def _outline(picture_HWC: Tile, area: Area, colour: str) -> None:
+    thick = max(1, round(min(picture_HWC.shape[:2]) / 150))
     inside = picture_HWC[area.top : area.bottom, area.left : area.right]
-    inside[:thick] = inside[-thick:] = inside[:, :thick] = inside[:, -thick:] = colour
+    bytes_of = [round(255 * part) for part in to_rgb(colour)]
+    inside[:thick] = inside[-thick:] = inside[:, :thick] = inside[:, -thick:] = bytes_of
 
 
 def _place(area: Area, size: Sequence[int], height: int, width: int, taken: Sequence[Area]) -> Area:
@@ -147,14 +151,16 @@ def _place(area: Area, size: Sequence[int], height: int, width: int, taken: Sequ
     return next((one for one in found if not any(map(one.meets, taken))), found[0])
 
 
-def _tile(text: str, pixels: float) -> Tile:
-    """(h, w, 3) bytes of the text on the colour of the boxes, its letters of a font of so many pixels."""
-    figure = Figure(dpi=DPI, facecolor=COLOUR)
+def written(text: str, pixels: float, colour: str) -> Tile:
+    """The text on a colour, its letters of a font of so many pixels; of no text nothing."""
+    if not text:
+        return np.zeros((0, 0, 3), np.uint8)
+    figure = Figure(dpi=DPI, facecolor=colour)
     canvas: Any = FigureCanvasAgg(figure)
-    written = figure.text(0, 0, text, fontsize=pixels * 72 / DPI, color=PAGE, va="bottom", ha="left")
-    extent, edge = written.get_window_extent(canvas.get_renderer()), pixels / 5
+    letters = figure.text(0, 0, text, fontsize=pixels * 72 / DPI, color=PAGE, va="bottom", ha="left")
+    extent, edge = letters.get_window_extent(canvas.get_renderer()), pixels / 5
     width, height = extent.width + 2 * edge, extent.height + edge
     figure.set_size_inches(width / DPI, height / DPI)
-    written.set_position((edge / width, edge / 2 / height))
+    letters.set_position((edge / width, edge / 2 / height))
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
