@@ -94,9 +94,12 @@ def _curves_panel(panel: Axes, step: Step, lines: list[tuple[str, pd.DataFrame]]
     panel.xaxis.set_major_locator(MaxNLocator(4))
 
 
-def layer_costs(spec: Spec, width: float = 7.6) -> Figure:
-    """Where a spec's multiply-adds, parameters and activations are: by stage and operator, in per cent."""
-    table = pd.DataFrame(list(layers(spec)))
+def layer_costs(spec: Spec, width: float = 7.6, persons: int | None = None) -> Figure:
+    """Where a spec's multiply-adds, parameters and activations are: by stage and operator, in per cent.
+
+    persons: see `specs.cost.layers`.
+    """
+    table = pd.DataFrame(list(layers(spec, boxes=persons)))
     table["group"] = list(map(_group, table["stage"], table["operator"]))
     table["stage"] = table["stage"].str.replace("stage", "stage ")
     stages = list(dict.fromkeys(table["stage"]))
@@ -204,7 +207,9 @@ def _epochs(rows: pd.DataFrame) -> pd.Series:
     """Epochs that were over at each row, with their parts: rows have the number of the one they belong to."""
     if "step" not in rows:
         return rows["epoch"]
-    return rows["step"] / (rows["step"] / rows["epoch"]).max()  # the last row of an epoch has all its steps
+    per_epoch = (rows["step"] / rows["epoch"]).max()  # the last row of an epoch has all its steps
+    found: pd.Series = rows["step"] / per_epoch
+    return found
 
 
 def _list(test: Mapping[str, Any], key: str) -> list[dict[str, Any]]:

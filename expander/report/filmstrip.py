@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from expander.data.annotations import VideoData, numbers_of
+from expander.data.ava.footage import centre, indices_around
+from expander.data.ava.keyframes import DetectionData
+from expander.data.tasks import TaskData
 from expander.report.results import json_file
 from expander.report.style import encoded
 from expander.specs.spec import Spec
@@ -52,12 +56,14 @@ class Film:
     missing: str = ""
 
 
-def films(data: VideoData | str, specs: Sequence[Spec], folder: Path) -> list[Film]:
+def films(data: TaskData | str, specs: Sequence[Spec], folder: Path) -> list[Film]:
     """What each spec sees of the same few validation videos; without videos, what the run folder keeps."""
     if isinstance(data, str):
         kept = json_file(folder / KEPT)
         return [_kept(spec, kept.get(spec.id), data) for spec in specs]
     with closing(Decoder()) as decoder:
+        if isinstance(data, DetectionData):
+            return [_people(spec, data, decoder) for spec in specs]
         return [_film(spec, data, decoder) for spec in specs]
 
 
@@ -86,6 +92,25 @@ def _film(spec: Spec, data: VideoData, decoder: Decoder) -> Film:
             pixels = clip(spec, path, decoder)
             named = ", ".join(data.classes[number] for number in numbers_of(label)) or "no label"
             strips.append(Strip(named, path.name, spec.frames, spec.crop, _uri(pixels)))
+        except VideoError as error:
+            reason = str(error)
+        if len(strips) == VIDEOS:
+            break
+    return Film(spec, tuple(strips), "" if strips else reason)
+
+
+def _people(spec: Spec, data: DetectionData, decoder: Decoder) -> Film:
+    """Clips around key frames of the first videos, the middle of the picture: a network sees all of it."""
+    strips, reason = [], "no validation video can be read"
+    for frame in {one.video: one for one in reversed(data.val.truth)}.values():
+        footage = data.val.footage[frame.video]
+        try:
+            rate = float(footage.fps or decoder.rate(footage.path))
+            place = centre(frame.second, footage, rate)
+            found = decoder.read(footage.path, partial(indices_around, place, spec))
+            pixels = centre_crop(found, spec.test_size, spec.crop)
+            strips.append(Strip(f"second {frame.second:g}", footage.path.name, spec.frames, spec.crop,
+                                _uri(pixels)))  # fmt: skip
         except VideoError as error:
             reason = str(error)
         if len(strips) == VIDEOS:

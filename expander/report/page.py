@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from expander import __version__
 from expander.config.space import dump_spec
 from expander.report import charts, confusion, figures, rendering
+from expander.report.detection import detections
 from expander.report.filmstrip import Film, films
 from expander.report.forecast_check import foretold, took
 from expander.report.reader import History, history
@@ -51,7 +53,7 @@ def page(folders: list[Path]) -> str:
         training_figures=[(name_of(folder), figure) for number, folder in enumerate(folders)
                           if (figure := _training(folder, f"t{number}"))],
         tests=_table(tests(*folders), TESTS, rendering.TEST_ORDER),
-        tested=[_tested(name, found, f"x{n}-{m}") for n, folder in enumerate(folders)
+        tested=[_tested(folder, name, found, f"x{n}-{m}") for n, folder in enumerate(folders)
                 for m, (name, found) in enumerate(test_files(folder))],
     )  # fmt: skip
 
@@ -94,6 +96,7 @@ def _both(id: str, meaning: str, draw: Callable[[float], Figure | None]) -> dict
 
 
 def _figures(past: History, id: str, last: Spec | None) -> dict[str, dict[str, Any] | None]:
+    persons = past.problem.persons if past.problem else None
     measure = "Accuracy" if past.measure == "accuracy" else past.measure
     drawn: Iterable[tuple[str, str, Callable[[float], Figure | None]]] = (
         ("trajectory", f"{measure} against cost: the chosen path and every candidate",
@@ -102,7 +105,7 @@ def _figures(past: History, id: str, last: Spec | None) -> dict[str, dict[str, A
         ("growth", "How the chosen spec grew from step to step", lambda width: figures.growth(past, width)),
         ("curves", "Training loss of every candidate", lambda width: charts.curves(past, width)),
         ("layers", "Where the final network's cost is",
-         lambda width: charts.layer_costs(last, width) if last else None),
+         lambda width: charts.layer_costs(last, width, persons) if last else None),
     )  # fmt: skip
     return {name: _both(f"{id}{name}", meaning, draw) for name, meaning, draw in drawn}
 
@@ -181,18 +184,31 @@ def _training(folder: Path, id: str) -> dict[str, Any] | None:
     return _both(id, meaning, lambda width: charts.training_curves(folder, min(width, 5.2)))
 
 
-def _tested(name: str, found: dict[str, Any], id: str) -> dict[str, Any]:
-    """Of one multi-view test: its figures, its confusions, what could not be read."""
-    meaning = ("Average precision of each class; a bar is the share of the videos that have it"
-               if charts.has_precision(found) else "Accuracy of each class, with 95 % intervals")  # fmt: skip
-    classes = _both(f"{id}c", meaning, lambda width: charts.class_results(found, min(width, 5.2)))
+def _tested(folder: Path, name: str, found: dict[str, Any], id: str) -> dict[str, Any]:
+    """Of one test: its figures, its confusions or key frames, what could not be read."""
+    meaning = "Accuracy of each class, with 95 % intervals"
+    if found.get("task") == "detection":
+        meaning = "Average precision of each class, and how many true boxes have it"
+    elif charts.has_precision(found):
+        meaning = "Average precision of each class; a bar is the share of the videos that have it"
+    drawn = detections.classes if found.get("task") == "detection" else charts.class_results
+    classes = _both(f"{id}c", meaning, lambda width: drawn(found, min(width, 5.2)))
     readable = len(found.get("classes") or []) <= confusion.READABLE
     matrix = _both(f"{id}m", "Confusion of the classes",
                    lambda width: confusion.figure(found, min(width, 5.2)) if readable else None)  # fmt: skip
     failed = [row for row in found.get("failed") or [] if isinstance(row, dict)]
     return {
         "name": name,
+        "key_frames": _picture(folder / "tests" / f"{name}.keyframes.png"),
         "figures": [figure for figure in (classes, matrix) if figure],
         "confusions": confusion.pairs(found),
         "failed": [(str(row.get("path", "")), str(row.get("reason", ""))) for row in failed],
     }
+
+
+def _picture(file: Path) -> str:
+    """A picture that a test left, as a data URI; empty where there is none."""
+    try:
+        return f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
+    except OSError:
+        return ""

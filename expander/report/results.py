@@ -149,7 +149,7 @@ def _test(found: Mapping[str, Any]) -> Iterator[Row]:
         **specified(found),
         "protocol": found.get("protocol"),
         "views": int(clips[0] * clips[1]) if len(clips) == 2 and clips[0] and clips[1] else None,
-        "videos": found.get("n"),
+        "videos": found.get("videos", found.get("n")),  # of detection n are key frames
         "failed": found.get("n_failed"),
         "macs_per_video": price.get("macs_per_video") if isinstance(price, dict) else None,
         "videos_per_second": number(found.get("videos_per_second")),

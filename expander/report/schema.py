@@ -41,7 +41,7 @@ PRICE = (
 )
 RATIO = real("ratio", "cost over the cost of the step before")
 FACTORS = tuple(real(axis, f"factor of the {axis} axis over the base") for axis in AXES)
-MEASURE = text("measure", "what accuracy is: accuracy, or mAP where videos have several labels")
+MEASURE = text("measure", "what accuracy is: accuracy, or mAP of several labels a video and of detection")
 ACCURACY = real("accuracy", "share of validation videos right (video_top1), or of several labels mAP: of "
                             "proxy trainings, mean over seeds")
 LOSS = real("loss", "validation cross-entropy (binary of several labels), mean over seeds")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from expander.config.settings import DataConfig
-from expander.data.annotations import VideoData
-from expander.data.embedded import synthetic
-from expander.data.sources import open_data
+from expander.config.settings import DataConfig, Task
+from expander.data.embedded import detection, synthetic
+from expander.data.tasks import TaskData, open_for
 from expander.errors import ExpanderError
 from expander.report.reader import History
 from expander.runs.machine import cache_folder
@@ -16,17 +15,16 @@ from expander.video.verdict_cache import NAME, Verdicts, key_of
 EARLIER = "the run was made on embedded videos of an earlier version, which are made no more"
 
 
-def videos_of(past: History) -> VideoData | str:
+def videos_of(past: History) -> TaskData | str:
     """The run's data set, or why it is not there; nothing is made or downloaded for it."""
     if past.start is None:
         return "the journal is empty"
     config: DataConfig = past.start.data
-    if past.start.problem.task == "detection":
-        return "the run is of action detection: `expander test --task detection` draws key frames"
-    if config.folder is None and config.train_ann is None and not _embedded_exists():
+    task = past.start.problem.task
+    if config.folder is None and config.train_ann is None and not _embedded_exists(task):
         return "the embedded videos are not on this machine; expander data make makes them"
     try:
-        data = open_data(config, again=True)
+        data = open_for(task, config, again=True)
     except (ExpanderError, OSError) as error:
         return str(error)
     if data.fingerprint != past.start.data_fingerprint:
@@ -35,12 +33,14 @@ def videos_of(past: History) -> VideoData | str:
     return data
 
 
-def _embedded_exists() -> bool:
-    made = synthetic.SetConfig()
-    return any(cache_folder().glob(f"embedded-v{synthetic.VERSION}-{made.fingerprint}-seed*"))
+def _embedded_exists(task: Task) -> bool:
+    name = f"v{synthetic.VERSION}-{synthetic.SetConfig().fingerprint}"
+    if task == "detection":
+        name = f"detection-v{detection.VERSION}-{detection.SceneConfig().fingerprint}"
+    return any(cache_folder().glob(f"embedded-{name}-seed*"))
 
 
-def quarantined(data: VideoData) -> list[tuple[str, str]]:
+def quarantined(data: TaskData) -> list[tuple[str, str]]:
     """Videos that are known to be unreadable, with the reason; those never tried are not among them."""
     known = Verdicts(cache_folder() / NAME).known
     bad = {key: verdict.reason for key, verdict in known.items() if verdict.route == "bad"}

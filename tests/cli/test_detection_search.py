@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import ASSETS, Run, decisions
 from kills import kill_after
@@ -125,6 +126,15 @@ def test_from_a_search_to_what_people_do_in_a_film(
     ran("test", "full", "--task", "detection")
     tested = json.loads((tmp_path / "runs/full/tests/best-detection.json").read_text())
     assert (tested["n"], tested["videos"], tested["n_failed"]) == (16, 8, 0)
+    ran("report", "grown", "full", "--format", "html", "--out", "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "No frames to show" not in page
+    assert page.count('<img src="data:image/png;base64,') > 2 * 3  # of two specs three strips, and key frames
+    assert "Average precision of each class, and how many true boxes have it" in page
+    assert "Which videos cannot be read is not known" not in page
+    ran("report", "full", "--format", "csv", "--table", "tests", "--out", "tests.csv")
+    row = pd.read_csv(tmp_path / "tests.csv").iloc[0]
+    assert (row["metric"], row["videos"]) == ("frame_map", 8)
     boxes = tmp_path / "boxes.csv"
     boxes.write_text("second,x1,y1,x2,y2\n0.75,0,0,0.3,1\n1.25,0.3,0,0.6,1\n1.25,0.6,0,1,1\n")
     film = people / "films/val000.mp4"

@@ -13,12 +13,16 @@ import os
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
+
 from expander.config.reading import is_folder, is_there
 from expander.data.ava.keyframes import Footage
 from expander.data.ava.rows import BoxRows
 from expander.data.folders import VIDEOS
 from expander.errors import DataError
+from expander.specs.spec import Spec
 from expander.video.filenames import unusable
+from expander.video.sampling import Indices
 
 BEGIN = 900.0
 """Second of a film with which AVA's quarter of an hour begins."""
@@ -62,3 +66,14 @@ def own_footage(rows: BoxRows, root: Path, outside: bool) -> dict[str, Footage]:
                 rows.fault(rows.video == name, "outside of the data root; --allow-outside permits it")
             found[name] = Footage(path, 0.0, PICTURES_FPS if is_folder(path) else None)
     return found
+
+
+def centre(second: float, footage: Footage, fps: float) -> int:
+    """The number of the frame that is shown at a second, if the video reaches so far."""
+    return round((second - footage.begins) * fps)
+
+
+def indices_around(place: int, spec: Spec, length: int) -> Indices:
+    """(T,) frame numbers of the clip around frame `place` of a video of `length` frames."""
+    start = place - spec.frames * spec.stride // 2
+    return np.clip(start + spec.stride * np.arange(spec.frames), 0, length - 1)

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from expander.data.ava.footage import centre, indices_around
 from expander.data.ava.keyframes import Boxes, Footage, KeyFrame
 from expander.data.clips import REPLACEMENTS, Batch
 from expander.metrics.boxes import areas
 from expander.specs.spec import Spec
 from expander.video.decoder import Decoder, VideoError
 from expander.video.readers import Frames
-from expander.video.sampling import Indices
 from expander.video.transforms import Window, random_window, resized, view, whole
 
 LEAST = 0.1
@@ -55,17 +55,6 @@ def boxes_of(people: Tensor) -> Tensor:
 def labels_of(people: Tensor) -> Tensor:
     """(K, C) ones and zeros of the rows of people."""
     return people[:, FIRST:]
-
-
-def centre(second: float, footage: Footage, fps: float) -> int:
-    """The number of the frame that is shown at a second, if the video reaches so far."""
-    return round((second - footage.begins) * fps)
-
-
-def indices_around(place: int, spec: Spec, length: int) -> Indices:
-    """(T,) frame numbers of the clip around frame `place` of a video of `length` frames."""
-    start = place - spec.frames * spec.stride // 2
-    return np.clip(start + spec.stride * np.arange(spec.frames), 0, length - 1)
 
 
 class People:

@@ -10,8 +10,9 @@ import pytest
 import torch
 from people import HEIGHT, WIDTH
 
+from expander.data.ava.footage import centre, indices_around
 from expander.data.ava.keyframes import Footage
-from expander.data.ava.samples import centre, indices_around, seen_in
+from expander.data.ava.samples import seen_in
 from expander.specs.spec import Base, Spec
 from expander.video.transforms import MEAN, STD, Window, view
 
