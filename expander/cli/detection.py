@@ -77,6 +77,8 @@ def ask(
     from expander.runs.targets import regular
 
     target = regular(draw, "--draw") if draw else None
+    if target is not None and target.resolve() == video.resolve():
+        raise UsageError(f"--draw: {target} is the video itself; name another file")
     found = people_of(weights, video, boxes, topk, spec, timeout)
     if as_json:
         say(json.dumps([asdict(person) for person in found], indent=1))

@@ -183,6 +183,17 @@ def test_a_drawn_film_is_the_source_away_from_the_boxes(place: Path) -> None:
         assert max(blueness[:12].max(), blueness[38:].max()) < 10
 
 
+def test_a_video_is_not_drawn_over(place: Path, expander: Run) -> None:
+    (place / "one.csv").write_text("second,x1,y1,x2,y2\n1.0,0,0,0.5,1\n")
+    source = place / "set" / FILM
+    before = source.read_bytes()
+    boxes = ("--boxes", place / "one.csv", "--draw", source)
+    refused = expander("predict", source, "--weights", place / "runs/t", *boxes)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == f"error: --draw: {source} is the video itself; name another file\n"
+    assert source.read_bytes() == before
+
+
 def test_what_is_printed_as_json_is_what_each_person_does(place: Path) -> None:
     (place / "one.csv").write_text("second,x1,y1,x2,y2\n1.0,0,0,0.5,1\n1.0,0.5,0,1,1\n")
     words = ("predict", f"set/{FILM}", "--weights", "t", "--boxes", "one.csv", "--topk", "2", "--json")
