@@ -44,11 +44,17 @@ LISTS = {
     "ssv2": b'[{"id": "1", "template": "Opening [something]"}, {"id": "2", "template": "Closing"}]',
     "ucf101": b"Run/v_Run_g01_c01.avi 1\nJump/v_Jump_g01_c01.avi 2\n",
     "hmdb51": b"one.avi 1\ntwo.avi 2\nthree.avi 0\n",
+    "multilabel": b"a/one.mp4 0 2\na/two.mp4\nb/three.mp4 1\n",
+    "charades": b"id,script,actions\nabc,Sits,c092 11.90 21.20;c147 0.00 12.60\ndef,Stands,\n",
+    "charades_frames": b'original_vido_id video_id frame_id path labels\n'
+                       b'a 0 0 a/1.jpg "3,7"\na 0 1 a/2.jpg ""\n',
 }
+SEVERAL = b"path,labels,classes,split\none.mp4,0;1,run;jump,train\ntwo.mp4,,,train\n"
+"""What the format `expander` is for several labels."""
 
 
 NAMES = {"kinetics": "train.csv", "expander": "train.csv", "ssv2": "train.json",
-         "hmdb51": "run_test_split1.txt"}  # fmt: skip
+         "hmdb51": "run_test_split1.txt", "charades": "train.csv"}  # fmt: skip
 LABELS = {
     "labels.json": b'{"Opening something": "0", "Closing": "1"}',
     "classInd.txt": b"1 Run\n2 Jump\n",
@@ -99,6 +105,8 @@ def formats(place: Path) -> list[Format]:
         for name in (NAMES.get(form, "train.txt"),)
     ]  # fmt: skip
     assert set(LISTS) == set(FORMATS)
+    read.append(Format("list, expander, of several labels", {"train.csv": SEVERAL}, "train.csv",
+                       partial(read_rows, Path("train.csv"))))  # fmt: skip
     died = TrialFailure("s00-random-1-seed000-00000000", "died")
     trial = to_json(ComparisonTrial("random", "random-1", 1e6, SMALL, cost(SMALL), 0, failure=died))
     beside, about = "runs/r/baselines.jsonl", "runs/r/provenance.json"
