@@ -7,12 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import people
 import pytest
 import torch
 from conftest import ASSETS
 
 import expander
-from expander.api import training_folder
+from expander.engine.folders import training_folder
 from expander.errors import TargetError, UsageError
 from expander.runs.events import RunFinished, RunStarted, StepChosen
 
@@ -135,3 +136,24 @@ def test_the_functions_keep_their_names_when_the_packages_of_those_names_are_use
 def test_importing_the_api_imports_neither_torch_nor_ray() -> None:
     code = "import sys, expander; assert not {'torch', 'ray', 'pandas', 'matplotlib'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_notebook_trains_tests_and_asks_a_network_for_detection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = people.made(tmp_path / "people")
+    monkeypatch.chdir(tmp_path)
+    grown = expander.search(0.0008, data, str(ASSETS / "micro.yaml"), "grown", "inline", max_steps=1,
+                            settings=["axes.width.limit=1"], task="detection")  # fmt: skip
+    assert grown.path[0].cost == expander.specs.cost.cost(grown.path[0].spec, boxes=1)
+    trained = expander.train("grown:final", run="full", task="detection", init="grown",
+                             settings=["train.epochs=2", "train.batch=8"])  # fmt: skip
+    assert trained.top1 is None
+    found = expander.detect("full", workers=0)
+    assert found["metrics"]["frame_map"]["value"] == pytest.approx(trained.mean_average_precision, abs=1e-6)
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("second,x1,y1,x2,y2\n0.75,0,0,0.5,1\n")
+    person, = expander.people("full", data / "films/val000.mp4", boxes)
+    assert (person.second, person.box, len(person.actions)) == (0.75, (0, 0, 0.5, 1), 3)
+    with pytest.raises(UsageError, match="detection"):
+        expander.load("full")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from expander.api import run_folder
 from expander.cli.help import Command
 from expander.cli.options import (
     BACKENDS,
@@ -87,6 +86,7 @@ def search(**options: Any) -> None:
 def _fresh(options: dict[str, Any]) -> None:
     from expander.cli.output.narration import say_plan
     from expander.engine.cluster_plan import median_course
+    from expander.engine.folders import run_folder
     from expander.engine.preparation import begin, check_backend, command_line
     from expander.engine.search import known_results
     from expander.runs.journal import Run

@@ -67,7 +67,7 @@ def _fresh(options: dict[str, Any]) -> None:
 
 def _folder(options: dict[str, Any]) -> TrainingFolder:
     """runs/NAME. Raises UsageError for a name that is no plain folder name."""
-    from expander.api import training_folder
+    from expander.engine.folders import training_folder
 
     if options["spec"] is None:
         raise UsageError("SPEC is missing: what to train, e.g. x3d_s, spec.yaml or RUN:final")

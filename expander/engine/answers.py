@@ -38,7 +38,7 @@ class SearchResult:
 class TrainResult:
     """What a training came to. weights: of its best validation, if any, or the last.
 
-    top1: of that validation; where videos have several labels, mean_average_precision.
+    top1: of that validation; of several labels a video and of detection, mean_average_precision.
     """
 
     folder: Path

@@ -1,82 +1,26 @@
-"""The Python API: what the commands do, as functions of plain values. `expander.search` is `api.search`.
-
-Errors are exceptions of `expander.errors` with the same one line that the commands print.
-"""
+"""Jobs: videos prepared, searches, trainings, tests, reports."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expander.engine.answers import Report, SearchResult, TrainResult
+from expander.engine.folders import run_folder, training_folder
 from expander.errors import TargetError, UsageError
-from expander.runs.names import RULE, is_plain
 from expander.specs.spec import Spec
 
 if TYPE_CHECKING:
     from expander.config.settings import Task
     from expander.engine.prepare import Prepared
-    from expander.evaluation.classifier import Classifier, Prediction
-    from expander.model.network import X3D
-    from expander.runs.events import Candidate, Event
+    from expander.runs.events import Event
     from expander.runs.journal import Run
-    from expander.specs.cost_kinds import Cost
     from expander.training.throughput import Throughput
-    from expander.training.training_folder import Row, Training, TrainingFolder
+    from expander.training.training_folder import Row, Training
 
 Lists = Mapping[str, Any]
 """Settings of the data, as `config.settings.DataConfig` names them: train_ann, val_ann, root, …"""
-
-
-def build(spec: Spec | str, classes: int | None = None, task: Task = "classification") -> X3D:
-    """The network of a spec (a Spec, a published name, a YAML file, or RUN:step3) with new weights.
-
-    It takes (N, 3, T, H, W) clips and gives (N, classes) logits; for the task `detection` see
-    `model.detector.Detector`. Raises UsageError for an unknown spec or task.
-    """
-    from expander.model.detector import network_of
-
-    found = _spec(spec)
-    return network_of(found if classes is None else found.with_classes(classes), task)
-
-
-def load(source: str | Path, spec: Spec | str | None = None) -> Classifier:
-    """A network with its weights, ready for `predict`.
-
-    source: a .safetensors file, a run (`runs/demo`, `demo`) or a step of it (`demo:step2`). spec: clip
-    and crop of another spec of the same network (default: the weights' own). Raises an
-    `expander.errors.ExpanderError` for what cannot be found, read or trusted.
-    """
-    from expander.engine.references import find_weights
-    from expander.evaluation.classifier import classifier
-
-    return classifier(find_weights(str(source)), None if spec is None else _spec(spec))
-
-
-def predict(source: str | Path, video: str | Path, topk: int = 5, views: int = 10) -> list[Prediction]:
-    """The `topk` most probable classes of one video file; `load` once for many. Raises DataError."""
-    return load(source).predict(video, topk, views)
-
-
-def cost(spec: Spec | str, crop: int | None = None) -> Cost:
-    """Multiply-adds, parameters and activations of a view. crop: pixels (default: the training crop)."""
-    from expander.specs.cost import cost as closed_form
-
-    return closed_form(_spec(spec), crop)
-
-
-def trace(axes: Sequence[str], space: str = "x3d") -> tuple[Candidate, ...]:
-    """The base of a space and the candidates after expanding `axes` one after another; nothing is trained.
-
-    Raises UsageError for an axis that is unknown or cannot move.
-    """
-    from expander.config.space import load_space
-    from expander.search.trace import follow
-
-    return follow(load_space(space), list(axes))
 
 
 def prepare(
@@ -115,13 +59,15 @@ def search(
     seed: int = 0,
     max_steps: int | None = None,
     on_event: Callable[[Event], None] = lambda _: None,
+    task: Task = "classification",
 ) -> SearchResult:
     """Grows a network on your videos to a budget of multiply-adds, then contracts it to meet the budget.
 
     target_gflops: 1e9 multiply-adds of a view. data: a folder of class folders or lists, or settings by
     name (default: the embedded data set). run: name of the folder below runs/ (default: from space and
     time). backend: ray or inline. settings: `proxy.steps=400` and the like. on_event: told of every event
-    once it is in the journal. Raises UsageError, DataError, or TargetError when the target cannot be met.
+    once it is in the journal. task: classification, or detection of what each person does. Raises UsageError,
+    DataError, or TargetError when the target cannot be met.
     """
     from expander.config.load import load_settings
     from expander.engine.preparation import Goal, begin, check_backend, command_line
@@ -136,7 +82,7 @@ def search(
     check_backend(found.backend)
     made = Run(folder)
     with claimed(folder, found.backend.storage):
-        start, speed = plan(found, Goal("flops", round(target_gflops * 1e9)), seed, max_steps)
+        start, speed = plan(found, Goal("flops", round(target_gflops * 1e9)), seed, max_steps, task=task)
         made.create(found.backend.storage)
         begin(made, start, command_line(), speed)
         carry_out(made, start, lambda event, _: on_event(event))
@@ -161,7 +107,7 @@ def resume(run: str, on_event: Callable[[Event], None] = lambda _: None) -> Sear
 def train(
     spec: Spec | str,
     data: str | Path | Lists | None = None,
-    recipe: str = "x3d",
+    recipe: str | None = None,
     run: str | None = None,
     init: str | None = None,
     settings: Sequence[str] = (),
@@ -169,13 +115,15 @@ def train(
     workers: int | None = None,
     gpus: int | None = None,
     on_row: Callable[[Row], None] = lambda _: None,
+    task: Task = "classification",
 ) -> TrainResult:
     """Trains a network to the end.
 
-    data: as for `search` (default: the run's videos, or the embedded data set). run: name of the folder
-    below runs/. init: weights to start from. settings: `train.epochs=30` and the like. workers, gpus:
-    processes on CPUs, or with a GPU each, that share a batch (Ray Train). on_row: told of every step and
-    validation. An interrupted training goes on with `expander train --run NAME --resume`.
+    data: as for `search` (default: the run's videos, or the embedded data set). recipe: x3d, finetune, tiny,
+    ava or a YAML file (default: x3d, of detection ava). run: name of the folder below runs/. init: weights to
+    start from. settings: `train.epochs=30` and the like. workers, gpus: processes on CPUs, or with a GPU
+    each, that share a batch (Ray Train). on_row: told of every step and validation. task: as for `search`.
+    An interrupted training goes on with `expander train --run NAME --resume`.
 
     Raises UsageError, DataError, EnvironmentFault, or TrainingFault for a loss that is no number.
     """
@@ -184,7 +132,7 @@ def train(
     from expander.runs.ownership import claimed
 
     order = engine.TrainOrder(spec, _lists(data), recipe, init, seed=seed, gpus=gpus, workers=workers,
-                              overrides=tuple(settings))  # fmt: skip
+                              task=task, overrides=tuple(settings))  # fmt: skip
     folder = training_folder(run, str(spec) if isinstance(spec, str) else "spec")
     with claimed(folder.folder):
         training, videos = engine.plan(order)
@@ -194,7 +142,7 @@ def train(
             training = engine.run(training, folder, _Watcher(on_row))
     best = training.best.goodness if training.best is not None else None
     weights = folder.best if best is not None else folder.last
-    if training.multi_label:
+    if training.measure == "mAP":
         return TrainResult(folder.folder, training.spec, None, weights, best)
     return TrainResult(folder.folder, training.spec, best, weights)
 
@@ -231,6 +179,33 @@ def test(
     return found
 
 
+def detect(
+    spec: str,
+    checkpoint: str | Path | None = None,
+    data: str | Path | Lists | None = None,
+    min_score: float | None = None,
+    out: str | Path | None = None,
+    device: str | None = None,
+    workers: int = 1,
+) -> dict[str, Any]:
+    """The test of a network for detection on validation key frames: frame mAP, classes, failed videos, cost.
+
+    spec, checkpoint, data: as for `test`. min_score: least score of a detected person (default:
+    data.test_score, 0.8). out: a JSON file for the result, detections and figures beside it (default: in the
+    run folder). Raises UsageError or DataError.
+    """
+    from expander.engine.detect import DetectionTest, carry_out, prepare
+    from expander.report.detection.detections import write
+
+    order = DetectionTest(spec, None if checkpoint is None else str(checkpoint), _lists(data), min_score,
+                          device, workers=workers, out=None if out is None else Path(out))  # fmt: skip
+    prepared = prepare(order)
+    found = carry_out(prepared)
+    if prepared.out is not None:
+        write(prepared.out, found)
+    return found.result
+
+
 def report(*runs: str) -> Report:
     """Tables and the figure of runs that are finished, going on, or were killed. Raises UsageError."""
     from expander.engine.references import find_run
@@ -242,26 +217,6 @@ def report(*runs: str) -> Report:
     found = [find_run(run) for run in runs]
     figure = trajectory(found[0]) if len(found) == 1 else frontiers([*found])
     return Report(steps(*found), trials(*found), decisions(*found), frontier(*found), figure)
-
-
-def run_folder(name: str | None, wanted: str) -> Path:
-    """runs/NAME; without a name one of `wanted` and the time. Raises UsageError for no plain folder name."""
-    from expander.engine.references import RUNS
-
-    if name is None:
-        plain = re.sub(r"[^A-Za-z0-9._-]", "", wanted)
-        return RUNS / f"{plain}-{datetime.now():%Y%m%d-%H%M%S}"
-    if not is_plain(name):
-        raise UsageError(f"--run {name!r}: {RULE}")
-    return RUNS / name
-
-
-def training_folder(name: str | None, spec: str) -> TrainingFolder:
-    """The folder of a training, named after its spec by default. Raises UsageError for no plain name."""
-    from expander.training.training_folder import TrainingFolder
-
-    plain = re.sub(r"[^A-Za-z0-9._-]", "-", Path(spec).stem).strip("-.")
-    return TrainingFolder(run_folder(name, f"train-{plain}"))
 
 
 def _lists(data: str | Path | Lists | None) -> dict[str, Any]:
@@ -279,12 +234,6 @@ class _Watcher:
 
     def row(self, row: Row, training: Training) -> None:  # noqa: ARG002
         self.on_row(row)
-
-
-def _spec(spec: Spec | str) -> Spec:
-    from expander.engine.references import find_spec
-
-    return spec if isinstance(spec, Spec) else find_spec(spec)
 
 
 def _result(run: Run) -> SearchResult:
