@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -9,6 +12,7 @@ import numpy as np
 import pytest
 
 from expander.video.decoder import Decoder, VideoError
+from expander.video.frame_cache import FrameCache
 from expander.video.sampling import Indices
 
 
@@ -71,6 +75,38 @@ def test_the_budget_is_kept_and_other_sets_make_room(videos: Path, tmp_path: Pat
     assert tight.make_room(size)
     assert not other.exists()
     assert not tight.make_room(2 * size)
+
+
+def test_frames_that_somebody_works_with_are_left_alone(
+    videos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, size = first_video(videos), 64 * 96 * 112 * 3
+    working = Decoder(tmp_path / "other", 1.5 * size)
+    expected = working.read(path, lambda _: picks(0, 5))
+    wanting = pickle.loads(pickle.dumps(Decoder(tmp_path / "set", 1.5 * size)))
+    assert not wanting.make_room(size)
+    assert "frames that others work with, so these videos are decoded anew" in caplog.text
+    assert not working.lacks(path)
+    assert np.array_equal(wanting.read(path, lambda _: picks(0, 5)), expected)
+    assert wanting.lacks(path)
+    working.close()
+    assert wanting.make_room(size)
+    assert np.array_equal(working.read(path, lambda _: picks(0, 5)), expected)  # it decodes again
+
+
+def test_frames_of_a_process_that_was_killed_are_nobodys(tmp_path: Path) -> None:
+    code = ("import sys, pathlib\nfrom expander.video.frame_cache import FrameCache\n"
+            "cache = FrameCache(pathlib.Path(sys.argv[1]), 100)\n"
+            "cache.keep('a', (1, 1, 10), lambda file: file.write_bytes(bytes(30)))\n"
+            "print('kept', flush=True)\nsys.stdin.read()")  # fmt: skip
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "other")], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "kept\n"
+        assert not FrameCache(tmp_path / "set", 100).make_room(80)
+        process.kill()
+    assert FrameCache(tmp_path / "set", 100).make_room(80)
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"no video at all\n", b"<!doctype html><html></html>"])
