@@ -80,7 +80,7 @@ def forecast(rows: Rows, small: bool) -> None:
     few = ["proxy.batch=2", "proxy.steps=4"] if small else ["data.workers=12"]
     settings = load_settings("x3d", few, {})
     data = open_data(settings.data)
-    classes, limits = embedded_limits()
+    classes, limits, _ = embedded_limits()
     problem = problem_of(settings, Goal("flops", 2e9), classes, limits)
     pace = measured_pace(problem, settings.backend, len(data.val), cost, data, settings.data)
     candidates, _ = candidates_of(problem, problem.space.start, cost)

@@ -138,7 +138,8 @@ def _planned(settings: Settings, goal: Goal, options: dict[str, Any]) -> tuple[R
             settings, goal, options["seed"] or 0, options["max_steps"], options["dry_run"],
             counter, lambda data: say(describe_data(data)), options["task"] or "classification",
         )  # fmt: skip
-    announce(start.problem, pace, cost_function(start.problem, None, start.backend.cpus_per_trial))
+    cost_of = cost_function(start.problem, None, start.backend.cpus_per_trial)
+    announce(start.problem, pace, cost_of, here=options["cluster"] is None)
     return start, pace
 
 

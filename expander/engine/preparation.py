@@ -44,10 +44,17 @@ WORKERS = 6.0
 LIBRARIES = ("torch", "ray", "decord", "av", "fvcore", "numpy", "pandas", "pydantic", "safetensors")
 
 
-def embedded_limits(task: Task = "classification") -> tuple[int, SourceLimits]:
-    """Classes of the embedded data set and what its videos allow, without making it."""
-    made: SceneConfig | SetConfig = SceneConfig() if task == "detection" else SetConfig()
-    return len(made.classes), SourceLimits(made.frames, min(made.height, made.width))
+def embedded_limits(task: Task = "classification") -> tuple[int, SourceLimits, int]:
+    """Classes of the embedded data set, what its videos allow, and how many videos or key frames validate,
+    without making it.
+    """
+    if task == "detection":
+        scenes = SceneConfig()
+        limits = SourceLimits(scenes.frames, min(scenes.height, scenes.width))
+        return len(scenes.classes), limits, scenes.val * len(scenes.seconds)
+    made = SetConfig()
+    limits = SourceLimits(made.frames, min(made.height, made.width))
+    return len(made.classes), limits, made.val * len(made.classes)
 
 
 @dataclass(frozen=True, slots=True)

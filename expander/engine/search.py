@@ -38,8 +38,8 @@ def plan(
     """
     own = settings.data.train_ann is not None or settings.data.folder is not None
     data = None
-    count, limits = embedded_limits(task)
-    names, fingerprint, listed = tuple(map(str, range(count))), "", 300
+    count, limits, listed = embedded_limits(task)
+    names, fingerprint = tuple(map(str, range(count))), ""
     multi_label = False
     if not own:
         # Told before the videos are made: a wrong target costs no waiting.

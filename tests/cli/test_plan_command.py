@@ -22,6 +22,7 @@ def test_a_plan_says_steps_and_hours_and_leaves_nothing_behind(expander: Run, tm
     hours = float(found[1]) / (60 if found[2] == "min" else 1)
     assert float(found[3]) == pytest.approx(64 * hours, rel=0.05)
     assert "a step has at most 6 trials, for 64 places" in lines[-1]
+    assert "This machine has no GPU" not in done.stdout  # nothing is asked of this machine
     assert list(tmp_path.iterdir()) == []
 
 

@@ -174,14 +174,17 @@ ADVICE = (
 )
 
 
-def announce(problem: Problem, pace: TrainingSpeed, cost_of: CostOf) -> None:
-    """The first lines of a search: its base, its target, its forecast, and advice if it is long."""
+def announce(problem: Problem, pace: TrainingSpeed, cost_of: CostOf, here: bool = True) -> None:
+    """The first lines of a search: its base, its target, its forecast, and advice if it is long.
+
+    here: whether it would run on this machine.
+    """
     base = problem.space.start
     now, target = (amount_text(problem.cost, amount)
                    for amount in (cost_of(base).of(problem.cost), problem.target))  # fmt: skip
     say(f"base: {base}, {now}, target {target}")
     foretell("forecast", problem, State(), pace, cost_of)
-    if forecast(problem, State(), cost_of, pace).seconds > 3600 * SLOW_HOURS and not _has_gpu():
+    if here and forecast(problem, State(), cost_of, pace).seconds > 3600 * SLOW_HOURS and not _has_gpu():
         say(ADVICE)
 
 

@@ -11,7 +11,11 @@ from conftest import Run
 from films import film
 from people import made
 
+from expander.config.settings import DataConfig
 from expander.data.embedded import making
+from expander.data.sources import source_limits
+from expander.data.tasks import open_for
+from expander.engine.preparation import embedded_limits
 
 
 @pytest.fixture(scope="module")
@@ -144,4 +148,7 @@ def test_the_embedded_set_is_made_once_printed_and_sound(expander: Run) -> None:
     assert done.returncode == 0, done.stderr
     assert "600 key frames of 200 videos, 1500 boxes" in done.stdout
     assert "280 videos, all can be decoded" in done.stdout
+    data = open_for("detection", DataConfig(str(place)))
+    foretold = embedded_limits("detection")  # what a dry run counts with, before the set is made
+    assert foretold == (len(data.classes), source_limits(data, DataConfig(cache_gb=0)), len(data.val))
     assert expander("data", "make", "--task", "detection").stdout == made_now.stdout
