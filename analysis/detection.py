@@ -74,7 +74,7 @@ def chance() -> float:
     """Mean frame mAP of DRAWS networks that score every box at random."""
     config = DataConfig()
     data = open_detection(config)
-    frames = to_test(data.val, config.test_score)
+    frames = to_test(data, config.test_score)
     found = []
     for seed in range(DRAWS):
         rng = np.random.default_rng(seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from expander.config.settings import DataConfig, Task
@@ -10,9 +11,12 @@ from expander.data.annotations import VideoData
 from expander.data.ava.boxes import to_train
 from expander.data.ava.folder import open_detection, recognised
 from expander.data.ava.keyframes import DetectionData
-from expander.data.sources import open_data
+from expander.data.sources import decoder, open_data
+from expander.video.decoder import Decoder
 
 TaskData = VideoData | DetectionData
+KEPT = 0.1
+"""Share of the videos, unreadable ones say, whose frames may be missing where those of others are kept."""
 
 
 def open_for(
@@ -26,6 +30,20 @@ def task_of(config: DataConfig) -> Task:
     """Detection where the data is a folder with lists of boxes. Raises DataError."""
     boxes = config.folder is not None and recognised(Path(config.folder))
     return "detection" if boxes else "classification"
+
+
+def decoder_of(data: DetectionData, config: DataConfig) -> Decoder:
+    """Who decodes the footage. Raises EnvironmentFault.
+
+    With decoded frames kept only where those of nearly all videos are: of films of hours a few seconds around
+    key frames are wanted, and what is kept is decoded whole.
+    """
+    frames = decoder(config, data.fingerprint)
+    paths = [*data.train.paths, *data.val.paths]
+    if sum(map(frames.lacks, paths)) <= KEPT * len(paths):
+        return frames
+    frames.close()
+    return decoder(replace(config, cache_gb=0.0), data.fingerprint)
 
 
 def samples_of(data: TaskData, config: DataConfig) -> int:

@@ -102,7 +102,7 @@ def prepare(order: DetectionTest, progress: Progress | None = None) -> Prepared:
     if data.classes != loaded.classes:
         raise DataError(f"{path}: knows {_named(loaded.classes)}, and {data.val.file} has "
                         f"{_named(data.classes)}")  # fmt: skip
-    frames = to_test(data.val, config.test_score)
+    frames = to_test(data, config.test_score)
     how = Loading(order.batch, order.workers, device)
     return Prepared(loaded, path, config, data, frames, how, _result_path(order))
 

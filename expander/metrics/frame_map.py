@@ -23,6 +23,8 @@ Bools = npt.NDArray[np.bool_]
 IOU = 0.5
 RESAMPLES = 1000
 SEED = 0
+CHUNK = 4_000_000
+"""Numbers of an array of hits by draws at a time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +66,28 @@ class Ranked:
         envelope = np.maximum.accumulate(precision[::-1])[::-1]
         return float((envelope * each * self.right).sum() / total)
 
+    def resampled(self, weights: Ints) -> Floats:
+        """(R,) `average_precision` with each of the weights (R, V), many at a time."""
+        hits = np.flatnonzero(self.right)
+        total = weights @ self.positives
+        # Precision rises at hits only, so they alone are looked at: (H, V) of each video up to each hit.
+        above, own = (np.zeros((len(hits), len(self.positives))) for _ in range(2))
+        place = np.searchsorted(hits, np.arange(len(self.right)))
+        before = place < len(hits)
+        np.add.at(above, (place[before], self.video[before]), 1)
+        own[np.arange(len(hits)), self.video[hits]] = 1
+        above, own_so_far = above.cumsum(axis=0), own.cumsum(axis=0)
+        area = np.zeros(len(weights))
+        step = max(1, CHUNK // max(1, len(hits)))
+        for first in range(0, len(weights), step):
+            part = weights[first : first + step].T.astype(np.float64)
+            seen = above @ part
+            precision = np.divide(own_so_far @ part, seen, out=np.zeros_like(seen), where=seen > 0)
+            envelope = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
+            area[first : first + step] = (envelope * part[self.video[hits]]).sum(axis=0)
+        found: Floats = np.divide(area, total, out=np.full(len(area), np.nan), where=total > 0)
+        return found
+
     def derivative(self) -> Floats:
         """(V,) of AP by the weight of each video; its sum is 0. nan where nothing is there to be found."""
         total, count = int(self.positives.sum()), len(self.right)
@@ -89,27 +113,24 @@ def ranked(scenes: Sequence[Scene], classes: int, least: float = IOU) -> tuple[R
     if not scenes:
         raise ValueError("no key frame: there is nothing to measure")
     videos = max(scene.video for scene in scenes) + 1
-    near = [iou(scene.found, scene.truth) for scene in scenes]
-    return tuple(_ranked(scenes, near, number, videos, least) for number in range(classes))
-
-
-def _ranked(
-    scenes: Sequence[Scene], near: Sequence[Floats], number: int, videos: int, least: float
-) -> Ranked:
-    positives = np.zeros(videos, np.int64)
-    scores, right, video = [], [], []
-    for scene, all_near in zip(scenes, near, strict=True):
-        true = scene.labels[:, number]
-        positives[scene.video] += true.sum()
-        asked = np.flatnonzero(~np.isnan(scene.scores[:, number]))
-        own = scene.scores[asked, number]
-        order = np.argsort(-own, kind="stable")
-        scores.append(own[order])
-        right.append(_matched(all_near[asked[order]][:, true], least))
-        video.append(np.full(len(own), scene.video))
-    joined = np.concatenate(scores)
-    order = np.argsort(-joined, kind="stable")
-    return Ranked(np.concatenate(right)[order], np.concatenate(video)[order], positives)
+    positives = np.zeros((videos, classes), np.int64)
+    counts = [len(scene.scores) for scene in scenes]
+    scores = np.concatenate([scene.scores.reshape(-1, classes) for scene in scenes])
+    video = np.repeat([scene.video for scene in scenes], counts)
+    right = np.zeros(scores.shape, np.bool_)
+    for scene, begin in zip(scenes, np.cumsum([0, *counts[:-1]]).tolist(), strict=True):
+        positives[scene.video] += scene.labels.sum(0)
+        near = iou(scene.found, scene.truth)
+        for number in np.flatnonzero(scene.labels.any(0)):  # where a class is not, nothing is right
+            asked = np.flatnonzero(~np.isnan(scene.scores[:, number]))
+            order = asked[np.argsort(-scene.scores[asked, number], kind="stable")]
+            right[begin + order, number] = _matched(near[order][:, scene.labels[:, number]], least)
+    found = []
+    for column in range(classes):
+        asked = np.flatnonzero(~np.isnan(scores[:, column]))
+        order = asked[np.argsort(-scores[asked, column], kind="stable")]
+        found.append(Ranked(right[order, column], video[order], positives[:, column]))
+    return tuple(found)
 
 
 def _matched(near: Floats, least: float) -> Bools:
@@ -153,9 +174,10 @@ def credits(each: Sequence[Ranked], evaluated: Sequence[int]) -> Floats:
 def interval(each: Sequence[Ranked], evaluated: Sequence[int]) -> tuple[float, float]:
     """The middle 95 % of mAP over RESAMPLES draws of as many videos, with replacement."""
     rng, videos = np.random.default_rng(SEED), len(each[0].positives)
-    chosen = [each[number] for number in evaluated]
-    each_draw = (_drawn(rng, videos) for _ in range(RESAMPLES))
-    draws = [mean_over(average_precisions(chosen, drawn), range(len(chosen))) for drawn in each_draw]
+    weights = np.stack([_drawn(rng, videos) for _ in range(RESAMPLES)])
+    drawn = np.stack([each[number].resampled(weights) for number in evaluated])
+    counted = (~np.isnan(drawn)).sum(axis=0)
+    draws = np.divide(np.nansum(drawn, axis=0), counted, out=np.full(RESAMPLES, np.nan), where=counted > 0)
     low, high = np.nanquantile(draws, [0.025, 0.975])
     return float(low), float(high)
 

@@ -131,6 +131,19 @@ def test_a_video_that_counts_twice_is_two_videos() -> None:
     np.testing.assert_allclose(weighted, average_precisions(ranked(repeated, 2)), rtol=0, atol=1e-12)
 
 
+def test_many_draws_of_videos_are_each_of_them() -> None:
+    scenes = random_scenes(60, 3, 9)
+    each, rng = ranked(scenes, 3), np.random.default_rng(1)
+    weights = rng.integers(0, 3, (50, len(each[0].positives)))
+    for one in each:
+        expected = [one.average_precision(row) for row in weights]
+        np.testing.assert_allclose(one.resampled(weights), expected, rtol=0, atol=1e-12)
+    nothing = ranked([scene([], [UNIT], [0.9])], 1)[0]
+    assert np.isnan(nothing.resampled(np.ones((2, 1), np.int64))).all()
+    missed = ranked([scene([UNIT], [AWAY], [0.9])], 1)[0]
+    assert missed.resampled(np.array([[1], [2], [0]])).tolist()[:2] == [0.0, 0.0]
+
+
 def test_the_interval_is_that_of_draws_of_videos() -> None:
     # Two videos, one all right and one all wrong: mAP of a draw is 1, about 1/2 or 0.
     good, bad = scene([UNIT], [UNIT], [0.9], 0), scene([UNIT], [], [], 1)

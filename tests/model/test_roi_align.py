@@ -98,6 +98,18 @@ def test_the_gradient_is_that_of_differences() -> None:
     assert torch.autograd.gradcheck(lambda x: roi_align(x, boxes, clips, 3, 1 / 16), x)
 
 
+@pytest.mark.parametrize("autocast", [False, True])
+def test_in_bfloat16_boxes_stay_where_they_are(autocast: bool) -> None:
+    torch.manual_seed(0)
+    x, boxes = torch.randn(2, 3, 14, 14).bfloat16(), random_boxes(40, 224, 224, 7).float()
+    clips = torch.arange(40) % 2
+    precise = roi_align(x.float(), boxes, clips, 7, 1 / 16)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        found = roi_align(x, boxes, clips, 7, 1 / 16)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found, precise.bfloat16(), rtol=0, atol=0)  # rounded at the end alone
+
+
 def test_it_is_torchvisions_where_that_is_installed() -> None:
     ops = pytest.importorskip("torchvision.ops")
     x, boxes = torch.randn(2, 3, 9, 14), random_boxes(20, 224, 144, 1).float()

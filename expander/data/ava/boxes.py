@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from expander.data.ava.keyframes import DetectionSplit, KeyFrame
+from expander.data.ava.keyframes import DetectionData, DetectionSplit, KeyFrame
 from expander.errors import DataError
 from expander.metrics.boxes import iou
 
@@ -42,18 +42,22 @@ def _joined(truth: KeyFrame, found: KeyFrame | None, threshold: float, overlap: 
     )
 
 
-def to_test(split: DetectionSplit, threshold: float = 0.8) -> tuple[KeyFrame, ...]:
-    """Detections from a score of `threshold` on at the key frames of the ground truth, in its order, those
-    without any left out; where a data set has no detections, the boxes of the ground truth without labels.
+def to_test(data: DetectionData, threshold: float = 0.8) -> tuple[KeyFrame, ...]:
+    """Detections of validation from a score of `threshold` on, by video and second; where a data set has no
+    detections, the boxes of the ground truth without labels.
 
-    Raises DataError where there is none.
+    With AVA's lists every second that is not excluded is looked at, as its script does: where the ground
+    truth has nobody, whoever is found is wrong. Of lists of one's own only the key frames of the ground truth
+    are: a detector may have looked at others. Raises DataError where there is none.
     """
+    split = data.val
     if split.detected is None:
         return tuple(replace(frame, labels=None) for frame in split.truth if len(frame))
-    counted = {frame.moment: number for number, frame in enumerate(split.truth)}
-    kept = (chosen(frame, frame.scores >= threshold) for frame in split.detected if frame.moment in counted)
+    counted = {frame.moment for frame in split.truth}
+    looked_at = (one for one in split.detected if data.numbered or one.moment in counted)
+    kept = (chosen(frame, frame.scores >= threshold) for frame in looked_at)
     found = [replace(frame, labels=None) for frame in kept if len(frame)]
     if not found:
         raise DataError(f"{split.file}: no detected person at its key frames has a score of "
                         f"{threshold:g} or more; lower data.test_score (--set, or --min-score of a test)")
-    return tuple(sorted(found, key=lambda frame: counted[frame.moment]))
+    return tuple(found)

@@ -15,6 +15,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ from expander.errors import DataError
 
 log = logging.getLogger(__name__)
 SPLITS = ("train", "val")
+VAL = re.compile(r"(?<![a-z])val(?![a-z])|validation")
+"""In the names of files of validation; `evaluation` is another word."""
 DETECTED = ("detect", "predicted", "proposals")
 """In the names of files of detections."""
 
@@ -103,8 +106,9 @@ def _last(folder: Path, split: str, kind: str) -> Path | None:
         of_train, own = "train" in name, "excluded" if "excluded" in name else "truth"
         if own == "truth" and any(word in name for word in DETECTED):
             own = "detected"
-        both = own == "excluded" and not of_train and "val" not in name
-        if own == kind and (both or (of_train if split == "train" else not of_train and split in name)):
+        of_val = not of_train and VAL.search(name) is not None
+        both = own == "excluded" and not of_train and not of_val
+        if own == kind and (both or (of_train if split == "train" else of_val)):
             found = file
     return found
 

@@ -74,6 +74,9 @@ def centre(second: float, footage: Footage, fps: float) -> int:
 
 
 def indices_around(place: int, spec: Spec, length: int) -> Indices:
-    """(T,) frame numbers of the clip around frame `place` of a video of `length` frames."""
-    start = place - spec.frames * spec.stride // 2
+    """(T,) frame numbers of the clip around frame `place` of a video of `length` frames; that frame is its
+    middle one, of an even T the one after the middle. SlowFast's begins T * stride / 2 before it, which for
+    an even T is the same.
+    """
+    start = place - spec.frames // 2 * spec.stride
     return np.clip(start + spec.stride * np.arange(spec.frames), 0, length - 1)

@@ -22,12 +22,15 @@ from expander.metrics.boxes import areas
 from expander.specs.spec import Spec
 from expander.video.decoder import Decoder, VideoError
 from expander.video.readers import Frames
+from expander.video.sampling import Indices
 from expander.video.transforms import Window, random_window, resized, view, whole
 
 LEAST = 0.1
 """Share of a box that must be left in a crop."""
 TRIES = 10
 """Crops of a key frame before its best is taken for one without people, and another is drawn."""
+LATE = 1.0
+"""Seconds after the end of a video that a key frame may be: films are cut to whole seconds."""
 FIRST = 5
 """Columns of a row of people before its labels: the number of the clip, and its box."""
 
@@ -88,9 +91,23 @@ class People:
     def _read(self, frame: KeyFrame) -> Tensor:
         """(T, H, W, 3) bytes at the native size. Raises VideoError."""
         footage = self.footage[frame.video]
-        place = centre(frame.second, footage, self._rate(footage))
-        found = self.decoder.read(footage.path, lambda n: indices_around(place, self.spec, n))
-        return torch.from_numpy(np.ascontiguousarray(found))
+        rate = self._rate(footage)
+        place = centre(frame.second, footage, rate)
+
+        def around(length: int) -> Indices:
+            if not 0 <= place < length + LATE * rate:
+                ends = footage.begins + length / rate
+                span = f"from second {footage.begins:g} to {ends:g} (expander data check names them)"
+                raise VideoError(f"{footage.path}: has key frames outside of it: it goes {span}")
+            return indices_around(place, self.spec, length)
+
+        try:
+            return torch.from_numpy(np.ascontiguousarray(self.decoder.read(footage.path, around)))
+        except VideoError as error:
+            if footage.fps is None or str(error).startswith(f"{footage.path}: has"):
+                raise
+            # One text, whichever picture it is: a video counts once.
+            raise VideoError(f"{footage.path}: a picture in it cannot be read") from error
 
     def _rate(self, footage: Footage) -> float:
         return float(footage.fps or self.decoder.rate(footage.path))

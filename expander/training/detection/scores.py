@@ -17,6 +17,7 @@ from expander.config.settings import DataConfig
 from expander.data.ava.keyframes import DetectionData, KeyFrame
 from expander.data.ava.samples import TestPeople, by_video
 from expander.data.clips import batched
+from expander.errors import DataError
 from expander.metrics.boxes import Floats, iou
 from expander.metrics.frame_map import IOU, Ranked, Scene, average_precisions, credits, mean_over, ranked
 from expander.model.network import X3D
@@ -48,19 +49,16 @@ class Answers:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PeopleScores:
-    """scenes: of every key frame that is counted. evaluated: numbers of the classes that are counted."""
+    """scenes: of every key frame that is counted. each: detections of each class, the likeliest first.
+    evaluated: numbers of the classes that are counted.
+    """
 
     scenes: tuple[Scene, ...]
-    classes: int
+    each: tuple[Ranked, ...]
     evaluated: tuple[int, ...]
     bad: tuple[str, ...]
 
     measure = MEASURES[True]
-
-    @property
-    def each(self) -> tuple[Ranked, ...]:
-        """Detections of each class, the likeliest first."""
-        return ranked(self.scenes, self.classes)
 
     @property
     def goodness(self) -> float:
@@ -99,7 +97,7 @@ def answered(
     """Scores of the key frames whose numbers are in `own`. Raises Diverged: scores that are not finite."""
     network.eval()
     groups = [[own[i] for i in group] for group in by_video([clips.frames[i] for i in own], how.most)]
-    found, bad = dict[int, Floats](), dict[str, None]()
+    found, bad = dict[int, Floats](), dict[str, str]()
     for group, batch in zip(groups, batched(clips, groups, how.loaders), strict=True):
         people: Tensor = batch.labels.to(how.device)
         logits = answers(network, batch.clips.to(how.device, non_blocking=True), people)
@@ -109,10 +107,11 @@ def answered(
             raise Diverged("the scores of the validation are not finite; a lower learning rate may help")
         counts = [len(clips.frames[number]) for number in group]
         found |= zip(group, np.split(scores.numpy(), np.cumsum(counts)[:-1]), strict=True)
-        bad |= dict.fromkeys(batch.bad)
+        for message in batch.bad:  # of one video, as the group is
+            bad.setdefault(clips.frames[group[0]].video, message)
         if progress is not None:
             progress(len(found), len(own))
-    return Answers(found, tuple(bad))
+    return Answers(found, tuple(bad.values()))
 
 
 def measured(
@@ -126,12 +125,18 @@ def measured(
     check_readable(found.bad, len(split.footage), config, "validation")
     number_of = {frame.moment: number for number, frame in enumerate(frames)}
     videos = {name: number for number, name in enumerate(dict.fromkeys(one.video for one in split.truth))}
-    scenes = []
+    scenes, nobody = [], (np.zeros((0, 4)), np.zeros((0, len(data.classes)), np.bool_))
     for truth in split.truth:
         assert truth.labels is not None
         boxes, scores = np.zeros((0, 4)), np.zeros((0, len(data.classes)))
-        if (number := number_of.get(truth.moment)) is not None:
+        if (number := number_of.pop(truth.moment, None)) is not None:
             boxes, scores = frames[number].boxes, found.scores[number]
         scenes.append(Scene(videos[truth.video], truth.boxes, truth.labels, boxes, scores))
-    return PeopleScores(tuple(scenes), len(data.classes), data.evaluated, found.bad)
+    for number in number_of.values():  # where the ground truth has nobody
+        own = frames[number]
+        video = videos.setdefault(own.video, len(videos))
+        scenes.append(Scene(video, *nobody, own.boxes, found.scores[number]))
+    if not any(np.isfinite(scene.scores).all() and len(scene.scores) for scene in scenes):
+        raise DataError(f"none of the videos of {split.file} can be read; the first: {found.bad[0]}")
+    return PeopleScores(tuple(scenes), ranked(scenes, len(data.classes)), data.evaluated, found.bad)
 

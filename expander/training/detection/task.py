@@ -11,7 +11,7 @@ from expander.data.ava.boxes import to_test, to_train
 from expander.data.ava.keyframes import DetectionData
 from expander.data.ava.samples import TestPeople, TrainingPeople
 from expander.data.clips import Batch, batched, loader, training_order
-from expander.data.sources import decoder
+from expander.data.tasks import decoder_of
 from expander.model.detector import Detector
 from expander.model.network import X3D
 from expander.training.averaging import measure_statistics
@@ -30,12 +30,12 @@ class Detection:
 
     def __init__(self, training: Training, data: DetectionData, team: Workers) -> None:
         self.training, self.data, self.team = training, data, team
-        self.frames = decoder(training.data, data.fingerprint)
+        self.frames = decoder_of(data, training.data)
         self.videos = len(data.train.footage)
         people = to_train(data.train, training.data.train_score)
         self.clips = TrainingPeople(people, data.train.footage, training.spec, self.frames)
         self.clips.flip = training.recipe.flip
-        self.tested = to_test(data.val, training.data.test_score)
+        self.tested = to_test(data, training.data.test_score)
         recipe = training.recipe
         self.part = recipe.batch // (team.size * recipe.accumulate)
 

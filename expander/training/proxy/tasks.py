@@ -15,7 +15,7 @@ from expander.data.ava.samples import TestPeople, TrainingPeople
 from expander.data.clips import Batch, Collated, TrainingClips, ViewClips, loader, training_order
 from expander.data.shards.order import buffered
 from expander.data.sources import decoder
-from expander.data.tasks import TaskData
+from expander.data.tasks import TaskData, decoder_of
 from expander.model.network import X3D
 from expander.specs.spec import Spec
 from expander.training.detection.scores import Loading, PeopleScores, answered, measured
@@ -110,10 +110,10 @@ class PeopleTask:
     multi_label = False
 
     def __init__(self, data: DetectionData, config: DataConfig) -> None:
-        self.data, self.config, self.frames = data, config, decoder(config, data.fingerprint)
+        self.data, self.config, self.frames = data, config, decoder_of(data, config)
         self.videos, self.counted = len(data.train.footage), len({one.video for one in data.val.truth})
         self.people = to_train(data.train, config.train_score)
-        self.tested = to_test(data.val, config.test_score)
+        self.tested = to_test(data, config.test_score)
 
     def clips(self, spec: Spec, flip: bool) -> TrainingPeople:
         """See ProxyTask."""

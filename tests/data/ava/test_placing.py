@@ -92,7 +92,7 @@ def of_slowfast(place: int, spec: Spec, length: int) -> list[int]:
         (0, [0, 0, 0, 2]),
         (3, [0, 1, 3, 5]),
         (18, [14, 16, 18, 19]),
-        (25, [19, 19, 19, 19]),  # a key frame behind the end
+        (20, [16, 18, 19, 19]),  # just behind the end
     ],
 )
 def test_a_clip_lies_around_its_key_frame_within_the_video(place: int, expected: list[int]) -> None:
@@ -100,11 +100,18 @@ def test_a_clip_lies_around_its_key_frame_within_the_video(place: int, expected:
     assert of_slowfast(place, SPEC, 20) == expected
 
 
-@pytest.mark.parametrize(("frames", "stride"), [(13, 6), (16, 5), (4, 16), (8, 8), (1, 24), (3, 3)])
+@pytest.mark.parametrize(("frames", "stride"), [(16, 5), (4, 12), (4, 16), (8, 8), (2, 16)])
 def test_clips_of_published_sizes_are_those_of_slowfast(frames: int, stride: int) -> None:
     spec = Spec(replace(SPEC.base, frames=frames, stride=stride))
     for place in (0, 7, 60, 299):
         assert indices_around(place, spec, 300).tolist() == of_slowfast(place, spec, 300)
+
+
+@pytest.mark.parametrize(("frames", "stride"), [(1, 16), (2, 8), (4, 5), (13, 6), (3, 3)])
+def test_every_clip_shows_its_key_frame(frames: int, stride: int) -> None:
+    """SlowFast's of one frame, or of thirteen, go past it."""
+    spec = Spec(replace(SPEC.base, frames=frames, stride=stride))
+    assert indices_around(150, spec, 300)[frames // 2] == 150
 
 
 def test_seconds_count_from_where_the_frames_begin() -> None:

@@ -90,7 +90,7 @@ def training(data: DetectionData, decoder: Decoder) -> TrainingPeople:
 
 @pytest.fixture
 def testing(data: DetectionData, decoder: Decoder) -> WholePeople:
-    return WholePeople(to_test(data.val), data.val.footage, SPEC, decoder)
+    return WholePeople(to_test(data), data.val.footage, SPEC, decoder)
 
 
 def test_boxes_of_a_test_are_pixels_of_the_whole_picture(testing: WholePeople) -> None:
