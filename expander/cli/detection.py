@@ -56,6 +56,9 @@ def _show(found: dict[str, Any]) -> None:
         say(f"  {one['class']:18} {one['average_precision']:7.2%}  {one['n']} boxes")
     if len(ranked) > SHOWN:
         say(f"  and {len(ranked) - SHOWN} more classes below these")
+    if found["people"] == "true":
+        say("people               those of the ground truth, for want of a list of detected ones: no number "
+            "to compare with others")  # fmt: skip
     say(f"key frames           {found['n']} of {found['videos']} videos, {found['boxes']} people scored, "
         f"{found['n_failed']} videos failed")  # fmt: skip
     say(f"multiply-adds        {macs_text(price['macs_per_clip'])} a clip with one person, "

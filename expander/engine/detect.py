@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from expander.config.settings import DataConfig
 from expander.data.ava.boxes import to_test
-from expander.data.ava.folder import open_detection
+from expander.data.ava.folder import open_validation
 from expander.data.ava.keyframes import DetectionData, KeyFrame
 from expander.data.ava.samples import TestPeople
 from expander.data.ava.writing import detections
@@ -98,7 +99,7 @@ def prepare(order: DetectionTest, progress: Progress | None = None) -> Prepared:
         raise UsageError(f"CHECKPOINT is missing: the weights of {order.spec}; only a run brings its own")
     loaded = load_weights(path, find_spec(order.spec), "detection")
     config = _config(order)
-    data = open_detection(config, progress)
+    data = open_validation(config, loaded.classes, progress)
     if data.classes != loaded.classes:
         raise DataError(f"{path}: knows {_named(loaded.classes)}, and {data.val.file} has "
                         f"{_named(data.classes)}")  # fmt: skip
@@ -112,31 +113,28 @@ def carry_out(prepared: Prepared, progress: Progress | None = None) -> Found:
     begun = time.monotonic()
     loaded, data, frames = prepared.loaded, prepared.data, prepared.frames
     network = loaded.network.to(prepared.how.device)
-    uncached = decoder(replace(prepared.config, cache_gb=0.0), "")
-    clips = TestPeople(frames, data.val.footage, loaded.spec, uncached)
-    try:
-        found = answered(network, clips, range(len(frames)), prepared.how, progress)
-    except Diverged:
-        raise DataError(f"{prepared.path}: its scores are not finite: it is damaged or its training "
-                        "diverged") from None  # fmt: skip
-    finally:
-        uncached.close()
-    if len(found.bad) >= len({frame.video for frame in frames}):
-        raise DataError(f"none of the {len(found.bad)} videos can be read, the first is {found.bad[0]}")
-    everything = replace(prepared.config, max_bad_fraction=0.99)  # who tests is told of them in the result
-    scores = measured(frames, found, data, everything)
-    seconds = time.monotonic() - begun
-    result = _result(prepared, scores, seconds)
+    with closing(decoder(replace(prepared.config, cache_gb=0.0), "")) as uncached:
+        clips = TestPeople(frames, data.val.footage, loaded.spec, uncached)
+        try:
+            found = answered(network, clips, range(len(frames)), prepared.how, progress)
+        except Diverged:
+            raise DataError(f"{prepared.path}: its scores are not finite: it is damaged or its training "
+                            "diverged") from None  # fmt: skip
+        # Who tests is told of unreadable videos in the result.
+        scores = measured(frames, found, data, replace(prepared.config, max_bad_fraction=0.99))
+        shown = tuple(_shown(prepared, clips, found))
+    result = _result(prepared, scores, time.monotonic() - begun)
     scored = [(frame, found.scores[number]) for number, frame in enumerate(frames)]
     table = detections(scored, data.evaluated, () if data.numbered else loaded.classes)
-    return Found(result, table, tuple(_shown(prepared, clips, found)))
+    return Found(result, table, shown)
 
 
 def _shown(prepared: Prepared, clips: TestPeople, found: Answers) -> Iterator[Shown]:
-    """SHOWN key frames of videos that could be read, spread over the list."""
+    """SHOWN key frames with people in them, of videos that could be read, spread over the list."""
     data, frames = prepared.data, prepared.frames
     truths = {frame.moment: frame for frame in data.val.truth}
-    read = [number for number in range(len(frames)) if np.isfinite(found.scores[number]).all()]
+    read = [number for number, frame in enumerate(frames)
+            if frame.moment in truths and np.isfinite(found.scores[number]).all()]  # fmt: skip
     for place in np.unique(np.linspace(0, len(read) - 1, SHOWN).round().astype(int)).tolist():
         number = read[place]
         frame, truth = frames[number], truths[frames[number].moment]
@@ -167,7 +165,8 @@ def _result(prepared: Prepared, scores: PeopleScores, seconds: float) -> dict[st
     macs = cost(loaded.spec, boxes=1).macs
     return {
         "schema": SCHEMA, "task": "detection", "spec": asdict(loaded.spec), "iou": IOU,
-        "min_score": prepared.config.test_score,
+        "people": "true" if data.val.detected is None else "detected",
+        "min_score": None if data.val.detected is None else prepared.config.test_score,
         "metrics": {"frame_map": {"value": mean_over(precisions, data.evaluated), "low": low, "high": high}},
         "classes": list(loaded.classes),
         "per_class": [{"class": loaded.classes[number], "average_precision": float(precisions[number]),

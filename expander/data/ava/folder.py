@@ -68,27 +68,58 @@ def open_detection(
 
     Key frames of videos that are not on disk are left out, and told.
     """
+    folder = _folder(config, progress)
+    lists = {split: _lists(folder, split) for split in SPLITS}
+    rows = {split: read_boxes(found.truth, detected=False) for split, found in lists.items()}
+    maps = [read_label_map(file) for file in _files(folder, ".pbtxt")]
+    named = {number: name for label_map in maps for number, name in label_map.items()}
+    classes = class_names(rows["train"], named, listed_classes(folder))
+    root = Path(config.root or folder)
+    train, val = (_split(lists[split], rows[split], classes, root, config.allow_outside) for split in SPLITS)
+    _check_apart(train, val)
+    files = [file for found in lists.values() for file in astuple(found) if file]
+    return _checked(config, train, val, classes, maps, files, rows["train"].numbered)
+
+
+def open_validation(
+    config: DataConfig, classes: tuple[str, ...], progress: Callable[[int, int], None] | None = None
+) -> DetectionData:  # fmt: skip
+    """The validation key frames of a folder alone, which may have no training list or none of its videos.
+
+    classes: of the network, for a folder that does not name its own. Raises as `open_detection`.
+    """
+    folder = _folder(config, progress)
+    lists = _lists(folder, "val")
+    rows = read_boxes(lists.truth, detected=False)
+    maps = [read_label_map(file) for file in _files(folder, ".pbtxt")]
+    named = {number: name for label_map in maps for number, name in label_map.items()}
+    if named or listed_classes(folder):
+        classes = class_names(rows, named, listed_classes(folder))
+    val = _split(lists, rows, classes, Path(config.root or folder), config.allow_outside)
+    files = [file for file in astuple(lists) if file]
+    train = DetectionSplit(lists.truth, (), None, {})
+    return _checked(config, train, val, classes, maps, files, rows.numbered)
+
+
+def _folder(config: DataConfig, progress: Callable[[int, int], None] | None) -> Path:
     if config.train_ann is not None:
         raise DataError("data for detection is a folder with lists of boxes in it: name it with --data, "
                         "instead of --train-ann and --val-ann")  # fmt: skip
     folder = embedded_detection(progress) if config.folder is None else Path(config.folder)
     if is_remote(folder) or not is_folder(folder):
         raise DataError(f"{folder}: no folder of this machine, which data for detection must be")
-    lists = {split: _lists(folder, split) for split in SPLITS}
-    rows = {split: read_boxes(found.truth, detected=False) for split, found in lists.items()}
-    maps = [read_label_map(file) for file in _files(folder, ".pbtxt")]
-    named = {number: name for label_map in maps for number, name in label_map.items()}
-    classes = class_names(rows["train"], named, listed_classes(folder))
+    return folder
+
+
+def _checked(
+    config: DataConfig, train: DetectionSplit, val: DetectionSplit, classes: tuple[str, ...],
+    maps: list[dict[int, str]], files: list[Path], numbered: bool,
+) -> DetectionData:  # fmt: skip
+    """All of it. Raises DataError where there is nothing to measure."""
     evaluated = tuple(number - 1 for number in maps[-1]) if maps else tuple(range(len(classes)))
-    root = Path(config.root or folder)
-    train, val = (_split(lists[split], rows[split], classes, root, config.allow_outside) for split in SPLITS)
-    _check_apart(train, val)
     _check_measured(val, evaluated)
-    files = [file for found in lists.values() for file in astuple(found) if file]
-    files += _files(folder, ".pbtxt")
-    least = (config.train_score, config.test_score)
-    fingerprint = _fingerprint(train, val, classes, evaluated, least)
-    return DetectionData(train, val, classes, evaluated, fingerprint, tuple(files), rows["train"].numbered)
+    fingerprint = _fingerprint(train, val, classes, evaluated, (config.train_score, config.test_score))
+    return DetectionData(train, val, classes, evaluated, fingerprint, tuple(files), numbered)
 
 
 def _files(folder: Path, ending: str) -> list[Path]:

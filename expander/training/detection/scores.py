@@ -122,6 +122,8 @@ def measured(
     Raises DataError for too many unreadable videos.
     """
     split = data.val
+    if len(found.bad) >= len({frame.video for frame in frames}):
+        raise DataError(f"none of the {len(found.bad)} videos can be read, the first is {found.bad[0]}")
     check_readable(found.bad, len(split.footage), config, "validation")
     number_of = {frame.moment: number for number, frame in enumerate(frames)}
     videos = {name: number for number, name in enumerate(dict.fromkeys(one.video for one in split.truth))}
@@ -136,7 +138,5 @@ def measured(
         own = frames[number]
         video = videos.setdefault(own.video, len(videos))
         scenes.append(Scene(video, *nobody, own.boxes, found.scores[number]))
-    if not any(np.isfinite(scene.scores).all() and len(scene.scores) for scene in scenes):
-        raise DataError(f"none of the videos of {split.file} can be read; the first: {found.bad[0]}")
     return PeopleScores(tuple(scenes), ranked(scenes, len(data.classes)), data.evaluated, found.bad)
 
