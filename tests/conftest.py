@@ -116,7 +116,7 @@ def decisions(journal: Path) -> list[str]:
         event = json.loads(line)
         for name in ("time", "seal"):
             event.pop(name, None)
-        for name in ("seconds", "attempts"):
+        for name in ("seconds", "attempts", "data_wait"):
             event.get("result", {}).pop(name, None)
             event.get("failure", {}).pop(name, None)
         for name in ("backend", "budget", "reused_from"):

@@ -103,6 +103,7 @@ def _attempt(course: TrialRun, task: ProxyTask) -> TrialResult:
         bad_videos=len(course.bad) + len(scores.bad),
         gpus=order.gpus,
         attempts=course.attempts,
+        data_wait=course.waiting.share,
     )
 
 
@@ -120,7 +121,7 @@ def _train(network: nn.Module, course: TrialRun, task: ProxyTask) -> None:
 
     # Before the random state is restored: a loader draws from it when it begins.
     clips = task.clips(trial.spec, recipe.flip)
-    batches = map(watched, loader(clips, ahead, recipe.batch, settings.workers))
+    batches = course.waiting.watch(map(watched, loader(clips, ahead, recipe.batch, settings.workers)))
     course.begin(network, sgd)
     device = next(network.parameters()).device
     train(network, sgd, batches, recipe, device, course.log, course.step, task.step(device))
