@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from expander.data.clips import Batch, loader
+from expander.data.filling import fill_cache
 from expander.data.tasks import open_for
 from expander.errors import DataError, EnvironmentFault, first_line, out_of_memory
 from expander.model.detector import network_of
@@ -67,11 +68,13 @@ def _run(order: TrialOrder) -> TrialResult:
     data = open_for(order.task, order.data, again=True)
     if data.fingerprint != order.data_fingerprint:
         raise DataError("the data set differs from the one this run was started on")
+    course = TrialRun(order)
+    if course.asked_to_stop:
+        raise Stopped
+    # On the node where the search was called it is done already.
+    fill_cache(data, order.data)
     task = proxy_task(data, order.data)
     with closing(task.frames):
-        course = TrialRun(order)
-        if course.asked_to_stop:
-            raise Stopped
         return _attempt(course, task)
 
 
