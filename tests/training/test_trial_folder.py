@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from test_trial import order_of, timeless
 
 from expander.runs.orders import TrialOrder
 from expander.runs.trials import Trial, TrialFailure, TrialResult, make_trial
+from expander.training.proxy.loop import train_step
+from expander.training.proxy.tasks import VideoTask
 from expander.training.proxy.trial import Stopped, run_trial
 
 # 60 steps are logged every third one: a rung may end between two rows.
@@ -60,9 +61,6 @@ def rows(order: TrialOrder, name: str = "metrics.jsonl") -> list[dict[str, Any]]
 
 def cut(order: TrialOrder, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Ends the trial as a kill would: after the optimiser step `step`, nothing is written any more."""
-    from expander.training.proxy import trial
-    from expander.training.proxy.loop import train, train_step
-
     done = 0
 
     def dying(*arguments: Any) -> torch.Tensor:
@@ -74,7 +72,7 @@ def cut(order: TrialOrder, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
         return loss
 
     with monkeypatch.context() as patched:
-        patched.setattr(trial, "train", partial(train, step_of=dying))
+        patched.setattr(VideoTask, "step", lambda *_: dying)
         with pytest.raises(KeyboardInterrupt):
             run_trial(order)
 
@@ -128,15 +126,12 @@ def test_a_trial_that_is_asked_to_stop_writes_a_checkpoint_and_stops(
 ) -> None:
     lazy = replace(order, checkpoint_seconds=1e6)
     stop = Path(order.folder) / "trials" / "stop"
-    from expander.training.proxy import trial
-    from expander.training.proxy.loop import train, train_step
-
     def asking(*arguments: Any) -> torch.Tensor:
         stop.touch()
         return train_step(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(trial, "train", partial(train, step_of=asking))
+        patched.setattr(VideoTask, "step", lambda *_: asking)
         with pytest.raises(Stopped):
             run_trial(lazy)
     assert [path.name for path in (folder(lazy) / "checkpoints").glob("*.pt")] == ["step-00000003.pt"]
