@@ -66,8 +66,10 @@ class Door:
         for end in (self.listener, *self.ends):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
-            end.close()
+        self.listener.close()
         self.ends = []
+
+    close = shut
 
     def _admit(self, listener: socket.socket) -> None:
         with suppress(OSError):  # it was shut
@@ -80,11 +82,12 @@ class Door:
 
 
 def _pass_on(one: socket.socket, other: socket.socket) -> None:
-    with suppress(OSError):
-        while content := one.recv(1 << 16):
-            other.sendall(content)
-    with suppress(OSError):
-        other.shutdown(socket.SHUT_RDWR)
+    with one:
+        with suppress(OSError):
+            while content := one.recv(1 << 16):
+                other.sendall(content)
+        with suppress(OSError):
+            other.shutdown(socket.SHUT_RDWR)
 
 
 def client(server: Server) -> Any:

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -70,16 +71,14 @@ def test_a_store_that_is_away_in_the_middle_of_a_search_changes_nothing(
                "--backend", "inline", "--set", "data.cache_gb=0"]  # fmt: skip
     done = expander(*options, "--data", "shards", "--run", "here")
     assert done.returncode == 0, done.stderr
-    door = Door(store)
-    with searches(tmp_path) as start:
+    with closing(Door(store)) as door, searches(tmp_path) as start:
         search = start([*options, "--data", address, "--run", "there"], door.variables)
         search.in_trial()
         door.shut()
         told = next(line for line in search.process.stderr if "the store does not answer" in line)
-        assert told.startswith("warning: s3://bucket/away/")
+        assert told.startswith("WARNING: s3://bucket/away/")
         door.open()
         code, rest = search.end()
-    door.shut()
     assert code == 0, rest
     assert "the store does not answer" not in rest  # one outage, one line
     found = [[line for line in decisions(journal(tmp_path, run))
