@@ -62,26 +62,36 @@ def test_nodes_that_come_and_go_decode_once_each_and_change_nothing(
         done = expander("data", "prepare", videos, "--out", out, "--short-side", "64", *more)
         assert done.returncode == 0, done.stderr
     address = upload(store, tmp_path / "shards", "searched")
-    options = [*brief[: brief.index("--train-ann")], *brief[brief.index("--max-steps") :], *LONG]
+    options = [*brief[: brief.index("--train-ann")], *brief[brief.index("--max-steps") :], *LONG,
+               "--set", "proxy.steps=300"]  # fmt: skip
     done = expander(*options, "--data", "files", "--run", "here", "--backend", "inline")
     assert done.returncode == 0, done.stderr
     place = ["--ray-address", cluster.address, "--storage-path", str(tmp_path / "shared")]
-    search = start([*options, *place, "--set", "backend.max_failures=3", "--data", address, "--run", "there"],
+    place += ["--set", "backend.max_failures=3"]  # one trial may be on both nodes that are lost
+    search = start([*options, *place, "--data", address, "--run", "there"],
                    {**cluster.more, **store.variables})  # fmt: skip
 
-    first = search.in_trial()
-    lost = node_of(int(str(first["pid"])), tmp_path)
+    def trial(*before: str) -> tuple[str, int, Path]:
+        """The id of one that is under way, its process, and the cache of its node."""
+        row = search.in_trial(frozenset(before))
+        pid = int(str(row["pid"]))
+        return str(row["trial"]), pid, node_of(pid, tmp_path)
+
+    first, pid, lost = trial()
     assert len(decoded(lost)) == VIDEOS  # also those to validate with, which no trial has needed yet
-    cluster.kill_node(int(str(first["pid"])))
-    second = search.in_trial(frozenset({str(first["trial"])}))
-    other = node_of(int(str(second["pid"])), tmp_path)
+    cluster.kill_node(pid)
+    second, _, other = trial(first)
     filled = decoded(other)
     assert other != lost
     assert len(filled) == VIDEOS
-    cluster.add_node()
+    third, pid, same = trial(first, second)
+    assert (same, decoded(same)) == (other, filled)  # a trial that came later has decoded nothing
+    cluster.kill_node(pid)
+    cluster.add_node()  # there was none for a moment
     code, told = search.end()
     assert code == 0, told
-    assert decided(journal(tmp_path, "there")) == decided(tmp_path / "runs" / "here" / "journal.jsonl")
-    assert decoded(other) == filled  # the trials that came later decoded nothing
-    tries = (tmp_path / "shared" / "there" / "trials" / str(first["trial"]) / "attempts.jsonl").read_text()
-    assert [json.loads(line)["step"] > 0 for line in tries.splitlines()] == [False, True]
+    assert decided(journal(tmp_path, "there")) == decided(journal(tmp_path, "here"))
+    assert len(decoded(tmp_path / "node2")) == VIDEOS
+    for cut in (first, third):
+        tries = (tmp_path / "shared" / "there" / "trials" / cut / "attempts.jsonl").read_text().splitlines()
+        assert [json.loads(line)["step"] > 0 for line in tries] == [False, True]
