@@ -15,9 +15,10 @@ from forking import run
 
 from expander.data.embedded.synthetic import SetConfig, make
 
-LONGEST = ("test_ray_faults.py", "test_kills.py", "test_faults.py", "test_train_terminal.py",
-           "test_ray_train.py", "test_tutorial.py", "test_search_command.py", "test_gpu_benchmark.py",
-           "test_step.py")  # fmt: skip
+LONGEST = ("test_ray_faults.py", "test_ray_store.py", "test_store_outage.py",
+           "test_kills.py", "test_faults.py",
+           "test_train_terminal.py", "test_ray_train.py", "test_tutorial.py", "test_search_command.py",
+           "test_gpu_benchmark.py", "test_step.py")  # fmt: skip
 """Files whose slow tests take tens of seconds each."""
 ASSETS = Path(__file__).parent / "assets"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -116,7 +117,7 @@ def decisions(journal: Path) -> list[str]:
         event = json.loads(line)
         for name in ("time", "seal"):
             event.pop(name, None)
-        for name in ("seconds", "attempts"):
+        for name in ("seconds", "attempts", "data_wait"):
             event.get("result", {}).pop(name, None)
             event.get("failure", {}).pop(name, None)
         for name in ("backend", "budget", "reused_from"):

@@ -6,9 +6,10 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,50 @@ class Server:
         self.process.kill()
         self.process.wait()
         self.log.close()
+
+
+class Door:
+    """Stands before a store. While it is shut callers are refused, as if the store were switched off."""
+
+    def __init__(self, server: Server) -> None:
+        self.behind, self.port = server.port, 0
+        self.ends: list[socket.socket] = []
+        self.open()
+        self.variables = {**server.variables, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}"}
+
+    def open(self) -> None:
+        """Where it was before."""
+        self.listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._admit, args=(self.listener,), daemon=True).start()
+
+    def shut(self) -> None:
+        """Calls that are under way break off."""
+        for end in (self.listener, *self.ends):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.ends = []
+
+    close = shut
+
+    def _admit(self, listener: socket.socket) -> None:
+        with suppress(OSError):  # it was shut
+            while True:
+                caller, _ = listener.accept()
+                store = socket.create_connection(("127.0.0.1", self.behind))
+                self.ends += [caller, store]
+                for one, other in ((caller, store), (store, caller)):
+                    threading.Thread(target=_pass_on, args=(one, other), daemon=True).start()
+
+
+def _pass_on(one: socket.socket, other: socket.socket) -> None:
+    with one:
+        with suppress(OSError):
+            while content := one.recv(1 << 16):
+                other.sendall(content)
+        with suppress(OSError):
+            other.shutdown(socket.SHUT_RDWR)
 
 
 def client(server: Server) -> Any:

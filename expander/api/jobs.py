@@ -127,7 +127,7 @@ def train(
 
     Raises UsageError, DataError, EnvironmentFault, or TrainingFault for a loss that is no number.
     """
-    from expander.data.sources import fill_cache
+    from expander.data.filling import fill_cache
     from expander.engine import train as engine
     from expander.runs.ownership import claimed
 

@@ -69,7 +69,7 @@ def run_search(run: Run, start: RunStarted, pace: TrainingSpeed, known: dict[str
     from expander.cli.output.narration import Narrator
     from expander.cli.output.terminal import Counter
     from expander.cli.signals import Interruption
-    from expander.data.sources import fill_cache
+    from expander.data.filling import fill_cache
     from expander.data.tasks import open_for
     from expander.engine.loop import Stop, state_of
     from expander.engine.search import carry_out

@@ -76,7 +76,7 @@ def _folder(options: dict[str, Any]) -> TrainingFolder:
 
 def _dry(training: Training, data: TaskData) -> None:
     from expander.cli.output.terminal import Counter
-    from expander.data.sources import fill_cache
+    from expander.data.filling import fill_cache
     from expander.training.dry_run import rehearse
 
     with Counter("decoding the videos (once)", "video") as counter:
@@ -111,7 +111,7 @@ def _go(training: Training, data: TaskData, folder: TrainingFolder) -> None:
     """Trains to the end and shows what came of it."""
     from expander.cli.output.terminal import Counter
     from expander.cli.output.training_output import Reporter, how_to_go_on, interruptible
-    from expander.data.sources import fill_cache
+    from expander.data.filling import fill_cache
     from expander.engine.train import recorded, run
 
     say(f"training: {folder.folder}")

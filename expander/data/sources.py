@@ -220,26 +220,6 @@ class Listed(Protocol):
         """Where they are."""
 
 
-def fill_cache(
-    data: Films, config: DataConfig, progress: Callable[[int, int], None] | None = None
-) -> None:
-    """Decodes every video once into the cache, on all CPUs, if the cache has room for all of them.
-
-    Trials would do the same one by one; together it is done before the first of them waits.
-    """
-    frames = decoder(config, data.fingerprint)
-    paths = [path for path in (*data.train.paths, *data.val.paths) if frames.lacks(path)]
-    if paths and frames.make_room(len(paths) * _typical_bytes(frames, paths)):
-        # An unreadable video is the business of the trial that needs it: it is counted there.
-        every(paths, config, data.fingerprint, _keep, progress)
-    frames.close()
-
-
-def _keep(frames: Decoder, path: Path) -> None:
-    with contextlib.suppress(VideoError):
-        frames.read(path, lambda _: np.zeros(1, np.int64))
-
-
 def every(
     paths: Sequence[Path],
     config: DataConfig,
@@ -269,13 +249,3 @@ def every(
     for _ in range(threads):
         free.get().close()
     return found
-
-
-def _typical_bytes(frames: Decoder, paths: Sequence[Path]) -> float:
-    """Of a decoded video: the mean over a few."""
-    sizes = []
-    for path in paths[:: max(1, len(paths) // 8)]:
-        with contextlib.suppress(VideoError):
-            length, height, width = frames.probe(path)
-            sizes.append(3 * length * height * width)
-    return sum(sizes) / len(sizes) if sizes else 0.0

@@ -88,6 +88,7 @@ TRIALS = (
     whole("clips", "training clips seen"),
     real("seconds", "wall time, s"),
     real("clips_per_second", "training clips over the wall time, 1/s"),
+    real("data_wait", "share of the time of the training spent waiting for clips; missing: not measured"),
     whole("bad_videos", "unreadable videos replaced or counted as wrong"),
     text("ended", "when its result was written, UTC, ISO 8601"),
     text("reason", "why it failed"),

@@ -115,7 +115,7 @@ def _trials(step: Step) -> Iterator[Row]:
         yield {"step": step.plan.step, **by_axis.get(what.axis, {"axis": what.axis}), **_trial(what, id, end)}
 
 
-RESULT = ("accuracy", "loss", "train_loss", "videos", "clips", "seconds", "bad_videos")
+RESULT = ("accuracy", "loss", "train_loss", "videos", "clips", "seconds", "data_wait", "bad_videos")
 """Columns of `schema.TRIALS` that a result says as they are."""
 
 

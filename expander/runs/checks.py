@@ -77,6 +77,8 @@ def check_result(result: TrialResult) -> None:
     amount(result.train_loss, "train_loss")
     for name in ("clips", "seconds", "bad_videos", "gpus"):
         amount(getattr(result, name), name)
+    if result.data_wait is not None:
+        share(result.data_wait, "data_wait")
     require(result.attempts >= 1, f"attempts {result.attempts} must be at least 1")
 
 

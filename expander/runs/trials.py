@@ -62,6 +62,8 @@ class TrialResult:
 
     seconds: wall time of the trial. clips: trained in it; of a rung, those since the last rung.
     bad_videos: unreadable and replaced. gpus: that it held. attempts: 1, or more after a crash.
+
+    data_wait: share of the time of its training that it waited for clips; none: it was not measured.
     """
 
     trial: str
@@ -75,6 +77,7 @@ class TrialResult:
     bad_videos: int = 0
     gpus: float = 0.0
     attempts: int = 1
+    data_wait: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from expander.profiling.memory import peak_memory
 
 PATIENT = 0.3
 """Share of the time spent waiting for clips above which the loader is the bottleneck."""
-
+PATIENT_TRIALS = 0.4
+"""The same of a search's trials, which are short: more of their time goes into starting the loader."""
 
 RECENT = 5.0
 """Seconds that the speed of a single step is the mean of."""
@@ -37,6 +38,32 @@ class Throughput:
     on_gpu: bool
 
 
+class Waiting:
+    """How long a loop waits for its batches. waited, passed: seconds, of those before and of all."""
+
+    def __init__(self, waited: float = 0.0, passed: float = 0.0) -> None:
+        self.waited, self.passed = waited, passed
+
+    def watch(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The batches; the time that each is waited for is counted, and that of the steps between them."""
+        source, before = iter(batches), time.perf_counter()
+        while True:
+            asked = time.perf_counter()
+            batch = next(source, None)
+            if batch is None:
+                return
+            came = time.perf_counter()
+            self.waited += came - asked
+            self.passed += came - before
+            before = came
+            yield batch
+
+    @property
+    def share(self) -> float | None:
+        """Of the time, to four digits; none where nothing was watched."""
+        return round(min(1.0, self.waited / self.passed), 4) if self.passed else None
+
+
 class Meter:
     """Watches batches go by. clips: of a step, over all processes; done: steps before the first one.
     device: where they are trained on."""
@@ -44,7 +71,7 @@ class Meter:
     def __init__(self, clips: int, per_epoch: int, steps: int, done: int, device: torch.device) -> None:
         self.clips, self.per_epoch, self.steps, self.first = clips, per_epoch, steps, done
         self.device = device
-        self.seconds, self.waited = 0.0, 0.0  # of training, without the validations between
+        self.seconds, self.waiting = 0.0, Waiting()  # of training, without the validations between
         self.begin(done)
 
     def begin(self, step: int) -> None:
@@ -53,18 +80,11 @@ class Meter:
         self.recent = deque([self.span])
 
     def _mark(self, step: int) -> tuple[float, int, float]:
-        return time.perf_counter(), step, self.waited
+        return time.perf_counter(), step, self.waiting.waited
 
     def watch(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """The batches; the time that each is waited for is counted."""
-        source = iter(batches)
-        while True:
-            asked = time.perf_counter()
-            batch = next(source, None)
-            self.waited += time.perf_counter() - asked
-            if batch is None:
-                return
-            yield batch
+        return self.waiting.watch(batches)
 
     def pace(self, step: int) -> Throughput:
         """Now that `step` steps are done, over the last RECENT seconds."""

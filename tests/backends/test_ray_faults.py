@@ -8,92 +8,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Run, decisions
-from forking import Command
+from ray_searches import LIMIT, LONG, Cluster, Start, clustered, events, journal, searches
 
-from expander.backends.processes import Process, descendants
+from expander.backends.processes import descendants
 
 pytestmark = pytest.mark.slow
-LIMIT = 500  # seconds that nothing here takes even on a busy machine
-LONG = ["--set", "proxy.steps=100", "--set", "backend.checkpoint_seconds=0"]
-HERE = Path(__file__).parent.parent
-
-
-def journal(tmp_path: Path, run: str) -> Path:
-    return tmp_path / "runs" / run / "journal.jsonl"
-
-
-def events(file: Path) -> list[dict[str, dict[str, object]]]:
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def until(found: object, process: Command) -> bool:
-    """Whether the process still runs, so that the caller looks again: not too often."""
-    time.sleep(0.05)
-    assert process.poll() is None or found, process.communicate()
-    return not found
-
-
-def runs(pid: int) -> bool:
-    """Whether a process lives; one that nobody has waited for yet does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-class Search:
-    """A search under Ray as a process of its own."""
-
-    def __init__(self, options: list[str], cwd: Path, more: dict[str, str]) -> None:
-        self.cwd, self.name = cwd, options[options.index("--run") + 1]
-        self.below: tuple[Process, ...] = ()
-        self.process = Command(options, cwd, more=more)
-
-    def in_trial(self, done: frozenset[str] = frozenset()) -> dict[str, object]:
-        """The attempt of a trial not in `done` that has written a checkpoint and is under way."""
-        trials = self.cwd / "runs" / self.name / "trials"
-        found: list[dict[str, object]] = []
-        while until(found, self.process):
-            for manifest in trials.glob("*/checkpoints/step-*.json"):
-                rows = (manifest.parent.parent / "attempts.jsonl").read_text().splitlines()
-                last = json.loads(rows[-1])
-                if last["trial"] not in done and runs(last["pid"]):
-                    found.append(last)
-        self.below = descendants(self.process.pid)
-        return found[0]
-
-    def end(self) -> tuple[int, str]:
-        """Exit code and stderr; nothing that it started is left."""
-        _, told = self.process.communicate(timeout=LIMIT)
-        deadline = time.monotonic() + 30
-        while (left := [p for p in self.below if p.alive]) and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert not left, left
-        assert "Traceback" not in told, told
-        return self.process.returncode, told
-
-
-Start = Callable[..., Search]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Starts searches; those that a failed test leaves are killed."""
-    begun: list[Search] = []
-
-    def search(options: list[str], more: dict[str, str] | None = None) -> Search:
-        begun.append(Search(options, tmp_path, more or {}))
-        return begun[-1]
-
-    yield search
-    for one in begun:
-        one.process.kill()
-        one.process.communicate()
+    with searches(tmp_path) as search:
+        yield search
 
 
 @pytest.fixture
@@ -179,35 +110,10 @@ def test_a_node_that_runs_out_of_memory_is_told_as_that(
     assert "Traceback" not in done.stderr
 
 
-class Cluster:
-    """A real cluster on this machine: a head without CPUs and nodes of one CPU, each with its own raylet."""
-
-    def __init__(self, env: dict[str, str], folder: Path) -> None:
-        self.more = {"RAY_ENABLE_AUTOSCALER_V2": "0", "RAY_AUTH_MODE": "disabled"}
-        self.script = subprocess.Popen(
-            [sys.executable, str(HERE / "cluster.py")], cwd=folder, env={**env, **self.more}, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
-        self.address = self.told()
-
-    def told(self) -> str:
-        """The next line that the script says."""
-        assert self.script.stdout is not None
-        return self.script.stdout.readline().strip()
-
-    def kill_node(self, of_pid: int) -> None:
-        """Ends the node on which a worker runs, as a power cut would."""
-        assert self.script.stdin is not None
-        self.script.stdin.write(f"{of_pid}\n")
-        self.script.stdin.flush()
-        assert self.told() == "killed"
-
-
 @pytest.fixture
 def cluster(environment: dict[str, str], tmp_path: Path) -> Iterator[Cluster]:
-    made = Cluster(environment, tmp_path)
-    yield made
-    made.script.communicate("\n", timeout=LIMIT)
+    with clustered(environment, tmp_path) as made:
+        yield made
 
 
 def test_a_node_lost_in_a_step_costs_nothing(

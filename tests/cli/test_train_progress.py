@@ -68,7 +68,7 @@ def test_a_loader_that_is_too_slow_is_told_once_with_what_helps(said: Said) -> N
     waiting = "warning: 40% of the time is spent waiting for clips"
     assert line == f"{waiting}; --set data.workers={free} loads them in other processes"
     (line,) = said(replace(TRAINING, data=DataConfig(workers=free)), *rows)
-    assert line.startswith(f"{waiting}; all CPUs load already: take more CPUs, a larger --set data.cache_gb")
+    assert line.startswith(f"{waiting}; all CPUs are busy already: take more CPUs, a larger --set data.cache")
     together = replace(TRAINING, workers=free, backend=BackendConfig(), data=DataConfig(workers=0))
     (line,) = said(together, *rows)
     assert "--set data.workers=1 " in line

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 SEED = 20261124
 TRAINING = ("train.epochs=12", "train.batch=8", "train.checkpoint_minutes=0", "train.ema=0.9",
             "train.validate_every=4", "train.views=1", "train.precise_bn=2")  # fmt: skip
-PASSING = ("seconds", "time", "attempts", "videos_per_second", "seal")
+PASSING = ("seconds", "time", "attempts", "videos_per_second", "data_wait", "seal")
 """What depends on the clock, and the checksums over that."""
 MAKE = """
 import sys; from pathlib import Path; from expander.data.embedded.synthetic import SetConfig, ensure

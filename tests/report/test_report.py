@@ -64,6 +64,16 @@ def test_tables_say_what_the_journal_says(recorded: Run) -> None:
     assert sorted(decisions(recorded)["cost"].dropna()) == sorted(planned)
 
 
+def test_the_wait_for_data_is_that_of_the_result_and_missing_where_it_was_not_measured(recorded: Run) -> None:
+    lines = recorded.journal.read_text().splitlines()
+    first = json.loads(lines[2])
+    first["result"]["data_wait"] = 0.25
+    recorded.journal.write_text("\n".join([*lines[:2], json.dumps(first), *lines[3:]]) + "\n")
+    waits = trials(recorded)["data_wait"]
+    assert waits[0] == 0.25
+    assert waits[1:].isna().all()
+
+
 def test_one_row_a_step_with_the_cost_over_the_cost_of_the_step_before(recorded: Run) -> None:
     table = steps(recorded)
     assert table["kind"].tolist() == ["base", "expansion", "expansion", "contraction"]

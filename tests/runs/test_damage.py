@@ -237,6 +237,7 @@ def result_of(events: list[Event]) -> TrialFinished:
         ({"videos": 198, "correct": "f" * 49 + "d"}, "more bits than 198 videos"),
         ({"videos": 10**9}, "not the bits of 1000000000 videos"),
         ({"correct": "zz"}, "not the bits of 200 videos"),
+        ({"data_wait": 1.5}, "data_wait 1.5 does not lie between 0 and 1"),
         ({"attempts": 0}, "attempts 0 must be at least 1"),
         ({"trial": "s00-base-seed000-00000000"}, "which was not planned"),
         ({"trial": "s00-x/../../evil-seed000-00000000"}, "is no trial"),

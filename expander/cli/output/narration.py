@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from expander.cli.output.data_wait import TrialWaits
 from expander.cli.output.terminal import about, say
 from expander.report.tables import axis_text, macs_text, seeds_text
 from expander.runs.events import (
@@ -47,6 +48,7 @@ class Narrator:
         self.began = self.step_began = time.monotonic()
         self.step_foretold = 0.0
         self.trained = self.reused = 0
+        self.waits = TrialWaits(start, pace.parallel)
 
     def __enter__(self) -> Narrator:
         return self
@@ -102,6 +104,7 @@ class Narrator:
             self.reused += 1
             return
         self.trained += 1
+        self.waits.add(event.result)
         if state.planned is None:
             return
         axis, result = _axis(event.result.trial), event.result
@@ -124,6 +127,8 @@ class Narrator:
         say(f"step {event.step}: {axis}{how} -> {winner.spec}, "
                    f"{self._cost(winner)}, {self.measure} {event.accuracy:.1%}{seeds}"
                    f"{_against(self.step_foretold, time.monotonic() - self.step_began)}")  # fmt: skip
+        if warning := self.waits.close(event.step):
+            say(warning, err=True)
         below = winner.cost.of(self.problem.cost) < self.problem.target
         if not state.final and below and self.predicted:
             foretell("ahead", self.problem, state, self._corrected(), self.cost_of)

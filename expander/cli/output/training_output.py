@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from expander.cli.output.data_wait import ENOUGH_STEPS, remedy
 from expander.cli.output.terminal import about, say
 from expander.runs.machine import cores
 from expander.training.metrics_log import open_log
@@ -18,10 +19,6 @@ from expander.training.training_folder import Row, Training, TrainingFolder, goo
 
 QUIET_SECONDS = 60.0
 """Between two lines of progress where there is no terminal, validations apart."""
-
-ENOUGH_STEPS = 20
-"""Steps before anything is said of the loader: the first ones fill its queues."""
-
 
 class Reporter:
     """A fitting.Watcher. On a terminal: one tqdm line; elsewhere plain lines."""
@@ -92,16 +89,8 @@ class Reporter:
             return
         self.warned = True
         waiting = f"{row['data_wait']:.0%} of the time is spent waiting for clips"
-        self._say(f"warning: {waiting}; {remedy(self.training)}")
-
-
-def remedy(training: Training) -> str:
-    """What helps against a loader that is too slow."""
-    workers, free = training.data.workers, max(1, cores() // training.workers)
-    if workers < free:
-        return f"--set data.workers={free} loads them in other processes"
-    return ("all CPUs load already: take more CPUs, a larger --set data.cache_gb (decoded frames are kept), "
-            "or videos of a smaller size")  # fmt: skip
+        free = max(1, cores() // self.training.workers)
+        self._say(f"warning: {waiting}; {remedy(self.training.data, free)}")
 
 
 def speed(row: Row) -> str:

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from expander.data.clips import Batch, loader
+from expander.data.filling import fill_cache
 from expander.data.tasks import open_for
 from expander.errors import DataError, EnvironmentFault, first_line, out_of_memory
 from expander.model.detector import network_of
@@ -67,11 +68,13 @@ def _run(order: TrialOrder) -> TrialResult:
     data = open_for(order.task, order.data, again=True)
     if data.fingerprint != order.data_fingerprint:
         raise DataError("the data set differs from the one this run was started on")
+    course = TrialRun(order)
+    if course.asked_to_stop:
+        raise Stopped
+    # On the node where the search was called it is done already.
+    fill_cache(data, order.data)
     task = proxy_task(data, order.data)
     with closing(task.frames):
-        course = TrialRun(order)
-        if course.asked_to_stop:
-            raise Stopped
         return _attempt(course, task)
 
 
@@ -103,6 +106,7 @@ def _attempt(course: TrialRun, task: ProxyTask) -> TrialResult:
         bad_videos=len(course.bad) + len(scores.bad),
         gpus=order.gpus,
         attempts=course.attempts,
+        data_wait=course.waiting.share,
     )
 
 
@@ -120,7 +124,7 @@ def _train(network: nn.Module, course: TrialRun, task: ProxyTask) -> None:
 
     # Before the random state is restored: a loader draws from it when it begins.
     clips = task.clips(trial.spec, recipe.flip)
-    batches = map(watched, loader(clips, ahead, recipe.batch, settings.workers))
+    batches = course.waiting.watch(map(watched, loader(clips, ahead, recipe.batch, settings.workers)))
     course.begin(network, sgd)
     device = next(network.parameters()).device
     train(network, sgd, batches, recipe, device, course.log, course.step, task.step(device))

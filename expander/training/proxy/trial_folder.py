@@ -24,6 +24,7 @@ from expander.runs.orders import TrialOrder, beginning
 from expander.training.checkpoints import Checkpoints
 from expander.training.proxy.loop import restore, snapshot
 from expander.training.proxy.tasks import TrialScores
+from expander.training.throughput import Waiting
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class TrialRun:
     """From the newest checkpoint to the end of a trial, or of its rung.
 
     step: optimiser steps done. first: those done when this order began; what a kill undid is not
-    counted twice. end: the step to stop at. bad: unreadable videos so far.
+    counted twice. end: the step to stop at. bad: unreadable videos so far. waiting: for clips.
     """
 
     def __init__(self, order: TrialOrder) -> None:
@@ -53,6 +54,7 @@ class TrialRun:
         self.step = self.first = 0
         self.earlier, self.train_loss = 0.0, float("nan")
         self.bad: set[str] = set()
+        self.waiting = Waiting()
         self.found = self._find()
         self.saved, self.saved_step = self.started, self.step
         self.metrics = SealedLines(self.folder / "metrics.jsonl", "a row of metrics")
@@ -68,6 +70,8 @@ class TrialRun:
                 self.step = state["step"]
                 self.first = state["first"] if mine else state["step"]
                 self.earlier = state["seconds"] if mine else 0.0
+                # A checkpoint of an earlier version says nothing of it.
+                self.waiting = Waiting(*state.get("waiting", ())) if mine else Waiting()
                 self.train_loss, self.bad = state["train_loss"], set(state["bad"])
                 return state
         return None
@@ -123,7 +127,8 @@ class TrialRun:
         if self.saved_step == self.step and self.step > 0:
             return
         state = {"step": self.step, "key": self.key, "trial": self.order.trial.id, "first": self.first,
-                 "seconds": self.seconds, "bad": sorted(self.bad), "train_loss": self.train_loss}  # fmt: skip
+                 "seconds": self.seconds, "bad": sorted(self.bad), "train_loss": self.train_loss,
+                 "waiting": (self.waiting.waited, self.waiting.passed)}  # fmt: skip
         kept = {"keep": 1} if self.step == self.end else {}
         self.checkpoints.save(self.step, {**state, **snapshot(self.network, self.sgd)}, **kept)
         self.saved, self.saved_step = time.monotonic(), self.step
