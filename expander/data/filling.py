@@ -32,11 +32,11 @@ def fill_cache(
     with contextlib.closing(decoder(config, data.fingerprint)) as frames:
         # Of a large set a few are looked at, not all: every trial asks.
         few = [path for path in _few(paths) if frames.lacks(path)]
-        if frames.cache is None or len(paths) * _typical_bytes(frames, few) > frames.budget:
+        if frames.cache is None or len(paths) * _typical_bytes(frames, few) > frames.cache.budget:
             return 0
         if not _missing(frames, paths):
             return 0
-        cache = frames.cache
+        cache = frames.cache.folder
     with _alone(cache), contextlib.closing(decoder(config, data.fingerprint)) as frames:
         missing = _missing(frames, paths)
         if not missing or not frames.make_room(len(missing) * _typical_bytes(frames, _few(missing))):
@@ -52,7 +52,7 @@ def _missing(frames: Decoder, paths: Sequence[Path]) -> list[Path]:
     """The videos that the cache does not hold; none if just as many could not be decoded before."""
     missing = [path for path in paths if frames.lacks(path)]
     with contextlib.suppress(OSError):
-        if frames.cache is not None and (frames.cache / UNREADABLE).read_text() == str(len(missing)):
+        if frames.cache is not None and (frames.cache.folder / UNREADABLE).read_text() == str(len(missing)):
             return []
     return missing
 
