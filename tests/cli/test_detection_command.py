@@ -13,6 +13,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import torch
 from conftest import Run
 from films import film, textured
 from forking import run
@@ -29,7 +30,7 @@ from expander.model.network import X3D
 from expander.specs.spec import Base, Spec
 from expander.training.init import CLASSIFIER, new_network
 from expander.training.training_folder import TrainingFolder
-from expander.weights.safetensors_file import load_weights
+from expander.weights.safetensors_file import load_weights, save_weights
 
 pytestmark = pytest.mark.slow
 SPEC = Spec(Base(frames=4, stride=1, crop=32, stem_width=8, depths=(1, 1), head_width=16, width_divisor=4))
@@ -258,6 +259,28 @@ def test_weights_of_classification_begin_a_detection_without_their_classes(place
     assert begun["head.fc2.weight"].shape == (3, given["head.fc2.weight"].shape[1])
     assert isinstance(source, X3D)
     assert load_weights(place / "runs/begun/best.safetensors", task="detection").classes == CLASSES
+
+
+def test_weights_that_went_through_slowfasts_format_begin_a_detection_whole(place: Path) -> None:
+    """Of a network that no seed makes; all but the layer of its classes arrives."""
+    folder, source = place / "exported", saved(place, tuple(map(str, range(24))), SPEC)
+    folder.mkdir()
+    for name, value in source.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            value.add_(0.05 * torch.rand(value.shape))  # variances stay positive
+    save_weights(folder / "ours.safetensors", source, SPEC.with_classes(24), tuple(map(str, range(24))))
+    theirs, back = folder / "theirs.pyth", folder / "back.safetensors"
+    done(place, "weights", "export", folder / "ours.safetensors", "--to", "slowfast", "--out", theirs)
+    said = done(place, "weights", "import", theirs, "--spec", "net.yaml", "--out", back)
+    assert said.stdout.startswith("slowfast weights of ")
+    said = done(place, "train", "net.yaml", "--task", "detection", "--data", "set", "--run", "after",
+                "--init", back, *(f"--set={setting}" for setting in FAST))  # fmt: skip
+    assert "the classifier starts anew: 24 classes in the weights, 3 in the data" in said.stdout
+    begun = new_network(TrainingFolder(place / "runs/after").read()).state_dict()
+    given = source.state_dict()
+    assert list(begun) == list(given)
+    differ = [name for name in given if not begun[name].equal(given[name])]
+    assert differ == list(CLASSIFIER)
 
 
 @pytest.mark.parametrize("option", [("--views", "30"), ("--eval", "mean_class_accuracy"), ("--resume",)])
