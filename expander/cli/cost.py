@@ -13,45 +13,75 @@ from expander.cli.output.terminal import say
 from expander.errors import TargetError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from expander.runs.events import Candidate
+    from expander.specs.cost import Layer
     from expander.specs.cost_kinds import CostKind
     from expander.specs.spec import Spec
 
 
 @click.command(cls=Command)
 @click.argument("spec")
+@click.option("--task", type=click.Choice(["classification", "detection"]), default="classification",
+              show_default=True, help="Detection: a clip with one person, at the training crop.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-def cost(spec: str, as_json: bool) -> None:
+def cost(spec: str, task: str, as_json: bool) -> None:
     """What SPEC costs, by stage and operator, at the training and the test crop.
 
     SPEC is a YAML file, a published name (x2d, x3d_xs, x3d_s, x3d_m, x3d_l, x3d_xl), or a run:
     RUN, RUN:step3, RUN:final.
     """
     from expander.engine.references import find_spec
+
+    found = find_spec(spec)
+    head, text = _with_a_person(found) if task == "detection" else _views(spec, found)
+    if as_json:
+        say(json.dumps(head, indent=1))
+        return
+    _print_layers(found, task)
+    say(
+        f"\n{spec}: {found}, {found.base.classes} classes\n{text}"
+        "Multiply-adds of convolutions and linears; batch norm, activations and pooling not counted."
+    )
+
+
+def _views(name: str, spec: Spec) -> tuple[dict[str, Any], str]:
+    """Of classification: the JSON, and what is said."""
     from expander.specs.cost import cost as cost_of
     from expander.specs.cost import layers, params_without_norm
 
-    found = find_spec(spec)
-    total, test = cost_of(found), cost_of(found, found.test_size)
-    if as_json:
-        rows = [asdict(layer) for layer in layers(found)]
-        head = {**asdict(total), "params_without_norm": params_without_norm(found), **_clip(found)}
-        head |= {"test_macs": test.macs, "published": _published(spec), "layers": rows}
-        say(json.dumps(head, indent=1))
-        return
-    _print_layers(found)
-    say(
-        f"\n{spec}: {found}, {found.base.classes} classes\n"
-        f"  one view at the training crop {found.crop}: {total.macs:,} multiply-adds "
+    total, test, own = cost_of(spec), cost_of(spec, spec.test_size), params_without_norm(spec)
+    head = {**asdict(total), "params_without_norm": own, **_clip(spec), "test_size": spec.test_size}
+    head |= {"test_macs": test.macs, "published": _published(name), "layers": _rows(layers(spec))}
+    return head, (
+        f"  one view at the training crop {spec.crop}: {total.macs:,} multiply-adds "
         f"({total.macs / 1e9:.4g} G), {total.activations:,} activations\n"
-        f"  one view at the test crop {found.test_size}: {test.macs:,} multiply-adds "
+        f"  one view at the test crop {spec.test_size}: {test.macs:,} multiply-adds "
         f"({test.macs / 1e9:.4g} G)\n"
-        f"  {total.params:,} parameters, {params_without_norm(found):,} without batch norm\n"
-        f"{_published_text(spec)}"
-        "Multiply-adds of convolutions and linears; batch norm, activations and pooling not counted."
+        f"  {total.params:,} parameters, {own:,} without batch norm\n"
+        f"{_published_text(name)}"
     )
+
+
+def _with_a_person(spec: Spec) -> tuple[dict[str, Any], str]:
+    """Of detection: the JSON, and what is said. Training and test look at one crop."""
+    from expander.specs.cost import cost as cost_of
+    from expander.specs.cost import layers, params_without_norm
+
+    total, own = cost_of(spec, boxes=1), params_without_norm(spec)
+    more = cost_of(spec, boxes=2).macs - total.macs
+    head = {"task": "detection", **asdict(total), "macs_per_person": more, "params_without_norm": own}
+    return {**head, **_clip(spec), "layers": _rows(layers(spec, boxes=1))}, (
+        f"  one clip with one person at the crop {spec.crop}: {total.macs:,} multiply-adds "
+        f"({total.macs / 1e9:.4g} G), {total.activations:,} activations\n"
+        f"  each further person: {more:,} multiply-adds\n"
+        f"  {total.params:,} parameters, {own:,} without batch norm\n"
+    )
+
+
+def _rows(layers: Iterable[Layer]) -> list[dict[str, Any]]:
+    return [asdict(layer) for layer in layers]
 
 
 def _published(spec: str) -> dict[str, Any] | None:
@@ -69,21 +99,22 @@ def _published_text(spec: str) -> str:
     return f"  published: {row['gmacs']} G{test}, {row['params_million']} M parameters without batch norm\n"
 
 
-def _print_layers(spec: Spec) -> None:
+def _print_layers(spec: Spec, task: str) -> None:
     import pandas as pd
 
     from expander.specs.cost import layers
 
-    crops = (spec.crop, spec.test_size)
-    train, test = ([asdict(layer) for layer in layers(spec, crop)] for crop in crops)
-    table = pd.DataFrame(train)
-    table.insert(3, "macs_at_test_crop", [row["macs"] for row in test])
+    if task == "detection":
+        table = pd.DataFrame(_rows(layers(spec, boxes=1)))
+    else:
+        table = pd.DataFrame(_rows(layers(spec)))
+        table.insert(3, "macs_at_test_crop", [layer.macs for layer in layers(spec, spec.test_size)])
     say(table.to_string(index=False, formatters=dict.fromkeys(table.columns[2:], "{:,}".format)))
 
 
 def _clip(spec: Spec) -> dict[str, Any]:
     clip = {"frames": spec.frames, "stride": spec.stride, "crop": spec.crop}
-    return {**clip, "test_size": spec.test_size, "classes": spec.base.classes, "id": spec.id}
+    return {**clip, "classes": spec.base.classes, "id": spec.id}
 
 
 @click.command(cls=Command)

@@ -68,8 +68,6 @@ def _show(found: dict[str, Any]) -> None:
         say(f"failed: {one['reason']}", err=True)
 
 
-
-
 def ask(
     weights: Path, video: Path, boxes: Path, draw: Path | None, topk: int, spec: Spec | None, timeout: float,
     as_json: bool,
@@ -77,11 +75,8 @@ def ask(
     """The actions of each person in the boxes of a video; draw: the film to write."""
     from expander.evaluation.people import people_of
     from expander.report.detection.drawn_video import Labelled, draw_video
-    from expander.runs.targets import regular
 
-    target = regular(draw, "--draw") if draw else None
-    if target is not None and target.resolve() == video.resolve():
-        raise UsageError(f"--draw: {target} is the video itself; name another file")
+    target = _target(draw, video) if draw else None
     found = people_of(weights, video, boxes, topk, spec, timeout)
     if as_json:
         say(json.dumps([asdict(person) for person in found], indent=1))
@@ -93,6 +88,21 @@ def ask(
         shown = [Labelled(person.second, person.box, _written(person)) for person in found]
         draw_video(video, shown, target, timeout)
         say(f"drawn: {target}", err=as_json)
+
+
+def _target(draw: Path, video: Path) -> Path:
+    """The film to write, links followed. Raises UsageError for a name that cannot be one."""
+    from expander.config.reading import is_folder
+    from expander.runs.targets import regular
+
+    if draw.suffix.lower() != ".mp4":
+        raise UsageError(f"--draw {draw}: films are written as MP4; name a file that ends in .mp4")
+    target = regular(draw, "--draw")
+    if target.resolve() == video.resolve():
+        raise UsageError(f"--draw: {target} is the video itself; name another file")
+    if not is_folder(target.parent):
+        raise UsageError(f"--draw {draw}: there is no folder {target.parent}")
+    return target
 
 
 def _written(person: Person) -> str:

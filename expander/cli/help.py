@@ -39,6 +39,7 @@ SUMMARIES = {
     "index": "Write annotations as one CSV.",
     "check": "Which videos can be read, and how.",
     "prepare": "Copy every video once into small files for quick reading.",
+    "proposals": "MMAction2's boxes of people as a CSV of detections.",
     "import": "Turn a checkpoint of another library into ours.",
     "export": "Write weights for others, and prove them equal.",
 }
@@ -57,6 +58,7 @@ EXAMPLES = {
     "index": "expander data index videos/ --out videos.csv",
     "check": "expander data check videos/",
     "prepare": "expander data prepare videos/ --out prepared",
+    "proposals": "expander data proposals ava_dense_proposals_val.pkl --out ava_val_detected.csv",
     "import": "expander weights import x3d_s.pyth --out x3d_s.safetensors",
     "export": "expander weights export trained --to slowfast --out trained.pyth",
 }

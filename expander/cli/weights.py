@@ -116,7 +116,7 @@ def export(source: str, form: str, out: Path) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("video", type=FILE)
+@click.argument("video", type=click.Path(path_type=Path))
 @click.option("--weights", "source", required=True, help="A .safetensors file, RUN or RUN:step2.")
 @click.option("--spec", help="Clip and crop of another spec of the same network.  [default: the weights']")
 @click.option("--labels", type=FILE, help="Class names, one a line, or a JSON object from name to number.")
@@ -132,7 +132,11 @@ def predict(
     video: Path, source: str, spec: str | None, labels: Path | None, views: int, topk: int, timeout: float,
     as_json: bool, boxes: Path | None, draw: Path | None,
 ) -> None:  # fmt: skip
-    """The most probable classes of VIDEO; with --boxes the actions of each person in it."""
+    """The most probable classes of VIDEO; with --boxes the actions of each person in it.
+
+    With --boxes VIDEO may be a folder of numbered pictures, 30 of them a second.
+    """
+    from expander.config.reading import is_folder
     from expander.engine.references import find_spec, find_weights
     from expander.evaluation.classifier import classifier
     from expander.video.filenames import check_name
@@ -146,6 +150,8 @@ def predict(
         return
     if draw is not None:
         raise UsageError("--draw goes with --boxes")
+    if is_folder(video):
+        raise UsageError(f"VIDEO {video}: is a folder; one of pictures goes with --boxes")
     named = read_labels(labels) if labels else None
     network = classifier(find_weights(source), find_spec(spec) if spec else None, named)
     found = network.predict(video, topk, views, timeout)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from expander.config.reading import is_folder
 from expander.data.ava.annotations import key_frames
 from expander.data.ava.footage import PICTURES_FPS
 from expander.data.ava.keyframes import Footage, KeyFrame
@@ -48,13 +49,14 @@ def people_of(
 ) -> list[Person]:
     """The people of a file of boxes (`data.ava.rows.read_asked`), by second and as listed.
 
+    video: a file, or a folder of pictures at PICTURES_FPS; both begin with second 0.
     spec: clip and crop of another spec of the same network. timeout: seconds that the video may take to
     decode. Raises DataError, and UsageError for weights of another network or task.
     """
     loaded = load_weights(weights, spec, "detection")
     frames = key_frames(read_asked(boxes, video.name), loaded.classes)
     with closing(Decoder(timeout=timeout)) as decoder:
-        footage = Footage(video, 0.0, PICTURES_FPS if video.is_dir() else None)
+        footage = Footage(video, 0.0, PICTURES_FPS if is_folder(video) else None)
         _check_inside(frames, footage, decoder, boxes)
         clips = TestPeople(frames, {frame.video: footage for frame in frames}, loaded.spec, decoder)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

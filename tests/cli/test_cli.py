@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from conftest import ASSETS, Run
 
+from expander.config.space import load_spec
+from expander.specs.cost import cost
+
 MICRO = ["search", "--space", str(ASSETS / "micro.yaml")]
 
 
@@ -35,7 +38,8 @@ def test_help_names_every_exit_code_and_imports_neither_torch_nor_ray() -> None:
         assert f"\n    {number}  " in done.stdout
 
 
-@pytest.mark.parametrize("command", [["cost", "x3d_s"], ["trace", "--axes", "width"]])
+@pytest.mark.parametrize("command", [["cost", "x3d_s"], ["cost", "x3d_s", "--task", "detection"],
+                                     ["trace", "--axes", "width"]])  # fmt: skip
 def test_costs_and_traces_start_without_torch_or_ray(command: list[str]) -> None:
     code = (
         f"import sys; from expander.cli.main import cli; cli({command!r}, standalone_mode=False); "
@@ -153,6 +157,27 @@ def test_cost_as_json_has_the_documented_keys(expander: Run) -> None:
     text = expander("cost", "x3d_m").stdout
     assert "3,794,322 parameters, 3,762,858 without batch norm" in text
     assert "3.76 M parameters without batch norm" in text
+
+
+def test_cost_of_detection_is_that_of_a_clip_with_one_person(expander: Run) -> None:
+    """The last stage keeps 10 x 10 positions, so the head's convolution sees 13 x 100 of 192 channels."""
+    found = json.loads(expander("cost", "x3d_s", "--task", "detection", "--json").stdout)
+    expected, two = (cost(load_spec("x3d_s"), boxes=people) for people in (1, 2))
+    assert (found["task"], found["crop"], found["params"]) == ("detection", 160, expected.params)
+    assert (found["macs"], found["activations"]) == (expected.macs, expected.activations)
+    assert found["macs_per_person"] == two.macs - expected.macs == 432 * 2048 + 2048 * 400
+    assert sum(layer["macs"] for layer in found["layers"]) == found["macs"]
+    by_name = {(layer["stage"], layer["operator"]): layer["macs"] for layer in found["layers"]}
+    assert by_name["head", "conv"] == 432 * 192 * 13 * 10 * 10
+    assert not {"published", "test_macs", "test_size"} & set(found)  # of classification
+    text = expander("cost", "x3d_s", "--task", "detection").stdout
+    assert f"one clip with one person at the crop 160: {expected.macs:,} multiply-adds" in text
+    assert "each further person: 1,703,936 multiply-adds" in text
+    assert "published" not in text
+    assert "test" not in text
+    rows = dict(line.rsplit(maxsplit=4)[:2] for line in text.splitlines() if line.startswith("  head "))
+    assert rows == {"  head           conv": "107,827,200", "  head            fc1": "884,736",
+                    "  head            fc2": "819,200"}  # fmt: skip
 
 
 def test_an_unknown_spec_or_run_is_a_usage_error(expander: Run) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+import torch
 from conftest import Run
 from films import film, textured
 from forking import run
@@ -29,7 +30,7 @@ from expander.model.network import X3D
 from expander.specs.spec import Base, Spec
 from expander.training.init import CLASSIFIER, new_network
 from expander.training.training_folder import TrainingFolder
-from expander.weights.safetensors_file import load_weights
+from expander.weights.safetensors_file import load_weights, save_weights
 
 pytestmark = pytest.mark.slow
 SPEC = Spec(Base(frames=4, stride=1, crop=32, stem_width=8, depths=(1, 1), head_width=16, width_divisor=4))
@@ -95,9 +96,10 @@ def test_frame_map_is_what_another_count_of_the_two_files_gives(place: Path, res
     scenes = scenes_of(rows(place / "set/val.csv"), rows(place / "found.detections.csv"))
     assert len(scenes) == result["n"] == 12
     expected = {name: another_ap(scenes, number) for number, name in enumerate(CLASSES)}
-    assert {row["class"]: row["average_precision"] for row in result["per_class"]} == pytest.approx(expected)
+    assert {row["class"]: row["average_precision"] for row in result["per_class"]} == pytest.approx(
+        expected, abs=1e-9)  # fmt: skip
     measured = result["metrics"]["frame_map"]
-    assert measured["value"] == pytest.approx(np.mean(list(expected.values())))
+    assert measured["value"] == pytest.approx(np.mean(list(expected.values())), abs=1e-9)
     assert 0.2 < measured["low"] <= measured["value"] <= measured["high"] <= 1
     assert len(set(expected.values())) == 3
     counts = {row["class"]: row["n"] for row in result["per_class"]}
@@ -121,7 +123,7 @@ def test_the_detections_are_read_back(place: Path, result: dict[str, Any]) -> No
     tested = key_frames(read_boxes(place / "set/val_detected.csv", detected=True), CLASSES)
     assert [frame.moment for frame in back] == [frame.moment for frame in tested]
     for frame, wanted in zip(back, tested, strict=True):
-        np.testing.assert_allclose(frame.boxes, wanted.boxes[wanted.scores >= 0.8], atol=5.1e-5)
+        np.testing.assert_array_equal(frame.boxes, wanted.boxes[wanted.scores >= 0.8])
     assert sum(map(len, back)) == result["boxes"]
 
 
@@ -150,15 +152,14 @@ def drawn(place: Path, video: str, boxes: list[str]) -> Drawn:
 
 
 def test_a_drawn_film_has_boxes_around_their_seconds(place: Path) -> None:
-    """20 frames a second, and half a second between key seconds: boxes are in frames 10 to 29."""
+    """20 frames a second, the first key second is 0.75: boxes are from frame 5 to the last of 32."""
     people = [row for row in rows(place / "set/val.csv") if row["video"] == FILM]
     boxes = [",".join([row["second"], *map(str, corners(row))]) for row in people]
     said, _, changed = drawn(place, f"set/{FILM}", boxes)
     assert said[-1] == f"drawn: {place / 'drawn.mp4'}"
     assert len(said) == 1 + len(people)
     assert said[0].startswith(f"     {SECONDS[0]:.2f} s  person 1  ")
-    within, without = changed[10:30], np.concatenate([changed[:10], changed[30:]])
-    assert len(without) == 12
+    within, without = changed[5:], changed[:5]
     assert without.mean() < 4
     for row in people:
         left, top, right, bottom = (round(x * size) for x, size in zip(corners(row), (80, 48, 80, 48),
@@ -169,18 +170,18 @@ def test_a_drawn_film_has_boxes_around_their_seconds(place: Path) -> None:
 
 
 def test_a_drawn_film_is_the_source_away_from_the_boxes(place: Path) -> None:
-    """A box in the left half of 128 x 192 pixels at second 1 of 2: frames 12 to 37 of 50 have it."""
+    """A box in the left half of 128 x 192 pixels at second 1 of 2: frames 13 to 37 of 50 have it."""
     film(place / "wide.mp4", 50, size=(128, 192), draw=textured)
     _, film_of, changed = drawn(place, "wide.mp4", ["1.0,0.125,0.25,0.375,0.75"])
-    assert changed[:12].mean() < 6
+    assert changed[:13].mean() < 6
     assert changed[38:].mean() < 6
-    assert changed[12:38, :, 112:].mean() < 6  # right of the box and of its label
-    assert changed[12:38, :24].mean() < 6
-    assert changed[12:38, 40:90, 32:66].mean() < 6  # inside of the box
+    assert changed[13:38, :, 112:].mean() < 6  # right of the box and of its label
+    assert changed[13:38, :24].mean() < 6
+    assert changed[13:38, 40:90, 32:66].mean() < 6  # inside of the box
     edges = [film_of[:, 32:96, 24], film_of[:, 96, 24:72]]
     for blueness in ((edge[:, :, 2] - edge[:, :, 0]).mean(1) for edge in edges):  # the source is grey
-        assert blueness[12:38].min() > 40
-        assert max(blueness[:12].max(), blueness[38:].max()) < 10
+        assert blueness[13:38].min() > 40
+        assert max(blueness[:13].max(), blueness[38:].max()) < 10
 
 
 def test_a_video_is_not_drawn_over(place: Path, expander: Run) -> None:
@@ -258,6 +259,28 @@ def test_weights_of_classification_begin_a_detection_without_their_classes(place
     assert begun["head.fc2.weight"].shape == (3, given["head.fc2.weight"].shape[1])
     assert isinstance(source, X3D)
     assert load_weights(place / "runs/begun/best.safetensors", task="detection").classes == CLASSES
+
+
+def test_weights_that_went_through_slowfasts_format_begin_a_detection_whole(place: Path) -> None:
+    """Of a network that no seed makes; all but the layer of its classes arrives."""
+    folder, source = place / "exported", saved(place, tuple(map(str, range(24))), SPEC)
+    folder.mkdir()
+    for name, value in source.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            value.add_(0.05 * torch.rand(value.shape))  # variances stay positive
+    save_weights(folder / "ours.safetensors", source, SPEC.with_classes(24), tuple(map(str, range(24))))
+    theirs, back = folder / "theirs.pyth", folder / "back.safetensors"
+    done(place, "weights", "export", folder / "ours.safetensors", "--to", "slowfast", "--out", theirs)
+    said = done(place, "weights", "import", theirs, "--spec", "net.yaml", "--out", back)
+    assert said.stdout.startswith("slowfast weights of ")
+    said = done(place, "train", "net.yaml", "--task", "detection", "--data", "set", "--run", "after",
+                "--init", back, *(f"--set={setting}" for setting in FAST))  # fmt: skip
+    assert "the classifier starts anew: 24 classes in the weights, 3 in the data" in said.stdout
+    begun = new_network(TrainingFolder(place / "runs/after").read()).state_dict()
+    given = source.state_dict()
+    assert list(begun) == list(given)
+    differ = [name for name in given if not begun[name].equal(given[name])]
+    assert differ == list(CLASSIFIER)
 
 
 @pytest.mark.parametrize("option", [("--views", "30"), ("--eval", "mean_class_accuracy"), ("--resume",)])

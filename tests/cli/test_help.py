@@ -20,12 +20,16 @@ COMMANDS |= {
 
 
 def page(*words: str) -> str:
-    return CliRunner().invoke(cli, [*words, "--help"], terminal_width=100).output
+    shown = CliRunner().invoke(cli, [*words, "--help"], terminal_width=100)
+    assert shown.exit_code == 0, shown.exception
+    return shown.output
 
 
 @pytest.mark.parametrize("words", [(), ("data",), ("weights",)])
 def test_no_summary_is_cut_off(words: tuple[str, ...]) -> None:
-    assert "..." not in page(*words).partition("Commands:")[2]
+    _, heading, summaries = page(*words).partition("Commands:")
+    assert heading
+    assert "..." not in summaries
 
 
 @pytest.mark.parametrize("name", COMMANDS)

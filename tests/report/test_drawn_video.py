@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from expander.engine.detect import Shown
 from expander.report.detection.detections import FOUND, TRUE, key_frames
-from expander.report.detection.drawn_video import COLOUR, Labelled, draw, fitting, tiles_of
+from expander.report.detection.drawn_video import COLOUR, Labelled, by_frame, draw, fitting, tiles_of
 
 Picture = NDArray[np.uint8]
 BLUE = (0, 114, 178)
@@ -102,3 +102,34 @@ def test_key_frames_have_true_boxes_above_and_found_ones_below_where_they_are() 
         assert outline == (axes is above)  # a person without labels has no text
         assert rows.max() == 240 if outline else rows.max() > 250
     assert key_frames([]) is None
+
+
+def shown_at(fps: float, length: int, *seconds: float) -> list[list[float]]:
+    """Of each frame the key seconds of those that it shows; one person a given second."""
+    people = [Labelled(second, (0, 0, 1, 1), "") for second in seconds]
+    found = by_frame(people, fps, length)
+    return [[one.second for one in found.get(frame, ())] for frame in range(length)]
+
+
+def test_each_frame_shows_the_people_of_its_nearest_key_second() -> None:
+    """10 frames a second: 0 to 5 are nearer to 0.5 than to 0.51, 6 to 10 are at most half a second after."""
+    found = shown_at(10, 50, 0.5, 0.51, 2.0, 3.5)
+    assert found == 6 * [[0.5]] + 5 * [[0.51]] + 4 * [[]] + 11 * [[2.0]] + 4 * [[]] + 11 * [[3.5]] + 9 * [[]]
+
+
+def test_key_seconds_that_are_near_share_the_frames_between_them() -> None:
+    """Frame 10 is as far from 0.75 as from 1.25: the earlier ones stay. Their order is of no matter."""
+    assert shown_at(10, 20, 1.25, 0.75, 1.25) == 3 * [[]] + 8 * [[0.75]] + 7 * [[1.25, 1.25]] + 2 * [[]]
+
+
+@pytest.mark.parametrize(
+    ("second", "first", "last"), [(0.1, 0, 6), (0.7, 2, 12), (1.3, 8, 18), (2.9, 24, 29)]
+)
+def test_a_frame_exactly_half_a_second_away_shows_a_person(second: float, first: int, last: int) -> None:
+    """None of these seconds is a binary fraction. The film ends with frame 29."""
+    found = shown_at(10, 30, second)
+    assert [frame for frame, seconds in enumerate(found) if seconds] == list(range(first, last + 1))
+
+
+def test_of_nobody_no_frame_shows_anything() -> None:
+    assert by_frame([], 25, 100) == {}

@@ -99,14 +99,19 @@ class _Lines:
 def read_asked(file: Path, video: str) -> BoxRows:
     """Boxes of one video that are asked about: ours with a header, of which second and corners suffice, or
     AVA's detections. Rows of other videos are left out. Raises DataError with file:line.
+
+    video: its file name; rows may have a folder before it, the same one in all rows.
     """
-    texts = read_text(file).split("\n")
-    head = [name.strip() for name in texts[0].split(",")]
+    head = _columns(file, read_text(file).split("\n"))
     rows = read_boxes(file, detected="score" in head or "second" not in head, wanted=ASKED)
     own = np.array([not name or Path(name).name in (video, Path(video).stem) for name in rows.video])
     if not own.any():
         first = rows.video[0]
         raise DataError(f"{file}: none of its {len(own)} boxes is of {video}, the first is of {first}")
+    named = list(dict.fromkeys(Path(name).as_posix() for name in rows.video[own] if name))
+    if len(named) > 1:
+        raise DataError(f"{file}: has boxes of {named[0]} and of {named[1]}, and both may be {video}: keep "
+                        "the rows of one")  # fmt: skip
     columns = ("video", "second", "boxes", "label", "score", "line")
     return replace(rows, **{name: getattr(rows, name)[own] for name in columns}, detected=True)
 
@@ -117,10 +122,7 @@ def read_boxes(file: Path, detected: bool, wanted: Sequence[str] = ()) -> BoxRow
     wanted: columns that a header must have; none: all that are usual. Raises DataError with file:line.
     """
     texts = read_text(file).split("\n")
-    first = next((text for text in texts if text.strip()), None)
-    if first is None:
-        raise DataError(f"{file}: has no rows")
-    ours = "second" in [name.strip() for name in first.split(",")]
+    ours = "second" in _columns(file, texts)
     wanted_here = wanted or (DETECTED if detected else HEADER)
     lines = _ours(file, texts, wanted_here) if ours else _ava(file, texts, detected)
     table = lines.table
@@ -140,6 +142,14 @@ def read_boxes(file: Path, detected: bool, wanted: Sequence[str] = ()) -> BoxRow
                     "truth has a person's number there)")  # fmt: skip
     return BoxRows(file, table["video"].to_numpy(object), second.round(DIGITS), boxes, label, score,
                    table.index.to_numpy(np.int64), not ours, detected)  # fmt: skip
+
+
+def _columns(file: Path, texts: Sequence[str]) -> list[str]:
+    """The cells of the first line that is not blank: the header, if there is one."""
+    first = next((text for text in texts if text.strip()), None)
+    if first is None:
+        raise DataError(f"{file}: has no rows")
+    return [name.strip() for name in first.split(",")]
 
 
 def _corners(lines: _Lines) -> Boxes:

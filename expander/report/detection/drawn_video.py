@@ -25,7 +25,7 @@ LINES = 45
 LEAST = 7.0
 """Pixels that a line of text has at least: less cannot be read."""
 LONGEST = 1.0
-"""Seconds that a box is shown for at most; less where key frames are nearer to each other."""
+"""Seconds that a box is shown for; less where another key second is nearer."""
 
 
 DPI = 100
@@ -63,7 +63,7 @@ def draw_video(video: Path, people: Sequence[Labelled], out: Path, timeout: floa
     """Writes the video with the boxes around their seconds. Raises DataError or EnvironmentFault."""
     with closing(Decoder(timeout=timeout)) as decoder:
         opened = decoder.open(video)
-        shown = _by_frame(people, float(opened.fps), opened.length)
+        shown = by_frame(people, float(opened.fps), opened.length)
         tiles = tiles_of(people, opened.height)
         parts = decoder.stream(video, opened, np.arange(opened.length))
         write_film(out, _drawn(parts, shown, tiles), opened.fps)
@@ -75,16 +75,17 @@ def tiles_of(people: Sequence[Labelled], height: int) -> dict[str, Tile]:
     return {text: written(text, max(LEAST, height / LINES), COLOUR) for text in texts}
 
 
-def _by_frame(people: Sequence[Labelled], fps: float, length: int) -> dict[int, list[Labelled]]:
-    """Who is shown in which frame: those of the nearest key second, if it is near enough."""
-    seconds = np.unique([one.second for one in people])
-    gap = min(LONGEST, *np.diff(seconds)) if len(seconds) > 1 else LONGEST
-    found: dict[int, list[Labelled]] = {}
+def by_frame(people: Sequence[Labelled], fps: float, length: int) -> dict[int, list[Labelled]]:
+    """Who is shown in which frame: those of its nearest key second, if that is near enough."""
+    if not people:
+        return {}
+    at = dict[float, list[Labelled]]()
     for one in people:
-        first, last = round((one.second - gap / 2) * fps), round((one.second + gap / 2) * fps)
-        for frame in range(max(0, first), min(length, last)):
-            found.setdefault(frame, []).append(one)
-    return found
+        at.setdefault(one.second, []).append(one)
+    seconds, times = np.array(sorted(at)), np.arange(length) / fps
+    nearest = seconds[np.searchsorted((seconds[1:] + seconds[:-1]) / 2, times)]
+    near = np.abs(times - nearest) <= LONGEST / 2 + 1e-9  # a frame on the edge is shown, rounded as it may be
+    return {int(frame): at[float(nearest[frame])] for frame in np.flatnonzero(near)}
 
 
 def _drawn(
