@@ -11,6 +11,7 @@ from typing import Any
 from ray.tune import Callback, Stopper
 
 from expander.backends.base import Report, last_lines
+from expander.backends.ray_warnings import Warnings
 from expander.errors import KINDS, EnvironmentFault, ExpanderError
 from expander.runs.events import from_json
 from expander.runs.orders import TrialOrder
@@ -18,6 +19,8 @@ from expander.runs.trials import TrialFailure, TrialResult
 
 log = logging.getLogger(__name__)
 
+LOOK = 2.0
+"""Seconds between two looks for what trials warn of."""
 PATIENCE = 120.0
 """Seconds without a node that could run a trial after which a run gives up."""
 
@@ -87,17 +90,23 @@ class Listener(_Here, Callback):  # type: ignore[misc]
 
 
 class Over(_Here, Stopper):  # type: ignore[misc]
-    """Ends the step when its listener says so, or when no node is left for its trials."""
+    """Ends the step when its listener says so, or when no node is left for its trials.
 
-    def __init__(self, listener: Listener, lacking: Callable[[], str]) -> None:
-        self.listener, self.lacking = listener, lacking
-        self.looked = self.fitted = time.monotonic()
+    It is asked often, so it tells what they warn of too.
+    """
+
+    def __init__(self, listener: Listener, lacking: Callable[[], str], warnings: Warnings) -> None:
+        self.listener, self.lacking, self.warnings = listener, lacking, warnings
+        self.looked = self.fitted = self.read = time.monotonic()
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002
         return False
 
     def stop_all(self) -> bool:
         now = time.monotonic()
+        if now - self.read > LOOK:
+            self.read = now
+            self.warnings.tell()
         if now - self.looked > PATIENCE / 10:
             self.looked = now
             reason = self.lacking()

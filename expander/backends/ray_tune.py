@@ -22,12 +22,14 @@ from typing import Any
 from expander.backends.base import Report, last_lines, require_ray
 from expander.backends.processes import Watch, kill
 from expander.backends.ray_scratch import Scratch, sweep
+from expander.backends.ray_warnings import Warnings, written
 from expander.backends.trackers import callbacks, told
 from expander.config.settings import BackendConfig
 from expander.errors import EnvironmentFault, ExpanderError
 from expander.kernels.allocator import ONE_HEAP
 from expander.runs.events import from_json, to_json
 from expander.runs.machine import cores, end_with_parent
+from expander.runs.names import below
 from expander.runs.orders import TrialOrder
 from expander.runs.trials import TrialFailure, TrialResult
 from expander.training.proxy.trial import Stopped, run_trial
@@ -75,7 +77,8 @@ def _run(order: TrialOrder) -> TrialResult | TrialFailure:
     trials = Path(order.folder) / "trials"
     if not trials.is_dir():
         raise EnvironmentFault(f"{trials}: not there; --storage-path must be a folder that all nodes share")
-    return run_trial(order)
+    with written(below(trials, order.trial.folder)):
+        return run_trial(order)
 
 
 class RayBackend:
@@ -194,20 +197,22 @@ class RayBackend:
             with self.recording:
                 report(outcome)
 
-        listener = Listener(recorded)
+        listener, warnings = Listener(recorded), Warnings(Path(orders[0].folder) / "trials")
         try:
-            self._tuner(orders, listener).fit()
+            self._tuner(orders, listener, warnings).fit()
         except Exception as error:
             if listener.fault is None:
                 reason = last_lines(str(error), 1)
                 raise EnvironmentFault(f"Ray broke off: {reason}; go on with: {self.again}") from None
+        finally:
+            warnings.tell()
         if listener.fault is not None:
             raise listener.fault
         for order in orders:
             if order.trial.id not in listener.seen and not listener.stopped:
                 report(TrialFailure(order.trial.id, "no result from its Ray worker"))
 
-    def _tuner(self, orders: Sequence[TrialOrder], listener: Any) -> Any:
+    def _tuner(self, orders: Sequence[TrialOrder], listener: Any, warnings: Warnings) -> Any:
         from ray import tune
 
         from expander.backends.ray_events import Over, trial_name
@@ -227,7 +232,7 @@ class RayBackend:
                 name=f"step{orders[0].trial.step:02d}-{secrets.token_hex(4)}",
                 verbose=0,
                 callbacks=[listener, *callbacks(self.config.log, Path(orders[0].folder))],
-                stop=Over(listener, self._lacking),
+                stop=Over(listener, self._lacking, warnings),
                 failure_config=tune.FailureConfig(max_failures=self.config.max_failures),
             ),
         )

@@ -1,15 +1,16 @@
-"""A search on shards in an object store with simulated nodes that come and go: as on files, undisturbed."""
+"""A search on shards in a store, with simulated nodes: both come and go, and it decides as on files."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from conftest import Run, decisions
 from ray_searches import LONG, Cluster, Start, clustered, journal, searches
-from store import Server, serving, upload
+from store import Door, Server, serving, upload
 
 pytestmark = pytest.mark.slow
 VIDEOS = 72
@@ -28,9 +29,15 @@ def store(tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def cluster(environment: dict[str, str], tmp_path: Path, store: Server) -> Iterator[Cluster]:
+def door(store: Server) -> Iterator[Door]:
+    with closing(Door(store)) as made:
+        yield made
+
+
+@pytest.fixture
+def cluster(environment: dict[str, str], tmp_path: Path, door: Door) -> Iterator[Cluster]:
     """Each node with a cache of its own: neither decoded frames nor videos of the store are in it."""
-    with clustered({**environment, **store.variables}, tmp_path) as made:
+    with clustered({**environment, **door.variables}, tmp_path) as made:
         yield made
 
 
@@ -54,8 +61,8 @@ def node_of(pid: int, folder: Path) -> Path:
     return node
 
 
-def test_nodes_that_come_and_go_decode_once_each_and_change_nothing(
-    expander: Run, start: Start, cluster: Cluster, store: Server, brief: list[str], videos: Path,
+def test_nodes_that_come_and_go_decode_once_each_and_change_nothing_nor_does_a_store(
+    expander: Run, start: Start, cluster: Cluster, store: Server, door: Door, brief: list[str], videos: Path,
     tmp_path: Path,
 ) -> None:  # fmt: skip
     for out, more in (("files", ()), ("shards", ("--shards", "1MB"))):
@@ -69,7 +76,7 @@ def test_nodes_that_come_and_go_decode_once_each_and_change_nothing(
     place = ["--ray-address", cluster.address, "--storage-path", str(tmp_path / "shared")]
     place += ["--set", "backend.max_failures=3"]  # one trial may be on both nodes that are lost
     search = start([*options, *place, "--data", address, "--run", "there"],
-                   {**cluster.more, **store.variables})  # fmt: skip
+                   {**cluster.more, **door.variables})  # fmt: skip
 
     def trial(*before: str) -> tuple[str, int, Path]:
         """The id of one that is under way, its process, and the cache of its node."""
@@ -86,8 +93,12 @@ def test_nodes_that_come_and_go_decode_once_each_and_change_nothing(
     assert len(filled) == VIDEOS
     third, pid, same = trial(first, second)
     assert (same, decoded(same)) == (other, filled)  # a trial that came later has decoded nothing
+    door.shut()
     cluster.kill_node(pid)
     cluster.add_node()  # there was none for a moment
+    line = next(line for line in search.process.stderr if "the store does not answer, trying again" in line)
+    assert line.startswith(f"WARNING: {address}")
+    door.open()
     code, told = search.end()
     assert code == 0, told
     assert decided(journal(tmp_path, "there")) == decided(journal(tmp_path, "here"))

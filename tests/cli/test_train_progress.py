@@ -66,9 +66,10 @@ def test_a_loader_that_is_too_slow_is_told_once_with_what_helps(said: Said) -> N
     rows = [row_of(step, waiting) for step, waiting in ((10, 0.9), (20, 0.2), (30, 0.4), (40, 0.5))]
     (line,) = said(TRAINING, *rows)
     waiting = "warning: 40% of the time is spent waiting for clips"
-    assert line == f"{waiting}; --set data.workers={free} loads them in other processes"
+    assert line.startswith(f"{waiting}; --set data.workers={free} loads them in other processes, a larger ")
     (line,) = said(replace(TRAINING, data=DataConfig(workers=free)), *rows)
-    assert line.startswith(f"{waiting}; all CPUs are busy already: take more CPUs, a larger --set data.cache")
+    less = "a larger --set data.cache_gb keeps decoded frames, expander data prepare makes copies that are "
+    assert line == f"{waiting}; all CPUs are busy already: {less}quick to read"
     together = replace(TRAINING, workers=free, backend=BackendConfig(), data=DataConfig(workers=0))
     (line,) = said(together, *rows)
     assert "--set data.workers=1 " in line

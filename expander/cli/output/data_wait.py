@@ -10,14 +10,15 @@ from expander.training.throughput import PATIENT_TRIALS
 
 ENOUGH_STEPS = 20
 """Steps before anything is said of the loader: the first ones fill its queues."""
+LESS_WORK = ("a larger --set data.cache_gb keeps decoded frames, expander data prepare makes copies that are "
+             "quick to read")  # fmt: skip
 
 
 def remedy(data: DataConfig, free: int) -> str:
     """What helps against a loader that is too slow. free: CPUs for the loaders of a training."""
     if data.workers < free:
-        return f"--set data.workers={free} loads them in other processes"
-    return ("all CPUs are busy already: take more CPUs, a larger --set data.cache_gb (decoded frames are "
-            "kept), or smaller videos (expander data prepare)")  # fmt: skip
+        return f"--set data.workers={free} loads them in other processes, {LESS_WORK}"
+    return f"all CPUs are busy already: {LESS_WORK}"
 
 
 class TrialWaits:
