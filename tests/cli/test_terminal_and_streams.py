@@ -129,7 +129,7 @@ def test_escape_sequences_in_names_of_files_and_classes_reach_no_terminal(
 
 def test_the_commands_print_in_one_place_only() -> None:
     own = re.compile(r"\bclick\.echo\(|\bprint\(|sys\.std(out|err)\.write")
-    files = {path.name for path in (ROOT / "expander" / "cli").glob("*.py") if own.search(path.read_text())}
+    files = {path.name for path in (ROOT / "expander" / "cli").rglob("*.py") if own.search(path.read_text())}
     assert files == {"terminal.py"}
 
 

@@ -185,8 +185,12 @@ def test_a_resumed_search_by_latency_decides_as_the_one_that_was_not_stopped(tmp
 
 
 def test_only_measured_kinds_are_measured(tmp_path: Path) -> None:
-    assert cost_function(problem(), tmp_path, 1) is cost
-    assert cost_function(replace(problem(), ceilings=Ceilings(params=1e9)), tmp_path, 1) is cost
+    spec = problem().space.start
+    for computed in (problem(), replace(problem(), ceilings=Ceilings(params=1e9))):
+        found = cost_function(computed, tmp_path, 1)
+        assert not isinstance(found, MeasuredCosts)
+        assert found(spec) == cost(spec)
+    assert cost_function(replace(problem(), task="detection"), tmp_path, 1)(spec) == cost(spec, boxes=1)
     assert isinstance(cost_function(replace(problem(), cost="latency"), tmp_path, 1), MeasuredCosts)
     assert isinstance(
         cost_function(replace(problem(), ceilings=Ceilings(memory=9)), tmp_path, 1), MeasuredCosts
