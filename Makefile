@@ -2,8 +2,6 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# One more than there are CPUs: tests wait for processes that they start.
-AT_ONCE = $(shell $(BIN)/python -c "import os; print(1 + (os.cpu_count() or 1))")
 
 .PHONY: demo test check docs clean
 
@@ -17,13 +15,13 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n $(AT_ONCE) --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 # What a change is tried with before it is committed: all but what takes long.
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n $(AT_ONCE) --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 # The pages of docs/ as a site in site/index.html. A dead link is an error.
 docs: $(STAMP)
