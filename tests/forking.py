@@ -99,6 +99,7 @@ def _main(arguments: list[str], folder: str, out: str, err: Connection, more: di
     err.close()
     sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
     sys.argv = ["expander", *arguments]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background of a shell ignore it
     from expander.cli.main import main
 
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 CHECK = (
     "import expander, expander.config.space as s; print(expander.__file__); "
@@ -19,6 +19,18 @@ CHECK = (
 )
 
 
+def test_every_package_is_installed() -> None:
+    """Nothing else looks at the list: an editable install finds what is not in it."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    listed = set(config["options"]["packages"].split())
+    found = (ROOT / "expander").rglob("__init__.py")
+    there = {".".join(path.parent.relative_to(ROOT).parts) for path in found}
+    assert there <= listed
+    assert listed - there == {"expander.recipes", "expander.search_spaces", "expander.search_spaces.zoo"}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("editable", [False, True], ids=["wheel", "editable"])
 def test_an_installed_package_finds_its_search_spaces_and_its_command(tmp_path: Path, editable: bool) -> None:
     source = tmp_path / "source"
