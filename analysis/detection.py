@@ -1,6 +1,6 @@
 """Do weights of classification help action detection? From them against from scratch, at equal steps.
 
-    python analysis/detection.py                     # 3 seeds, about 9 minutes on 2 cores
+    python analysis/detection.py                     # 3 seeds, about 8 minutes on 2 cores
 
 A network is trained to classify the embedded videos of one person, and then to say what each of several
 people in the embedded scenes does; from scratch it does only the latter, with the same recipe, steps and
