@@ -142,7 +142,7 @@ def test_a_cluster_gives_the_same_bytes(
     films(tmp_path / "films", each=6)
     assert expander(*ARGUMENTS, "--out", "here").returncode == 0
     cluster = subprocess.Popen([sys.executable, str(HERE / "cluster.py")], stdin=subprocess.PIPE,
-                               stdout=subprocess.PIPE, text=True, env=environment)  # fmt: skip
+                               stdout=subprocess.PIPE, text=True, env=environment, cwd=tmp_path)  # fmt: skip
     try:
         assert cluster.stdout is not None
         address = cluster.stdout.readline().strip()
