@@ -11,6 +11,8 @@ from typing import Any
 from expander.config.settings import DataConfig, TrainRecipe
 from expander.data.sources import open_data
 from expander.specs.spec import Base, Spec
+from expander.training.distributed import Workers
+from expander.training.trainer import fit
 from expander.training.training_folder import Training, TrainingFolder
 
 SMALL = Spec(Base(frames=2, stride=8, crop=16, stem_width=4, depths=(1,), head_width=8, width_divisor=2))
@@ -46,6 +48,16 @@ def timeless(folder: TrainingFolder) -> list[dict[str, Any]]:
     """The rows of metrics without what depends on the clock."""
     clock = ("clips_per_second", "data_wait")
     return [{name: value for name, value in row.items() if name not in clock} for row in folder.rows()]
+
+
+def ends_as_undisturbed(training: Training, cut: TrainingFolder, whole: TrainingFolder, steps: int) -> None:
+    """Asserts that a training stopped after `steps` and gone on with ends as `whole`, bit for bit."""
+    stopped = fit(training, cut, Workers(), stop=after(steps))
+    assert stopped.state == "stopped"
+    assert fit(replace(stopped, state="running", reason=""), cut, Workers()).best == whole.read().best
+    assert timeless(cut) == timeless(whole)
+    assert cut.best.read_bytes() == whole.best.read_bytes()
+    assert cut.last.read_bytes() == whole.last.read_bytes()
 
 
 def with_recipe(training: Training, **changes: Any) -> Training:

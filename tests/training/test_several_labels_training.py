@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fitting_cases import SMALL, after, folder_of, timeless, training_of
+from fitting_cases import SMALL, ends_as_undisturbed, folder_of, training_of
 from several_labels import CLASSES, made
 
 from expander.training.distributed import Workers
@@ -40,9 +40,4 @@ def test_stopped_and_resumed_it_ends_bit_for_bit_as_if_it_had_not(
 ) -> None:
     whole, cut = folder_of(tmp_path / "whole", training), folder_of(tmp_path / "cut", training)
     fit(training, whole, Workers())
-    stopped = fit(training, cut, Workers(), stop=after(steps))
-    assert stopped.state == "stopped"
-    assert fit(replace(stopped, state="running", reason=""), cut, Workers()).best == whole.read().best
-    assert timeless(cut) == timeless(whole)
-    assert cut.best.read_bytes() == whole.best.read_bytes()
-    assert cut.last.read_bytes() == whole.last.read_bytes()
+    ends_as_undisturbed(training, cut, whole, steps)

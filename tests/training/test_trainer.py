@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fitting_cases import after, folder_of, timeless, training_of, with_recipe
+from fitting_cases import after, ends_as_undisturbed, folder_of, training_of, with_recipe
 from safetensors.torch import load_file
 
 from expander.config.settings import TrainRecipe
@@ -68,12 +68,7 @@ def test_a_training_that_was_stopped_ends_bit_for_bit_as_if_it_had_not(
     training = training_of(videos)
     whole, cut = folder_of(tmp_path / "whole", training), folder_of(tmp_path / "cut", training)
     fit(training, whole, Workers())
-    stopped = fit(training, cut, Workers(), stop=after(steps))
-    assert stopped.state == "stopped"
-    assert fit(replace(stopped, state="running", reason=""), cut, Workers()).best == whole.read().best
-    assert timeless(cut) == timeless(whole)
-    assert cut.best.read_bytes() == whole.best.read_bytes()
-    assert cut.last.read_bytes() == whole.last.read_bytes()
+    ends_as_undisturbed(training, cut, whole, steps)
 
 
 def test_overfitting_learns_a_batch_by_heart(videos: Path, tmp_path: Path) -> None:

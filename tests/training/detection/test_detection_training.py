@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fitting_cases import after, folder_of, timeless, with_recipe
+from fitting_cases import after, ends_as_undisturbed, folder_of, timeless, with_recipe
 from forking import Command
 from kills import killed
 from people import CLASSES, made
@@ -86,12 +86,7 @@ def test_a_training_that_was_stopped_ends_bit_for_bit_as_if_it_had_not(
 ) -> None:
     training = training_of(people)
     whole, cut = trained(training, tmp_path / "whole"), folder_of(tmp_path / "cut", training)
-    stopped = fit(training, cut, Workers(), stop=after(steps))
-    assert stopped.state == "stopped"
-    assert fit(replace(stopped, state="running", reason=""), cut, Workers()).best == whole.read().best
-    assert timeless(cut) == timeless(whole)
-    assert cut.best.read_bytes() == whole.best.read_bytes()
-    assert cut.last.read_bytes() == whole.last.read_bytes()
+    ends_as_undisturbed(training, cut, whole, steps)
 
 
 def test_loading_processes_change_nothing(people: Path, tmp_path: Path) -> None:
