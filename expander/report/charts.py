@@ -145,7 +145,7 @@ def class_results(test: Mapping[str, Any], width: float = 5.2) -> Figure | None:
     """Accuracy of each class with a 95 % interval, the worst first; of many classes both ends.
 
     Of several labels average precision, with a bar at the share of videos that have the class: about what
-    scores by chance would give.
+    scores by chance would give. Of detection average precision, with the number of true boxes.
     """
     key = "average_precision" if has_precision(test) else "accuracy"
     told = ((str(row.get("class")), number(row.get(key)), number(row.get("n")))
@@ -160,22 +160,25 @@ def class_results(test: Mapping[str, Any], width: float = 5.2) -> Figure | None:
         figure = sheet(width, 0.9 + 0.2 * len(rows))
         axes = figure.add_subplot()
         for height, (_, value, n) in enumerate(rows):
-            _beside(axes, height, value, n, number(test.get("n")) if key == "average_precision" else None)
+            _beside(axes, height, value, n, test)
             axes.plot(value * 100, height, "o", color=BLUE, ms=5, mec=PAGE, mew=0.5, zorder=3)
         axes.set_yticks(range(len(rows)), [_short(name) for name, _, _ in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.set_xlim(-2, 102)
+        axes.set_xlim(-2, 118 if test.get("task") == "detection" else 102)
+        axes.set_xticks(range(0, 101, 20))
         more = f" ({left_out} classes left out)" if left_out else ""
         axes.set_xlabel(f"{key.replace('_', ' ')}, %{more}")
     return figure
 
 
-def _beside(axes: Axes, height: int, value: float, n: float, videos: float | None) -> None:
-    """The interval of a share of n videos; or, of so many videos in all, the share that n are."""
-    if videos is None:
+def _beside(axes: Axes, height: int, value: float, n: float, test: Mapping[str, Any]) -> None:
+    """The interval of a share of n videos; of several labels the share that n are of all; or n boxes."""
+    if test.get("task") == "detection":
+        axes.annotate(f"  {n:g} boxes", (value * 100, height), va="center", fontsize=7, color=INK)
+    elif not has_precision(test):
         ends = [100 * (end or 0) for end in wilson(value, int(n))]
         axes.plot(ends, [height] * 2, color=BLUE, lw=1.4, zorder=2)
-    elif videos > 0:
+    elif videos := number(test.get("n")):
         axes.plot(100 * n / videos, height, "|", color=MUTED, ms=9, mew=1.5, zorder=2)
 
 

@@ -16,7 +16,6 @@ from matplotlib.figure import Figure
 from expander import __version__
 from expander.config.space import dump_spec
 from expander.report import charts, confusion, figures, rendering
-from expander.report.detection import detections
 from expander.report.filmstrip import Film, films
 from expander.report.forecast_check import foretold, took
 from expander.report.reader import History, history
@@ -191,8 +190,7 @@ def _tested(folder: Path, name: str, found: dict[str, Any], id: str) -> dict[str
         meaning = "Average precision of each class, and how many true boxes have it"
     elif charts.has_precision(found):
         meaning = "Average precision of each class; a bar is the share of the videos that have it"
-    drawn = detections.classes if found.get("task") == "detection" else charts.class_results
-    classes = _both(f"{id}c", meaning, lambda width: drawn(found, min(width, 5.2)))
+    classes = _both(f"{id}c", meaning, lambda width: charts.class_results(found, min(width, 5.2)))
     readable = len(found.get("classes") or []) <= confusion.READABLE
     matrix = _both(f"{id}m", "Confusion of the classes",
                    lambda width: confusion.figure(found, min(width, 5.2)) if readable else None)  # fmt: skip

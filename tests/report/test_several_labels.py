@@ -130,6 +130,18 @@ def test_classes_are_shown_by_average_precision_beside_their_share_of_the_videos
     assert points == [25.0, 25.0, 75.0, 75.0]  # 3 and 9 of 12 videos
 
 
+def test_of_many_classes_of_detection_both_ends_are_shown_with_their_boxes() -> None:
+    each = [{"class": f"c{n:02d}", "average_precision": n / 50, "n": n + 1} for n in reversed(range(50))]
+    drawn = charts.class_results({"task": "detection", "n": 12, "per_class": each})
+    assert drawn is not None
+    (axes,) = drawn.axes
+    assert axes.get_xlabel() == "average precision, % (10 classes left out)"
+    shown = [*range(20), *range(30, 50)]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [f"c{n:02d}" for n in shown]
+    assert [float(line.get_xdata()[0]) for line in axes.lines] == pytest.approx([2 * n for n in shown])
+    assert [text.get_text().strip() for text in axes.texts] == [f"{n + 1} boxes" for n in shown]
+
+
 def test_a_test_without_confusions_leaves_none_beside_its_result(tmp_path: Path) -> None:
     confusion.write(tmp_path / "several.json", PRECISION, "several")
     assert [path.name for path in tmp_path.iterdir()] == ["several.json"]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
+from expander.report.charts import class_results
 from expander.report.detection.drawn_video import Tile, draw, written
-from expander.report.style import INK, drawing, sheet, style
+from expander.report.style import drawing, sheet, style
 from expander.runs.chain import sealed_document
 from expander.runs.journal import write_atomic
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from expander.engine.detect import Found, Shown
 
 TRUE, FOUND = style("spatial")[0], style("temporal")[0]
-MOST = 40
-"""Classes of a figure: of more, the best and the worst."""
 ENLARGED, POINTS, LONGEST = 640, 6.0, 44
 """Of a key frame: columns of pixels that it has at least, size of its texts, letters of its title."""
 
@@ -31,35 +30,13 @@ def write(out: Path, found: Found) -> Path:
     """
     table = out.with_suffix(".detections.csv")
     write_atomic(table, found.table.encode())
-    for kind, figure in (("classes", classes(found.result)), ("keyframes", key_frames(found.shown))):
+    for kind, figure in (("classes", class_results(found.result)), ("keyframes", key_frames(found.shown))):
         if figure is not None:
             png = BytesIO()
             figure.savefig(png, format="png", dpi=120)
             write_atomic(out.with_suffix(f".{kind}.png"), png.getvalue())
     write_atomic(out, sealed_document(found.result))
     return table
-
-
-def classes(test: Mapping[str, Any], width: float = 5.2) -> Figure | None:
-    """Average precision of each class, the worst first; none where no class has any."""
-    rows = [(str(row["class"]), float(row["average_precision"]), int(row["n"])) for row in test["per_class"]]
-    if not rows:
-        return None
-    rows.sort(key=lambda row: (row[1], row[0]))
-    if left_out := max(0, len(rows) - MOST):
-        rows = rows[: MOST // 2] + rows[-MOST // 2 :]
-    with drawing():
-        figure = sheet(width, 1.0 + 0.22 * len(rows))
-        axes = figure.add_subplot()
-        for height, (_, value, count) in enumerate(rows):
-            axes.barh(height, value * 100, height=0.7, color=FOUND)
-            axes.annotate(f" {count} boxes", (value * 100, height), va="center", fontsize=7, color=INK)
-        axes.set_yticks(range(len(rows)), [name if len(name) < 29 else f"{name[:27]}…" for name, *_ in rows])
-        axes.set(xlim=(0, 118), ylim=(len(rows) - 0.4, -0.6))
-        axes.set_xticks(range(0, 101, 20))
-        axes.grid(False, axis="y")
-        axes.set_xlabel("average precision, %" + (f" ({left_out} classes left out)" if left_out else ""))
-    return figure
 
 
 def key_frames(shown: Sequence[Shown], width: float = 9.0) -> Figure | None:
