@@ -23,18 +23,19 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.argument("spec")
-@click.option("--task", type=click.Choice(["classification", "detection"]), default="classification",
-              show_default=True, help="Detection: a clip with one person, at the training crop.")
+@click.option("--task", type=click.Choice(["classification", "detection"]),
+              help="Detection: a clip with one person, at the training crop.  "
+                   "[default: the run's, or classification]")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
-def cost(spec: str, task: str, as_json: bool) -> None:
+def cost(spec: str, task: str | None, as_json: bool) -> None:
     """What SPEC costs, by stage and operator, at the training and the test crop.
 
-    SPEC is a YAML file, a published name (x2d, x3d_xs, x3d_s, x3d_m, x3d_l, x3d_xl), or a run:
-    RUN, RUN:step3, RUN:final.
+    SPEC is a YAML file, a published name (x2d, x3d_xs, x3d_s, x3d_m, x3d_l, x3d_xl), a run (RUN,
+    RUN:step3, RUN:final), or a training.
     """
-    from expander.engine.references import find_spec
+    from expander.engine.references import find_spec, task_of
 
-    found = find_spec(spec)
+    found, task = find_spec(spec), task or task_of(spec)
     head, text = _with_a_person(found) if task == "detection" else _views(spec, found)
     if as_json:
         say(json.dumps(head, indent=1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from expander.config.reading import is_there
-from expander.config.settings import DataConfig
+from expander.config.settings import DataConfig, Task
 from expander.config.space import load_spec
 from expander.engine.loop import started
 from expander.errors import DataError, UsageError
@@ -96,6 +96,14 @@ def data_of(reference: str) -> DataConfig | None:
     if training := find_training(name):
         return training.read().data
     return started(find_run(name)).data if _is_run(name) else None
+
+
+def task_of(reference: str) -> Task:
+    """The task of the run or training that a reference names; that of anything else is classification."""
+    name = reference.partition(":")[0]
+    if training := find_training(name):
+        return training.read().task
+    return started(find_run(name)).problem.task if _is_run(name) else "classification"
 
 
 def _trained(training: TrainingFolder, which: str) -> Path:

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 from conftest import ASSETS, Run
+from searches import began, problem
 
-from expander.config.space import load_spec
+from expander.config.settings import DataConfig, TrainRecipe
+from expander.config.space import dump_spec, load_spec
+from expander.runs.journal import Run as SearchRun
 from expander.specs.cost import cost
+from expander.training.training_folder import Training, TrainingFolder
 
 MICRO = ["search", "--space", str(ASSETS / "micro.yaml")]
 
@@ -178,6 +182,25 @@ def test_cost_of_detection_is_that_of_a_clip_with_one_person(expander: Run) -> N
     rows = dict(line.rsplit(maxsplit=4)[:2] for line in text.splitlines() if line.startswith("  head "))
     assert rows == {"  head           conv": "107,827,200", "  head            fc1": "884,736",
                     "  head            fc2": "819,200"}  # fmt: skip
+
+
+def test_the_cost_of_a_run_or_a_training_is_that_of_its_task(expander: Run, tmp_path: Path) -> None:
+    given = problem(target=3, task="detection")
+    found = SearchRun(tmp_path / "runs/people")
+    found.create()
+    found.append(began(given))
+    spec = given.space.start
+    (found.folder / "specs/step0.yaml").write_text(dump_spec(spec, "base"))
+    training = Training(spec, TrainRecipe(), DataConfig(), "f", ("a",), videos=8, task="detection")
+    TrainingFolder(tmp_path / "runs/full").write(training)
+    expected = cost(spec, boxes=1).macs
+    assert expected != cost(spec).macs
+    for name in ("people:step0", "full"):
+        told = json.loads(expander("cost", name, "--json").stdout)
+        assert (told["task"], told["macs"]) == ("detection", expected)
+        assert "one clip with one person" in expander("cost", name).stdout
+        asked = json.loads(expander("cost", name, "--task", "classification", "--json").stdout)
+        assert asked["macs"] == cost(spec).macs
 
 
 def test_an_unknown_spec_or_run_is_a_usage_error(expander: Run) -> None:
