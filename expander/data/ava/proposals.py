@@ -43,7 +43,8 @@ class _Arrays(pickle.Unpickler):
 def to_csv(file: Path) -> tuple[str, int, int]:
     """AVA's detections of a file of proposals, sorted; how many key frames and boxes there are.
 
-    Raises DataError for what is no such file, with the key of a faulty entry.
+    Numbers have the digits that bring them back exactly. Raises DataError for what is no such file, with the
+    key of a faulty entry.
     """
     found = _read(file)
     out = io.StringIO()
@@ -51,8 +52,7 @@ def to_csv(file: Path) -> tuple[str, int, int]:
     boxes = 0
     for video, second, key in sorted(_moment(file, key) for key in found):
         for *corners, score in _boxes(file, key, found[key]):
-            box = (f"{corner:.6f}" for corner in corners)
-            rows.writerow([video, f"{second:04d}", *box, "", f"{score:.6f}"])
+            rows.writerow([video, f"{second:04d}", *corners, "", score])
             boxes += 1
     return out.getvalue(), len(found), boxes
 
@@ -80,7 +80,7 @@ def _moment(file: Path, key: object) -> tuple[str, int, str]:
 
 
 def _boxes(file: Path, key: str, value: object) -> Any:
-    """(n, 5) lists of numbers."""
+    """(n, 5) texts of numbers."""
     expected = f"{file}: {key!r}: expected an array of (n, 5): x1, y1, x2, y2 and a score"
     if not isinstance(value, np.ndarray) or value.ndim != 2 or value.shape[1] != 5:
         raise DataError(f"{expected}, found {getattr(value, 'shape', type(value).__name__)}")
@@ -88,4 +88,4 @@ def _boxes(file: Path, key: str, value: object) -> Any:
         raise DataError(f"{expected}, found what are no numbers")
     if (value < 0).any() or (value > 1).any():
         raise DataError(f"{expected}, all from 0 to 1, found {value.min():g} to {value.max():g}")
-    return value.tolist()
+    return value.astype(np.str_)

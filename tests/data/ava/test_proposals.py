@@ -43,6 +43,21 @@ def test_they_become_a_file_of_detections(tmp_path: Path, protocol: int, kind: s
     np.testing.assert_allclose(rows.score, [0.97, 0.25, 0.97], atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["float32", ">f4", "float64"])
+def test_what_is_read_back_is_what_was_written(tmp_path: Path, kind: str) -> None:
+    """Down to numbers that six digits would make 0."""
+    file, out = tmp_path / "p.pkl", tmp_path / "val_detected.csv"
+    rng = np.random.default_rng(0)
+    low, size = 10.0 ** rng.uniform(-9, -0.4, (300, 2)), rng.uniform(0.1, 0.5, (300, 2))
+    score = 1 - 10.0 ** rng.uniform(-9, -0.1, (300, 1))
+    held = np.concatenate([low, low + size, score], axis=1).astype(kind)
+    file.write_bytes(pickle.dumps({"v,0902": held}))
+    out.write_text(to_csv(file)[0])
+    rows = read_boxes(out, detected=True)
+    np.testing.assert_array_equal(rows.boxes.astype(kind), held[:, :4])
+    np.testing.assert_array_equal(rows.score.astype(kind), held[:, 4])
+
+
 @pytest.mark.parametrize(
     ("held", "told"),
     [
