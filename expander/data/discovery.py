@@ -23,26 +23,26 @@ from expander.data.recognition import read_rows
 from expander.data.rows import Rows
 from expander.data.shards import tables
 from expander.data.store.addresses import address_of, is_remote
+from expander.data.store.listing import Listing
 from expander.errors import DataError
 
 TRAIN = ("train.csv", "train.txt", "train.json", "trainlist01.txt", "*train_list_videos.txt", "*train*.csv",
          "*train*.txt", "*train*.json")  # fmt: skip
 VAL = ("val.csv", "val.txt", "validation.json", "val.json", "testlist01.txt", "*val_list_videos.txt",
        "*val*.csv", "*val*.txt", "*val*.json", "Charades_v1_test.csv")  # fmt: skip
+HMDB51 = "*_test_split1.txt"
 
 
-def find(folder: Path, form: str = "auto") -> tuple[Split, Split]:
+def find(folder: Path, form: str = "auto", again: bool = False) -> tuple[Split, Split]:
     """The training and validation rows of a folder, of one CSV of ours, or of a pattern of shards.
 
-    Raises DataError when there is nothing to be recognised.
+    again: see `Listing`. Raises DataError when there is nothing to be recognised, EnvironmentFault.
     """
     if (shards := tables.named(folder)) is not None:
         return _sharded(shards)
     if is_remote(folder):
-        if (shards := tables.in_folder(folder)) is None:
-            raise DataError(f"{address_of(folder)}: no train and val lists and no shards in it; folders of "
-                            "videos by class are not read from a store: put lists beside them")  # fmt: skip
-        return _sharded(shards)
+        shards = None if form == "folders" else tables.in_folder(folder)
+        return _in_store(folder, again) if shards is None else _sharded(shards)
     if is_file(folder):
         whole = read(folder, form)
         return whole.only("train"), whole.only("val")
@@ -50,7 +50,7 @@ def find(folder: Path, form: str = "auto") -> tuple[Split, Split]:
         raise DataError(f"{folder}: no such folder")
     if form == "folders":
         return class_folders(folder)
-    splits = sorted(folder.glob("*_test_split1.txt"))
+    splits = sorted(folder.glob(HMDB51))
     if splits and form in ("auto", "hmdb51"):
         return _joined(folder, splits)
     train, val = _first(folder, TRAIN), _first(folder, VAL)
@@ -58,6 +58,22 @@ def find(folder: Path, form: str = "auto") -> tuple[Split, Split]:
         shards = tables.in_folder(folder)
         return class_folders(folder) if shards is None else _sharded(shards)
     return read(train, form).only("train"), read(val, form).only("val")
+
+
+def has_lists(folder: Path) -> bool:
+    """Whether a folder has lists of both splits."""
+    return _first(folder, (HMDB51,)) is not None or None not in (_first(folder, TRAIN), _first(folder, VAL))
+
+
+def _in_store(folder: Path, again: bool) -> tuple[Split, Split]:
+    address = address_of(folder) or ""
+    if address.startswith("http"):
+        raise DataError(f"{address}: no train and val lists and no shards in it; a web server lists no "
+                        "folders of videos by class: put lists beside them")  # fmt: skip
+    listing = Listing(address, again)
+    found = class_folders(folder, listing.look)
+    listing.keep()
+    return found
 
 
 def read(file: Path, form: str = "auto") -> Split:

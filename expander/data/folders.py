@@ -6,12 +6,16 @@ import hashlib
 import logging
 import os
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import pandas as pd
 
 from expander.data.annotations import Split
 from expander.data.rows import Rows
+from expander.data.store.addresses import address_of
 from expander.errors import DataError
 from expander.video.filenames import is_utf8, printable
 
@@ -28,21 +32,42 @@ Left = defaultdict[str, list[str]]
 """Paths that are left out, by the reason."""
 
 
-def class_folders(folder: Path) -> tuple[Split, Split]:
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What lies in a folder. is_link: whether it is a symbolic link."""
+
+    name: str
+    is_folder: bool
+    is_link: bool = False
+
+
+Look = Callable[[Sequence[Path]], list[list[Item]]]
+"""What lies in each of some folders, by name. Raises DataError for one that cannot be read."""
+
+
+def on_disk(folders: Sequence[Path]) -> list[list[Item]]:
+    """See Look."""
+    return [_entries(folder) for folder in folders]
+
+
+def class_folders(folder: Path, look: Look = on_disk) -> tuple[Split, Split]:
     """`[split/]<class>/<video>`; without splits, one video in five, chosen by its name, validates.
 
     Raises DataError: no videos by class, a folder that cannot be read, a name that is not UTF-8.
     """
-    val = next((name for name in VAL_FOLDERS if os.path.isdir(folder / name)), None)
-    if os.path.isdir(folder / "train") and val is not None:
-        return _split(folder, "train"), _split(folder, val)
-    table = _videos(folder, "")
+    place = address_of(folder) or folder
+    (top,) = look([folder])
+    inside = {item.name for item in top if item.is_folder}
+    val = next((name for name in VAL_FOLDERS if name in inside), None)
+    if "train" in inside and val is not None:
+        return _split(folder, "train", look), _split(folder, val, look)
+    table = _videos(folder, top, "", look)
     if table.empty or table["label"].nunique() < 2:
-        raise DataError(f"{folder}: no train and val lists, and no folders of videos by class in it "
+        raise DataError(f"{place}: no train and val lists, and no folders of videos by class in it "
                         "(two classes at least)")  # fmt: skip
     held = table.groupby("label")["path"].transform(_held_out)
     if not held.any():
-        raise DataError(f"{folder}: every class has one video only, and none is left to validate with; add "
+        raise DataError(f"{place}: every class has one video only, and none is left to validate with; add "
                         "videos, or make folders train/ and val/")  # fmt: skip
     return (
         Split(folder, Rows("folders", table[~held], numbers=False)),
@@ -56,59 +81,71 @@ def _held_out(paths: pd.Series) -> pd.Series:
     return order <= min(max(1, len(paths) // HELD_OUT), len(paths) - 1)
 
 
-def _split(folder: Path, name: str) -> Split:
-    table = _videos(folder / name, f"{name}/")
+def _split(folder: Path, name: str, look: Look) -> Split:
+    place = folder / name
+    (items,) = look([place])
+    table = _videos(place, items, f"{name}/", look)
     if table.empty:
-        raise DataError(f"{folder / name}: no folders of videos by class in it")
-    return Split(folder / name, Rows("folders", table, numbers=False))
+        raise DataError(f"{address_of(place) or place}: no folders of videos by class in it")
+    return Split(place, Rows("folders", table, numbers=False))
 
 
-def _videos(folder: Path, prefix: str) -> pd.DataFrame:
+def _videos(folder: Path, items: Sequence[Item], prefix: str, look: Look) -> pd.DataFrame:
     """Videos one folder down, sorted; the folder is the class. Tells what is left out."""
-    found: list[tuple[str, str]] = []
     left: Left = defaultdict(list)
-    for entry in entries(folder):
-        if entry.name.startswith("."):
-            left["hidden"].append(entry.name)
-        elif os.path.isdir(entry.path):  # unlike entry.is_dir(), never raises: links may run in circles
-            names = _of_class(entry, left)
-            found += [(f"{prefix}{entry.name}/{name}", entry.name) for name in names]
-            if not names:
-                left["a folder without a video of its own"].append(f"{entry.name}/")
-        elif is_video(entry.name):
-            left["in no class folder"].append(entry.name)
+    classes = list[str]()
+    for item in _shown(folder, "", items, left):
+        if item.is_folder:
+            classes.append(item.name)
+        elif is_video(item.name):
+            left["in no class folder"].append(item.name)
+    found: list[tuple[str, str]] = []
+    for name, inside in zip(classes, look([folder / name for name in classes]), strict=True):
+        names = _of_class(folder, name, inside, left, look)
+        found += [(f"{prefix}{name}/{video}", name) for video in names]
+        if not names:
+            left["a folder without a video of its own"].append(f"{name}/")
     _tell(folder, left)
     table = pd.DataFrame(found, columns=["path", "label"], dtype=object)
     return table.assign(split="", line=range(1, len(table) + 1))
 
 
-def _of_class(folder: os.DirEntry[str], left: Left) -> list[str]:
+def _of_class(folder: Path, name: str, items: Sequence[Item], left: Left, look: Look) -> list[str]:
     """The names of the videos right below a class folder."""
     names = []
-    for entry in entries(Path(folder.path)):
-        path = f"{folder.name}/{entry.name}"
-        if entry.name.startswith("."):
-            left["hidden"].append(path)
-        elif os.path.isdir(entry.path):
-            left["deeper than <class>/<video>"] += _below(Path(entry.path), path)
-        elif is_video(entry.name):
-            names.append(entry.name)
+    for item in _shown(folder / name, f"{name}/", items, left):
+        path = f"{name}/{item.name}"
+        if item.is_folder:
+            left["deeper than <class>/<video>"] += _below(folder, path, look)
+        elif is_video(item.name):
+            names.append(item.name)
         else:
             left["no video by its ending"].append(path)
     return names
 
 
-def _below(folder: Path, path: str) -> list[str]:
-    """The videos at any depth below a folder, links not followed."""
-    found = []
-    for place, _, names in os.walk(folder, onerror=_stop):
-        start = os.path.join(path, os.path.relpath(place, folder))
-        found += [os.path.normpath(f"{start}/{name}") for name in sorted(names) if is_video(name)]
+def _shown(folder: Path, path: str, items: Sequence[Item], left: Left) -> Iterator[Item]:
+    """What is not hidden. Raises DataError for a name that is not UTF-8."""
+    for item in items:
+        if not is_utf8(item.name):
+            raise DataError(f"{printable(str(folder / item.name))}: its name is not UTF-8; rename it "
+                            "(convmv -f cp1252 -t utf8 renames whole folders)")  # fmt: skip
+        if item.name.startswith("."):
+            left["hidden"].append(f"{path}{item.name}")
+        else:
+            yield item
+
+
+def _below(folder: Path, path: str, look: Look) -> list[str]:
+    """The videos at any depth below a path of a folder, links not followed."""
+    found, level = list[str](), [path]
+    while level:
+        pairs = list(zip(level, look([folder / one for one in level]), strict=True))
+        found += [f"{one}/{item.name}" for one, items in pairs for item in items
+                  if is_video(item.name) and not item.is_folder]  # fmt: skip
+        level = [f"{one}/{item.name}" for one, items in pairs for item in items
+                 if item.is_folder and not item.is_link]  # fmt: skip
     return found
-
-
-def _stop(error: OSError) -> None:
-    raise unreadable(error.filename, error)
 
 
 def _tell(folder: Path, left: Left) -> None:
@@ -116,7 +153,7 @@ def _tell(folder: Path, left: Left) -> None:
     told = [f"{len(paths)} {reason} (the first is {printable(paths[0])})"
             for reason, paths in left.items() if paths]  # fmt: skip
     if told:
-        log.warning("%s: left out: %s", printable(str(folder)), ", ".join(told))
+        log.warning("%s: left out: %s", printable(str(address_of(folder) or folder)), ", ".join(told))
 
 
 def is_video(name: str) -> bool:
@@ -124,18 +161,18 @@ def is_video(name: str) -> bool:
     return name.lower().endswith(VIDEOS) and not name.startswith(".")
 
 
-def entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What is in a folder, by name. Raises DataError: it cannot be read, a name is not UTF-8."""
+def _entries(folder: Path) -> list[Item]:
     try:
         with os.scandir(folder) as found:
-            listed = sorted(found, key=lambda entry: entry.name)
+            # os.path.isdir, unlike entry.is_dir(), never raises: links may run in circles.
+            listed = [Item(entry.name, os.path.isdir(entry.path), entry.is_symlink()) for entry in found]
     except OSError as error:
         raise unreadable(folder, error) from None
-    for entry in listed:
-        if not is_utf8(entry.name):
-            raise DataError(f"{printable(entry.path)}: its name is not UTF-8; rename it "
-                            "(convmv -f cp1252 -t utf8 renames whole folders)")  # fmt: skip
-    return listed
+    return sorted(listed, key=attrgetter("name"))
+
+
+def _stop(error: OSError) -> None:
+    raise unreadable(error.filename, error)
 
 
 def unreadable(folder: Path | str, error: OSError) -> DataError:

@@ -105,7 +105,7 @@ def own_rows(config: DataConfig, again: bool = False) -> tuple[Split, Split, Pat
     form = config.ann_format
     if config.folder is not None:
         place = Path(config.folder)
-        train, val = find(place, form)
+        train, val = find(place, form, again)
         root = Path(config.root or (place.parent if os.path.isfile(place) else place))
     else:
         files = Path(config.train_ann or ""), Path(config.val_ann or "")

@@ -105,8 +105,6 @@ def test_what_is_not_there_is_told(store: Server, here: Path, tmp_path: Path) ->
         kept.at_hand(Path(f"s3://{BUCKET}/files/nothing.mp4"))
     with pytest.raises(DataError, match="no such folder"):
         opened(f"s3://{BUCKET}/nowhere")
-    with pytest.raises(DataError, match="no train and val lists and no shards in it"):
-        opened(f"s3://{BUCKET}/files/videos")
     path = opened(f"s3://{BUCKET}/shards").train.paths[1]
     with client(store).open_output_stream(f"{BUCKET}/changed/{path.parent.name}") as out:
         out.write(b"x" * 10_000)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from expander.config.settings import DataConfig
+from expander.data.discovery import has_lists
 from expander.data.store import remote
 from expander.data.store.addresses import address_of, checked
 from expander.data.store.kept import draft
@@ -34,7 +35,8 @@ def localized(config: DataConfig, again: bool = False) -> DataConfig:
         if (address := address_of(config.folder)) is None:
             return config
         address = checked(address)
-        if (local := _folder(address, again)) is None:
+        local = None if config.ann_format == "folders" else _folder(address, again)
+        if local is None:
             return config
         return replace(config, folder=str(local), root=config.root or _root(address))
     for split in ("train", "val"):
@@ -57,13 +59,13 @@ def _root(address: str) -> str:
 
 
 def _folder(address: str, again: bool) -> Path | None:
-    """The lists of a folder, or one list; none where shards alone lie there."""
+    """The lists of a folder, or one list; none where shards or class folders lie there."""
     if address.endswith((".tar", ".tar.gz", ".tgz")):
         return None
     if address.endswith(LISTS):
         return mirrored(_root(address), again) / address.rpartition("/")[2]
     local = mirrored(address, again)
-    return local if any("train" in file.name for file in local.iterdir()) else None
+    return local if has_lists(local) else None
 
 
 def mirrored(address: str, again: bool = False) -> Path:

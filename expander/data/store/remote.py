@@ -10,6 +10,7 @@ import io
 import logging
 import os
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ CONNECT, ANSWER = 10, 60
 BLOCK = 1 << 16
 """Bytes that are asked for together where headers of a tar are read: its small members come with them."""
 CHUNK = 1 << 22
+TELLS = threading.Lock()
+"""Of the threads that wait for a store one tells it."""
 DENIED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "HTTP status 400",
           "HTTP status 403", "HTTP status 301")  # fmt: skip
 """How AWS says that waiting does not help; 301: the bucket lies in another region than AWS_REGION."""
@@ -36,11 +39,12 @@ DENIED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Of an object: its name in its folder, bytes, and time of change (ns)."""
+    """Of an object: its name in its folder, bytes, and time of change (ns); or of a folder in it."""
 
     name: str
     size: int
     changed: int
+    is_folder: bool = False
 
 
 def patiently(address: str, ask: Callable[[], Found]) -> Found:
@@ -48,27 +52,35 @@ def patiently(address: str, ask: Callable[[], Found]) -> Found:
 
     Raises FileNotFoundError for what is not there, EnvironmentFault for a store that stays away or refuses.
     """
-    begun, wait, told = time.monotonic(), FIRST_WAIT, False
-    while True:
-        try:
-            return ask()
-        except FileNotFoundError:
-            raise
-        except (OSError, ImportError) as error:
-            reason = one_line(first_line(error))
-            if isinstance(error, PermissionError | ImportError) or any(word in str(error) for word in DENIED):
-                raise EnvironmentFault(f"{address}: the store refuses: {reason}") from None
-            left = begun + PATIENCE - time.monotonic()
-            if left <= 0:
-                raise EnvironmentFault(f"{address}: the store did not answer for {PATIENCE:g} s: {reason}; "
-                                       "go on when it is back, nothing is lost") from None  # fmt: skip
-            if not told:
+    begun, wait, tells = time.monotonic(), FIRST_WAIT, False
+    try:
+        while True:
+            try:
+                return ask()
+            except FileNotFoundError:
+                raise
+            except (OSError, ImportError) as error:
+                reason = _fault(address, error, begun + PATIENCE)
+            if not tells and (tells := TELLS.acquire(blocking=False)):
                 log.warning("%s: the store does not answer, trying again for up to %g s: %s", address,
                             PATIENCE, reason)  # fmt: skip
-                told = True
             # Not all processes at the same moment.
-            time.sleep(min(left, wait * random.uniform(0.5, 1)))
+            time.sleep(min(max(0.0, begun + PATIENCE - time.monotonic()), wait * random.uniform(0.5, 1)))
             wait = min(2 * wait, LONGEST_WAIT)
+    finally:
+        if tells:
+            TELLS.release()
+
+
+def _fault(address: str, error: Exception, end: float) -> str:
+    """What a store says. Raises EnvironmentFault where no more waiting helps."""
+    reason = one_line(first_line(error))
+    if isinstance(error, PermissionError | ImportError) or any(word in str(error) for word in DENIED):
+        raise EnvironmentFault(f"{address}: the store refuses: {reason}") from None
+    if time.monotonic() >= end:
+        raise EnvironmentFault(f"{address}: the store did not answer for {PATIENCE:g} s: {reason}; "
+                               "go on when it is back, nothing is lost") from None  # fmt: skip
+    return reason
 
 
 def copy(address: str, out: IO[bytes]) -> None:
@@ -109,12 +121,17 @@ def entry(address: str) -> Entry:
 
 def entries(address: str) -> list[Entry]:
     """The objects of a folder, not those below its folders, by name. Raises as `patiently`."""
+    return [one for one in listed(address) if not one.is_folder]
+
+
+def listed(address: str) -> list[Entry]:
+    """The objects and the folders of a folder, by name; a page after the other. Raises as `patiently`."""
 
     def ask() -> list[Entry]:
         from pyarrow.fs import FileSelector
 
         found = _store(address).get_file_info(FileSelector(_place(address)))
-        return sorted((_entry(one) for one in found if one.type.name == "File"), key=lambda one: one.name)
+        return sorted((_entry(one) for one in found if one.base_name), key=lambda one: one.name)
 
     return patiently(address, ask)
 
@@ -131,7 +148,7 @@ def opened(address: str, size: int) -> IO[bytes]:
 
 
 def _entry(info: Any) -> Entry:
-    return Entry(info.base_name, info.size or 0, info.mtime_ns or 0)
+    return Entry(info.base_name, info.size or 0, info.mtime_ns or 0, info.type.name == "Directory")
 
 
 def _place(address: str) -> str:
