@@ -37,6 +37,7 @@ HOMES = {
     "numba": {"kernels"},
     "llvmlite": {"kernels"},
     "triton": {"kernels"},
+    "torchvision": {"model/roi_align.py"},
 }  # fmt: skip
 NO_TORCH = ("specs", "config", "runs", "search", "report", "engine/loop.py", "data/annotations.py",
             "data/embedded", "data/formats.py", "data/prepared", "data/shards", "data/sources.py",

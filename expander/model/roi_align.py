@@ -2,12 +2,17 @@
 
 Half a pixel is subtracted from the box, as Detectron2 and torchvision (`aligned=True`) do. Bilinear
 interpolation in a plane is one along its rows after one along its columns, and a bin is the mean of its
-samples: so a box is cut out by two small matrices, and gradients need no code of their own.
+samples: so a box is cut out by two small matrices, and gradients need no code of their own. That is what
+every CPU computes, torchvision installed or not; on a GPU its operator is used, where it works.
 
 Shapes: K boxes, N clips, C channels, H height, W width, B bins a side, S samples a bin and side.
 """
 
 from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -23,6 +28,8 @@ def roi_align(
     edge. Boxes get no gradient. Computed in single precision at least: in bfloat16 a box would be off by a
     pixel in a hundred.
     """
+    if x_NCHW.is_cuda and torchvisions("cuda") is not None:
+        return by_torchvision(x_NCHW, boxes_K4, clips_K, bins, scale, samples)
     precise = torch.promote_types(x_NCHW.dtype, torch.float32)
     with torch.autocast(x_NCHW.device.type, enabled=False):
         placed_K4 = boxes_K4.detach().to(precise) * scale - 0.5
@@ -32,6 +39,35 @@ def roi_align(
         seen_KCHW = x_NCHW[clips_K].to(precise)
         across_KCHB = torch.matmul(seen_KCHW, columns_KBW.transpose(1, 2)[:, None])
         return torch.matmul(rows_KBH[:, None], across_KCHB).to(x_NCHW.dtype)
+
+
+def by_torchvision(
+    x_NCHW: Tensor, boxes_K4: Tensor, clips_K: Tensor, bins: int, scale: float, samples: int = 0
+) -> Tensor:
+    """The same by torchvision's operator, which must work on the device of the features."""
+    align, precise = torchvisions(x_NCHW.device.type), torch.promote_types(x_NCHW.dtype, torch.float32)
+    assert align is not None
+    with torch.autocast(x_NCHW.device.type, enabled=False):
+        rows_K5 = torch.cat([clips_K[:, None].to(precise), boxes_K4.detach().to(precise)], 1)
+        found = align(x_NCHW.to(precise), rows_K5, bins, scale, samples, aligned=True)
+        return found.to(x_NCHW.dtype)
+
+
+@functools.cache
+def torchvisions(device: str) -> Callable[..., Tensor] | None:
+    """torchvision's operator; none where it does not work on a kind of device, tried on a box.
+
+    One built for another torch raises RuntimeError when it is imported, one for CPUs when it is called on a
+    GPU.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its readers of pictures
+            from torchvision.ops import roi_align as align
+        align(torch.zeros(1, 1, 1, 1, device=device), torch.zeros(1, 5, device=device), 1)
+    except (ImportError, OSError, RuntimeError, AttributeError):
+        return None
+    return align  # type: ignore[no-any-return]
 
 
 def _weights(begin_K: Tensor, end_K: Tensor, bins: int, size: int, samples: int) -> Tensor:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-from importlib import metadata
+import sys
+import types
+import warnings
+from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from expander.model.roi_align import roi_align
+from expander.model.roi_align import by_torchvision, roi_align, torchvisions
 
 
 def bilinear(plane_HW: Tensor, y: float, x: float) -> float:
@@ -112,15 +114,77 @@ def test_in_bfloat16_boxes_stay_where_they_are(autocast: bool) -> None:
     torch.testing.assert_close(found, precise.bfloat16(), rtol=0, atol=0)  # rounded at the end alone
 
 
-TORCHVISION = any(one.name.lower() == "torchvision" for one in metadata.distributions())
-"""What other tests put in its place is no torchvision."""
+def imports() -> bool:
+    """Whether there is a torchvision here; what other tests put in its place is none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from torchvision.ops import roi_align  # noqa: F401
+    except (ImportError, OSError, RuntimeError, AttributeError):  # of one built for another torch, too
+        return False
+    return True
 
 
-@pytest.mark.skipif(not TORCHVISION, reason="torchvision is not installed")
-def test_it_is_torchvisions_where_that_is_installed() -> None:
-    ops = importlib.import_module("torchvision.ops")
-    x, boxes = torch.randn(2, 3, 9, 14), random_boxes(20, 224, 144, 1).float()
-    clips = torch.arange(20) % 2
-    rows = torch.cat([clips[:, None].float(), boxes], 1)
-    theirs = ops.roi_align(x, rows, 7, 1 / 16, 0, aligned=True)
-    torch.testing.assert_close(roi_align(x, boxes, clips, 7, 1 / 16), theirs, rtol=0, atol=1e-5)
+@pytest.mark.skipif(not imports(), reason="torchvision cannot be imported")
+@pytest.mark.parametrize("samples", [0, 2])
+@pytest.mark.parametrize(
+    ("kind", "autocast", "tolerance"),
+    [(torch.float64, False, 1e-12), (torch.float32, False, 1e-5), (torch.bfloat16, False, 0.01),
+     (torch.bfloat16, True, 0.01)],
+)  # fmt: skip
+def test_torchvisions_operator_gives_the_same(
+    samples: int, kind: torch.dtype, autocast: bool, tolerance: float
+) -> None:
+    torch.manual_seed(samples)
+    x = torch.randn(2, 3, 9, 14).to(kind).requires_grad_()
+    boxes, clips = random_boxes(20, 224, 144, 1), torch.arange(20) % 2
+    weights = torch.rand(20, 3, 7, 7).to(kind)
+    results = []
+    for compute in (roi_align, by_torchvision):
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            found = compute(x, boxes, clips, 7, 1 / 16, samples)
+        results.append((found, *torch.autograd.grad((found * weights).sum(), x)))
+    for ours, theirs in zip(*results, strict=True):
+        assert ours.dtype == theirs.dtype == kind
+        assert (ours - theirs).abs().max() <= tolerance * theirs.abs().max()
+    none = by_torchvision(x, boxes[:0], clips[:0], 7, 1 / 16)
+    assert none.shape == (0, 3, 7, 7)
+
+
+def test_a_cpu_computes_by_itself_whatever_is_installed() -> None:
+    torchvisions.cache_clear()
+    roi_align(torch.ones(1, 1, 4, 4), torch.tensor([[0.0, 0, 2, 2]]), torch.tensor([0]), 7, 1.0)
+    assert torchvisions.cache_info().misses == 0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU")
+def test_a_gpu_cuts_out_what_a_cpu_does() -> None:
+    x, boxes, clips = torch.randn(2, 3, 9, 14), random_boxes(20, 224, 144, 1), torch.arange(20) % 2
+    found = roi_align(x.cuda(), boxes.cuda(), clips.cuda(), 7, 1 / 16)
+    torch.testing.assert_close(found.cpu(), roi_align(x, boxes, clips, 7, 1 / 16), rtol=0, atol=1e-5)
+
+
+def fails(*_: object, **__: object) -> None:
+    raise NotImplementedError("Could not run 'torchvision::roi_align' with arguments from the 'CUDA' backend")
+
+
+@pytest.mark.parametrize("case", ["of another torch", "another module", "of CPUs alone"])
+def test_a_torchvision_that_does_not_work_is_passed_over_silently(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+        monkeypatch.delitem(sys.modules, name)
+    if case == "of another torch":
+        (tmp_path / "torchvision").mkdir()
+        broken = 'raise RuntimeError("operator torchvision::nms does not exist")\n'
+        (tmp_path / "torchvision/__init__.py").write_text(broken)
+        monkeypatch.syspath_prepend(tmp_path)
+    else:
+        package, ops = types.ModuleType("torchvision"), types.ModuleType("torchvision.ops")
+        ops.RoIAlign = nn.Identity  # type: ignore[attr-defined]
+        if case == "of CPUs alone":
+            ops.roi_align = fails  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "torchvision", package)
+        monkeypatch.setitem(sys.modules, "torchvision.ops", ops)
+    assert torchvisions.__wrapped__("cpu") is None
+    assert len(recwarn) == 0
