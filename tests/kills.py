@@ -73,7 +73,7 @@ def killed(start: Callable[[str], Process], kills: int, seed: int) -> Told:
             status = process.wait(LONGEST)
         if late:
             told.kills, fresh = told.kills + 1, False
-            told.orphans |= _left(process.pid)
+            told.orphans |= left_of(process.pid)
             continue
         assert status == 0, f"after {told.kills} kills"
         told.finished.append(f"cut{number}")
@@ -91,7 +91,7 @@ def _ends(process: Process, seconds: float) -> bool:
     return False
 
 
-def _left(leader: int) -> set[str]:
+def left_of(leader: int) -> set[str]:
     """What still runs, after a moment, of the session of a process that is dead."""
     deadline = time.monotonic() + SOON
     while (left := _of_session(leader)) and time.monotonic() < deadline:

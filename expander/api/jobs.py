@@ -194,7 +194,7 @@ def detect(
     data.test_score, 0.8). out: a JSON file for the result, detections and figures beside it (default: in the
     run folder). Raises UsageError or DataError.
     """
-    from expander.engine.detect import DetectionTest, carry_out, prepare
+    from expander.engine.detect import DetectionTest, carry_out, forget_scores, prepare
     from expander.report.detection.detections import write
 
     order = DetectionTest(spec, None if checkpoint is None else str(checkpoint), _lists(data), min_score,
@@ -203,6 +203,7 @@ def detect(
     found = carry_out(prepared)
     if prepared.out is not None:
         write(prepared.out, found)
+    forget_scores(prepared, found)
     return found.result
 
 

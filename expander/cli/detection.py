@@ -8,38 +8,41 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expander.cli.options import data_settings
-from expander.cli.output.terminal import Counter, say
+from expander.cli.output.terminal import Counter, going_on, say
 from expander.errors import UsageError
 
 if TYPE_CHECKING:
     from expander.evaluation.people import Person
     from expander.specs.spec import Spec
 
-USUAL = {"key": None, "metrics": (), "topk": (1, 5), "views": "10", "protocol": "expander", "average": None,
-         "dump": None, "resume": False}  # fmt: skip
+USUAL = {"key": None, "metrics": (), "topk": (1, 5), "views": "10", "protocol": "expander", "average": None}
 """Options of a test of classification, as they are if nobody gives them: detection has none of them."""
 SHOWN = 10
 
 
 def test(spec: str, checkpoint: str | None, least: float | None, options: dict[str, Any]) -> None:
     """Carries it out. Raises UsageError for options of a test of classification."""
-    from expander.engine.detect import DetectionTest, carry_out, prepare
+    from expander.engine.detect import DetectionTest, carry_out, forget_scores, prepare
     from expander.report.detection.detections import write
 
     if strange := [name for name, usual in USUAL.items() if options[name] != usual]:
-        option = {"metrics": "eval", "average": "average-clips", "dump": "dump-scores"}.get(*strange[:1] * 2)
+        option = {"metrics": "eval", "average": "average-clips"}.get(*strange[:1] * 2)
         raise UsageError(f"--{option}: not of --task detection")
-    own = {name: options[name] for name in ("device", "batch", "workers", "timeout", "out")}
+    if options["dump"] is not None:
+        raise UsageError("--dump-scores: not of --task detection: all scores are in the NAME.detections.csv "
+                         "that a test leaves beside its result, --out NAME.json")  # fmt: skip
+    own = {name: options[name] for name in ("device", "batch", "workers", "timeout", "out", "resume")}
     order = DetectionTest(spec, checkpoint, data_settings(options), least, **own)
     with Counter("making the embedded scenes (once)", "video") as counter:
         prepared = prepare(order, counter)
-    with Counter("testing", "key frame") as counter:
+    with going_on(prepared.file is not None), Counter("testing", "key frame") as counter:
         found = carry_out(prepared, counter)
     _show(found.result)
     if prepared.out is not None:
         table = write(prepared.out, found)
         say(f"result: {prepared.out}")
         say(f"detections: {table}")
+    forget_scores(prepared, found)
     if found.result["n_failed"] and not options["allow_missing"]:
         say(f"{found.result['n_failed']} videos failed; --allow-missing accepts that", err=True)
         raise SystemExit(4)

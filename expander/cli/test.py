@@ -51,8 +51,8 @@ def repeated(args: Sequence[str]) -> list[str]:
 @click.argument("checkpoint", required=False)
 @click.option("--key", help="Where in CHECKPOINT the network is, such as model_ema.  [default: found]")
 @data_options
-@click.option("--task", type=click.Choice(["classification", "detection"]), default="classification",
-              show_default=True, help="Detection: frame mAP of the people at key frames.")
+@click.option("--task", type=click.Choice(["classification", "detection"]),
+              help="Detection: frame mAP of people at key frames.  [default: the run's, or classification]")
 @click.option("--min-score", "least", type=click.FloatRange(0, 1),
               help="Detection: least score of a detected person.  [default: data.test_score, 0.8]")
 @click.option("--eval", "metrics", multiple=True, type=click.Choice(METRICS),
@@ -84,7 +84,9 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
     The scores of a test that was stopped are never overwritten: go on with --resume, or delete them. A
     test that ended may be repeated; its result and its scores are then replaced.
     """
-    task, least = options.pop("task"), options.pop("least")
+    from expander.engine.references import task_of
+
+    task, least = options.pop("task") or task_of(spec), options.pop("least")
     if task == "detection":
         from expander.cli.detection import test as detect
 
@@ -92,7 +94,7 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
         return
     if least is not None:
         raise UsageError("--min-score goes with --task detection")
-    from expander.cli.output.terminal import Counter
+    from expander.cli.output.terminal import Counter, going_on
     from expander.engine.test import Evaluation, carry_out, forget_scores, prepare
     from expander.report.confusion import write
 
@@ -101,13 +103,8 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
     order = Evaluation(spec, checkpoint, data=data_settings(options), **own)
     with Counter("making the embedded videos (once)", "video") as counter:
         prepared = prepare(order, counter, lambda note: say(note, err=True))
-    try:
-        with Counter("testing", "video") as counter:
-            found, outcome = carry_out(order, prepared, counter)
-    except (KeyboardInterrupt, SystemExit):
-        if prepared.file is not None:
-            say("stopped; the same command with --resume goes on", err=True)
-        raise
+    with going_on(prepared.file is not None), Counter("testing", "video") as counter:
+        found, outcome = carry_out(order, prepared, counter)
     _show(found, prepared.scorer, outcome)
     if prepared.out is not None:
         write(prepared.out, found, f"{Path(spec).name}, {found['n']} videos")

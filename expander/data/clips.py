@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from expander.data.annotations import Label, VideoList, multi_hot
 from expander.data.shards.order import Buffered
+from expander.runs.machine import end_with_parent
 from expander.specs.spec import Spec
 from expander.video.decoder import Decoder, VideoError
 from expander.video.sampling import training_indices, view_indices
@@ -148,8 +149,14 @@ def batched(dataset: Collated, batches: Iterable[Any], workers: int) -> DataLoad
         collate_fn=dataset.collate,
         # A fork would copy this process's threads and CUDA state into a dead lock.
         multiprocessing_context="forkserver" if workers else None,
+        # A forkserver and its loaders keep each other alive when who started them is killed.
+        worker_init_fn=_of_parent,
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
         # Else each loader would draw from the generator that dropout draws from.
         generator=torch.Generator(),
     )
+
+
+def _of_parent(_: int) -> None:
+    end_with_parent()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,13 @@ from expander.data.ava.samples import TestPeople
 from expander.data.ava.writing import detections
 from expander.data.sources import decoder
 from expander.engine.references import data_of, find_spec, find_training, find_weights, home_of
-from expander.engine.test import device_of
+from expander.engine.test import device_of, locked
 from expander.errors import DataError, UsageError
+from expander.evaluation.scores import KeyFrameScores
 from expander.metrics.boxes import Floats
 from expander.metrics.frame_map import IOU, average_precisions, interval, mean_over
 from expander.runs.names import below, inside
+from expander.runs.ownership import Lock
 from expander.runs.targets import regular
 from expander.specs.cost import cost
 from expander.training.detection.scores import Answers, Loading, PeopleScores, answered, measured
@@ -41,7 +43,7 @@ class DetectionTest:
     """What is to be tested and on what; the fields are options of `expander test --task detection`.
 
     least: score of a detected person; none, data.test_score. batch: clips at a time. workers: loader
-    processes.
+    processes. resume: whether a test that was stopped, of the same result, is gone on with.
     """
 
     spec: str
@@ -53,11 +55,15 @@ class DetectionTest:
     workers: int = 1
     timeout: float | None = None
     out: Path | None = None
+    resume: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """All that a test needs. frames: the key frames with the boxes that are scored. out: of its result."""
+    """All that a test needs. frames: the key frames with the boxes that are scored. out: of its result.
+
+    file: of its scores; lock: keeps other tests from it, until the test ends. Without a result neither is.
+    """
 
     loaded: Loaded
     path: Path
@@ -66,6 +72,8 @@ class Prepared:
     frames: tuple[KeyFrame, ...]
     how: Loading
     out: Path | None
+    file: KeyFrameScores | None
+    lock: Lock | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,29 +112,66 @@ def prepare(order: DetectionTest, progress: Progress | None = None) -> Prepared:
         raise DataError(f"{path}: knows {_named(loaded.classes)}, and {data.val.file} has "
                         f"{_named(data.classes)}")  # fmt: skip
     frames = to_test(data, config.test_score)
-    how = Loading(order.batch, order.workers, device)
-    return Prepared(loaded, path, config, data, frames, how, _result_path(order))
+    how, out = Loading(order.batch, order.workers, device), _result_path(order)
+    if out is None:
+        if order.resume:
+            raise UsageError("--resume needs the --out of the test that was stopped")
+        return Prepared(loaded, path, config, data, frames, how, None, None, None)
+    place, sizes = out.with_suffix(".scores.jsonl"), [len(frame) for frame in frames]
+    head = {"task": "detection", "checkpoint": loaded.sha256, "spec": str(loaded.spec),
+            "min_score": config.test_score, "data": data.fingerprint}  # fmt: skip
+    file, lock = locked(place, lambda: KeyFrameScores(place, head, sizes, len(loaded.classes), order.resume))
+    return Prepared(loaded, path, config, data, frames, how, out, file, lock)
 
 
 def carry_out(prepared: Prepared, progress: Progress | None = None) -> Found:
     """The result and the scores behind it. Raises DataError when no video is read."""
     begun = time.monotonic()
-    loaded, data, frames = prepared.loaded, prepared.data, prepared.frames
-    network = loaded.network.to(prepared.how.device)
-    with closing(decoder(replace(prepared.config, cache_gb=0.0), "")) as uncached:
+    loaded, data, frames, file = prepared.loaded, prepared.data, prepared.frames, prepared.file
+    known = file.known if file else {}
+    with ExitStack() as stack:
+        if prepared.lock is not None:
+            stack.callback(prepared.lock.give_up)
+        uncached = stack.enter_context(closing(decoder(replace(prepared.config, cache_gb=0.0), "")))
         clips = TestPeople(frames, data.val.footage, loaded.spec, uncached)
-        try:
-            found = answered(network, clips, range(len(frames)), prepared.how, progress)
-        except Diverged:
-            raise DataError(f"{prepared.path}: its scores are not finite: it is damaged or its training "
-                            "diverged") from None  # fmt: skip
+        found = _answers(prepared, clips, progress)
         # Who tests is told of unreadable videos in the result.
         scores = measured(frames, found, data, replace(prepared.config, max_bad_fraction=0.99))
         shown = tuple(_shown(prepared, clips, found))
-    result = _result(prepared, scores, time.monotonic() - begun)
+    result = _result(prepared, scores, time.monotonic() - begun, len(frames) - len(known))
     scored = [(frame, found.scores[number]) for number, frame in enumerate(frames)]
     table = detections(scored, data.evaluated, () if data.numbered else loaded.classes)
     return Found(result, table, shown)
+
+
+def _answers(prepared: Prepared, clips: TestPeople, progress: Progress | None) -> Answers:
+    """The scores of every key frame: those that are kept of a test that was stopped, and the others."""
+    file, done = prepared.file, dict[int, Floats]()
+    if file is not None:
+        done |= file.known
+
+    def heard(part: Answers) -> None:
+        done.update(part.scores)
+        if file is not None:
+            file.add(part.scores, next(iter(part.bad), ""))
+        if progress is not None:
+            progress(len(done), len(clips))
+
+    # Only whole batches are kept, so that those that are left are the ones of an undisturbed test.
+    left = [number for number in range(len(clips)) if number not in done]
+    network = prepared.loaded.network.to(prepared.how.device)
+    try:
+        found = answered(network, clips, left, prepared.how, heard)
+    except Diverged:
+        raise DataError(f"{prepared.path}: its scores are not finite: it is damaged or its training "
+                        "diverged") from None  # fmt: skip
+    return Answers(done, found.bad)
+
+
+def forget_scores(prepared: Prepared, found: Found) -> None:
+    """Deletes the scores that were kept for a resume, once nothing is left to do."""
+    if prepared.file is not None and not found.result["n_failed"]:
+        prepared.file.path.unlink()
 
 
 def _shown(prepared: Prepared, clips: TestPeople, found: Answers) -> Iterator[Shown]:
@@ -156,7 +201,8 @@ def _told(frame: KeyFrame, texts: Sequence[str]) -> tuple[tuple[tuple[float, ...
     return tuple(zip(map(tuple, frame.boxes.tolist()), texts, strict=True))
 
 
-def _result(prepared: Prepared, scores: PeopleScores, seconds: float) -> dict[str, Any]:
+def _result(prepared: Prepared, scores: PeopleScores, seconds: float, done: int) -> dict[str, Any]:
+    """done: key frames of this call."""
     loaded, data = prepared.loaded, prepared.data
     each = scores.each
     precisions = average_precisions(each)
@@ -175,7 +221,7 @@ def _result(prepared: Prepared, scores: PeopleScores, seconds: float) -> dict[st
         "n": len(data.val.truth), "videos": len(data.val.footage), "boxes": boxes,
         "n_failed": len(scores.bad), "failed": [{"reason": reason} for reason in scores.bad],
         "cost": {"macs_per_clip": macs, "macs_per_person": cost(loaded.spec, boxes=2).macs - macs},
-        "seconds": seconds, "key_frames_per_second": len(prepared.frames) / seconds if seconds else 0.0,
+        "seconds": seconds, "key_frames_per_second": done / seconds if seconds else 0.0,
         "data": data.fingerprint,
         "checkpoint": {"path": str(prepared.path), "sha256": loaded.sha256},
     }  # fmt: skip

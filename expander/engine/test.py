@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -27,6 +27,7 @@ from expander.weights.safetensors_file import Loaded, load_weights
 
 DEVICES = ("cpu", "cuda", "mps")
 Progress = Callable[[int, int], None]
+File = TypeVar("File")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +93,8 @@ def prepare(
     place = _scores_path(order, out)
     if place is None:
         return Prepared(loaded, path, data, scorer, out, None, None, False)
-    lock = taken(place)
-    try:
-        file = ScoreFile(place, _head(scorer, data, identity), len(set(data.names)), order.resume)
-    except BaseException:
-        lock.give_up()
-        raise
+    count = len(set(data.names))
+    file, lock = locked(place, lambda: ScoreFile(place, _head(scorer, data, identity), count, order.resume))
     return Prepared(loaded, path, data, scorer, out, file, lock, order.dump is not None)
 
 
@@ -188,6 +185,16 @@ def _result_path(order: Evaluation, views: str) -> Path | None:
     file = below(home / "tests", f"{which}-{order.protocol}-{views}.json")
     inside(home, file)
     return file
+
+
+def locked(place: Path, begin: Callable[[], File]) -> tuple[File, Lock]:
+    """The file of scores that `begin` opens there, and its lock. Raises EnvironmentFault: in use."""
+    lock = taken(place)
+    try:
+        return begin(), lock
+    except BaseException:
+        lock.give_up()
+        raise
 
 
 def device_of(name: str | None) -> torch.device:

@@ -1,16 +1,18 @@
-"""The scores of a test, a line a video as they come, so that a test that was stopped goes on.
+"""The scores of a test, a line at a time as they come, so that a test that was stopped goes on.
 
-The first line says what was tested and how, and the number of videos; a file of another test is
-refused. Then, a line a video: {"video", "label", "scores"} or {"video", "label", "failed"}.
+The first line says what was tested and how, and the number of videos or key frames; a file of another test
+is refused. Then, a line a video: {"video", "label", "scores"} or {"video", "label", "failed"}; of detection a
+line a batch: {"frames", "scores"} or {"frames", "failed"}, the numbers of its key frames and the scores of
+their boxes and classes, big-endian doubles as hex.
 
-Scores cost hours, so a file that lacks videos is never overwritten: it is gone on with, or deleted by
-its owner. One with a line for every video is of a test that ended; to repeat that test replaces it.
+Scores cost hours, so a file that lacks some is never overwritten: it is gone on with, or deleted by its
+owner. One with a line for everything is of a test that ended; to repeat that test replaces it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,12 @@ import numpy.typing as npt
 from expander.config.reading import is_there
 from expander.data.annotations import Label
 from expander.errors import DataError, UsageError
+from expander.metrics.boxes import Floats
 from expander.runs.chain import SealedLines, rows_of, sealed_lines, sealed_row
 from expander.runs.journal import write_atomic
 
 Scores = npt.NDArray[np.float32]
+Row = Mapping[str, Any]
 ELSEWHERE = "delete it, or write to another file (--out, --dump-scores)"
 
 
@@ -36,53 +40,16 @@ class ScoreFile:
     """
 
     def __init__(self, path: Path, head: Mapping[str, Any], videos: int, resume: bool) -> None:
-        self.path = path
-        self.lines = SealedLines(path, "scores of a video")
-        self.known: dict[str, Scores] = {}
-        kept: list[Mapping[str, Any]] = []
-        if is_there(path) and path.stat().st_size:
-            found, rows = self._read()
-            other = [key for key in head if found.get(key) != head[key]]
-            if resume:
-                kept = self._kept(rows, other)
-            else:
-                self._check_ended(rows, found.get("videos"), other)
-        # Written anew: without a line that a kill cut short, and without failures, which are tried again.
-        write_atomic(path, sealed_lines([{**head, "videos": videos}, *kept]))
+        self.path, self.length = path, 0
+        self.lines, kept = _begun(path, head, "videos", videos, resume, self._video)
+        self.known = {row["video"]: np.array(row["scores"], np.float32) for row in kept}
 
-    def _read(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """The first line, and the whole ones after it."""
-        found, *rows = list(rows_of(self.lines)) or [{}]
-        if not found or "video" in found:
-            raise DataError(f"{self.path}: no scores of a test; {ELSEWHERE}")
-        length = 0
-        for number, row in enumerate(rows, 2):
-            scores = row.get("scores")
-            length = length or (len(scores) if isinstance(scores, list) else 0)
-            if not isinstance(row.get("video"), str) or not ("failed" in row or _are(scores, length)):
-                raise DataError(f"{self.path}:{number}: no scores of a video; {ELSEWHERE}")
-        return found, rows
-
-    def _kept(self, rows: list[dict[str, Any]], other: list[str]) -> list[Mapping[str, Any]]:
-        """The lines to go on from."""
-        if other:
-            raise UsageError(f"{self.path}: scores of another test, it differs in {', '.join(other)}; "
-                             f"{ELSEWHERE}")  # fmt: skip
-        scored = [row for row in rows if "scores" in row]
-        self.known = {row["video"]: np.array(row["scores"], np.float32) for row in scored}
-        return [*scored]
-
-    def _check_ended(self, rows: list[dict[str, Any]], videos: Any, other: list[str]) -> None:
-        """Raises UsageError for scores of a test that was stopped. videos: those of that test."""
-        scored = len({row["video"] for row in rows if "scores" in row})
-        ended = isinstance(videos, int) and len({row["video"] for row in rows}) >= videos
-        if not scored or ended:
-            return
-        which = f"another test (it differs in {', '.join(other)})" if other else "this test"
-        count = f"{scored} of {videos}" if isinstance(videos, int) else str(scored)
-        remedy = "" if other else "--resume goes on; or begin anew: "
-        raise UsageError(f"{self.path}: has the scores of {count} videos of {which}, which was stopped; "
-                         f"{remedy}{ELSEWHERE}")  # fmt: skip
+    def _video(self, row: Row) -> list[str] | None:
+        """The video of a row; none where it is no such row."""
+        scores = row.get("scores")
+        self.length = self.length or (len(scores) if isinstance(scores, list) else 0)
+        fit = isinstance(row.get("video"), str) and ("failed" in row or _are(scores, self.length))
+        return [row["video"]] if fit else None
 
     def add(self, video: str, label: Label, outcome: Scores | str) -> None:
         """The scores of a video, or why it has none."""
@@ -92,6 +59,81 @@ class ScoreFile:
         else:  # nine digits bring a float32 back exactly
             row["scores"] = [float(f"{value:.9g}") for value in outcome.tolist()]
         self.lines.append(sealed_row(row))
+
+
+class KeyFrameScores:
+    """The same for detection: of key frames by number. boxes: how many each has; classes: scores of a box."""
+
+    def __init__(
+        self, path: Path, head: Mapping[str, Any], boxes: Sequence[int], classes: int, resume: bool
+    ) -> None:
+        self.path, self.known = path, dict[int, Floats]()
+        self.lines, kept = _begun(path, head, "key_frames", len(boxes), resume, _frames)
+        for row in kept:
+            sizes = [boxes[number] for number in row["frames"]]
+            scores = np.frombuffer(bytes.fromhex(row["scores"]), ">f8").astype(np.float64)
+            parts = np.split(scores.reshape(sum(sizes), classes), np.cumsum(sizes)[:-1])
+            self.known |= zip(row["frames"], parts, strict=True)
+
+    def add(self, scores: Mapping[int, Floats], failed: str = "") -> None:
+        """(n, classes) by number, of key frames that were scored together, or why some of them have none."""
+        row: dict[str, Any] = {"frames": list(scores)}
+        if failed:
+            row["failed"] = failed
+        else:
+            row["scores"] = np.concatenate(list(scores.values())).astype(">f8").tobytes().hex()
+        self.lines.append(sealed_row(row))
+
+
+def _frames(row: Row) -> list[int] | None:
+    """The numbers of key frames of a row; none where it is no such row."""
+    found = row.get("frames")
+    if not isinstance(found, list) or not all(type(number) is int for number in found):
+        return None
+    return found if "failed" in row or isinstance(row.get("scores"), str) else None
+
+
+def _begun(
+    path: Path, head: Row, counted: str, count: int, resume: bool,
+    names: Callable[[Row], Sequence[str | int] | None],
+) -> tuple[SealedLines, list[Row]]:  # fmt: skip
+    """A file with its first line, and the lines to go on from.
+
+    counted: what there are `count` of. names: those of them that a line is of; none where it is no such line.
+    """
+    lines, kept = SealedLines(path, "scores of a test"), list[Row]()
+    if is_there(path) and path.stat().st_size:
+        found, *rows = list(rows_of(lines)) or [{}]
+        if not found or names(found) is not None:
+            raise DataError(f"{path}: no scores of a test; {ELSEWHERE}")
+        tried, scored = set[str | int](), set[str | int]()
+        for number, row in enumerate(rows, 2):
+            if (of_row := names(row)) is None:
+                raise DataError(f"{path}:{number}: no scores of a test; {ELSEWHERE}")
+            tried.update(of_row)
+            if "scores" in row:
+                scored.update(of_row)
+                kept.append(row)
+        other = [key for key in head if found.get(key) != head[key]]
+        if resume and other:
+            raise UsageError(f"{path}: scores of another test, it differs in {', '.join(other)}; {ELSEWHERE}")
+        if not resume:
+            of_all = found.get(counted)
+            if scored and not (isinstance(of_all, int) and len(tried) >= of_all):
+                raise UsageError(_stopped(path, len(scored), of_all, counted.replace("_", " "), other))
+            kept = []
+    # Written anew: without a line that a kill cut short, and without failures, which are tried again.
+    write_atomic(path, sealed_lines([{**head, counted: count}, *kept]))
+    return lines, kept
+
+
+def _stopped(path: Path, scored: int, count: Any, what: str, other: list[str]) -> str:
+    """Why the scores of a test that was stopped are not overwritten. other: how this test differs."""
+    which = f"another test (it differs in {', '.join(other)})" if other else "this test"
+    many = f"{scored} of {count}" if isinstance(count, int) else str(scored)
+    remedy = "" if other else "--resume goes on; or begin anew: "
+    return (f"{path}: has the scores of {many} {what} of {which}, which was stopped; "
+            f"{remedy}{ELSEWHERE}")  # fmt: skip
 
 
 def _are(scores: Any, length: int) -> bool:

@@ -112,7 +112,7 @@ def test_the_test_scores_the_detected_people_and_says_so(place: Path, result: di
     found = [row for row in rows(place / "set/val_detected.csv") if float(row["score"]) >= 0.8]
     assert result["boxes"] == len(found)
     assert len(rows(place / "found.detections.csv")) == 3 * len(found)
-    all_of_them = done(place, "test", "t", "--task", "detection", "--min-score", "0", "--out", "all.json")
+    all_of_them = done(place, "test", "t", "--min-score", "0", "--out", "all.json")
     assert json.loads((place / "all.json").read_text())["boxes"] == len(rows(place / "set/val_detected.csv"))
     assert "frame mAP" in all_of_them.stdout
     assert "at IoU 0.5, 95 % over videos" in all_of_them.stdout
@@ -227,6 +227,10 @@ def test_people_of_an_unreadable_video_count_as_not_found(
     scenes = scenes_of(rows(place / "set/val.csv"), left)
     expected = np.mean([another_ap(scenes, number) for number in range(3)])
     assert found["metrics"]["frame_map"]["value"] == pytest.approx(expected)
+    shutil.copy(place / "set" / FILM, tmp_path / "set" / FILM)  # what failed is tried again
+    assert expander(*words, "--resume").returncode == 0
+    assert rows(tmp_path / "failed.detections.csv") == rows(place / "found.detections.csv")
+    assert not (tmp_path / "failed.scores.jsonl").exists()
 
 
 def test_weights_of_another_task_are_refused_in_one_line(place: Path, videos: Path, expander: Run) -> None:
@@ -283,10 +287,10 @@ def test_weights_that_went_through_slowfasts_format_begin_a_detection_whole(plac
     assert differ == list(CLASSIFIER)
 
 
-@pytest.mark.parametrize("option", [("--views", "30"), ("--eval", "mean_class_accuracy"), ("--resume",)])
+@pytest.mark.parametrize("option", [("--views", "30"), ("--eval", "mean_class_accuracy")])
 def test_options_of_a_test_of_classification_are_refused(
     place: Path, expander: Run, option: tuple[str, ...]
 ) -> None:
-    refused = expander("test", place / "runs/t", "--task", "detection", *option)
+    refused = expander("test", place / "runs/t", *option)  # the task is the training's
     assert refused.returncode == 2
     assert refused.stderr == f"error: {option[0]}: not of --task detection\n"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from expander.errors import DataError, UsageError
-from expander.evaluation.scores import ScoreFile
+from expander.evaluation.scores import KeyFrameScores, ScoreFile
 
 
 def test_scores_come_back_to_the_last_bit_and_failures_are_tried_again(tmp_path: Path) -> None:
@@ -25,6 +25,26 @@ def test_scores_come_back_to_the_last_bit_and_failures_are_tried_again(tmp_path:
     assert np.array_equal(np.stack(list(again.known.values())), scores.astype(np.float32))
     with pytest.raises(UsageError, match="differs in data"):
         ScoreFile(file, {"data": "y"}, 5, True)
+
+
+def test_scores_of_people_come_back_to_the_last_bit_and_failures_are_tried_again(tmp_path: Path) -> None:
+    file, boxes, rng = tmp_path / "s.jsonl", [2, 1, 3, 1, 2], np.random.default_rng(0)
+    scores = [1 - 10.0 ** rng.uniform(-16, 0, (count, 3)) for count in boxes]
+    first = KeyFrameScores(file, {"data": "x"}, boxes, 3, False)
+    first.add({0: scores[0], 1: scores[1]})
+    first.add({2: scores[2] * np.nan, 3: scores[3]}, "hangs")
+    again = KeyFrameScores(file, {"data": "x"}, boxes, 3, True)
+    assert list(again.known) == [0, 1]
+    for number, known in again.known.items():
+        np.testing.assert_array_equal(known, scores[number])
+    again.add({2: scores[2], 3: scores[3]})
+    assert list(KeyFrameScores(file, {"data": "x"}, boxes, 3, True).known) == [0, 1, 2, 3]
+    with pytest.raises(UsageError, match="differs in data"):
+        KeyFrameScores(file, {"data": "y"}, [7], 3, True)
+    with pytest.raises(UsageError, match="has the scores of 4 of 5 key frames of this test, which"):
+        KeyFrameScores(file, {"data": "x"}, boxes, 3, False)
+    with pytest.raises(DataError, match=r"s\.jsonl:2: no scores of a test"):
+        ScoreFile(file, {"data": "x"}, 5, True)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -107,6 +108,17 @@ class Counter:
     def __exit__(self, *_: object) -> None:
         if self.bar is not None:
             self.bar.close()
+
+
+@contextlib.contextmanager
+def going_on(kept: bool) -> Iterator[None]:
+    """Says how to go on with a test that is interrupted, where its scores are kept."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if kept:
+            say("stopped; the same command with --resume goes on", err=True)
+        raise
 
 
 def about(seconds: float) -> str:

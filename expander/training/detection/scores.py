@@ -92,9 +92,12 @@ def _wanted(scene: Scene) -> np.ndarray:
 @torch.inference_mode()
 def answered(
     network: X3D, clips: TestPeople, own: Sequence[int], how: Loading,
-    progress: Callable[[int, int], None] | None = None,
+    heard: Callable[[Answers], None] = lambda _: None,
 ) -> Answers:  # fmt: skip
-    """Scores of the key frames whose numbers are in `own`. Raises Diverged: scores that are not finite."""
+    """Scores of the key frames whose numbers are in `own`; `heard` is told of each batch.
+
+    Raises Diverged: scores that are not finite.
+    """
     network.eval()
     groups = [[own[i] for i in group] for group in by_video([clips.frames[i] for i in own], how.most)]
     found, bad = dict[int, Floats](), dict[str, str]()
@@ -106,11 +109,12 @@ def answered(
         if not scores[read[batch.labels[:, 0].long()]].isfinite().all():
             raise Diverged("the scores of the validation are not finite; a lower learning rate may help")
         counts = [len(clips.frames[number]) for number in group]
-        found |= zip(group, np.split(scores.numpy(), np.cumsum(counts)[:-1]), strict=True)
+        parts = np.split(scores.numpy(), np.cumsum(counts)[:-1])
+        part = Answers(dict(zip(group, parts, strict=True)), batch.bad)
+        found |= part.scores
         for message in batch.bad:  # of one video, as the group is
             bad.setdefault(clips.frames[group[0]].video, message)
-        if progress is not None:
-            progress(len(found), len(own))
+        heard(part)
     return Answers(found, tuple(bad.values()))
 
 

@@ -133,5 +133,5 @@ class PeopleTask:
         """See ProxyTask."""
         clips = TestPeople(self.tested, self.data.val.footage, spec, self.frames)
         how = Loading(recipe.batch, self.config.workers, next(network.parameters()).device)
-        found = answered(network, clips, range(len(clips)), how, lambda *_: pause())
+        found = answered(network, clips, range(len(clips)), how, lambda _: pause())
         return measured(self.tested, found, self.data, self.config)

@@ -1,0 +1,66 @@
+"""Tests of detection that are stopped and gone on with, as a user has them."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from conftest import Run
+from forking import Command
+from kills import left_of
+from people import CLASSES, made
+from saved_networks import SPEC, saved
+
+WORDS = ("test", "net.yaml", "net.safetensors", "--task", "detection", "--data", "set", "--batch", "1")
+LEFT = ("detections.csv", "classes.png", "keyframes.png")
+
+
+@pytest.mark.slow
+def test_a_killed_test_ends_as_an_undisturbed_one_to_the_byte(expander: Run, tmp_path: Path) -> None:
+    made(tmp_path / "set", train=1, val=20)
+    saved(tmp_path, CLASSES, SPEC.with_classes(3), task="detection")
+    assert expander(*WORDS, "--out", "whole.json").returncode == 0
+    with Command([*WORDS, "--out", "cut.json"], tmp_path) as killed:
+        assert killed.stderr.readline() == "testing: 4/40\n"
+        killed.send_signal(signal.SIGKILL)
+        assert killed.wait(60) == -signal.SIGKILL
+    assert left_of(killed.pid) == set()
+    scores = tmp_path / "cut.scores.jsonl"
+    kept = scores.read_text()
+    done = sum(len(json.loads(row)["frames"]) for row in kept.split("\n")[1:-1])
+    assert 4 <= done < 40
+    scores.write_text(kept + '{"schema": 5, "frames": [39], "sco')
+    anew = expander(*WORDS, "--out", "cut.json")
+    assert anew.returncode == 2
+    assert f"has the scores of {done} of 40 key frames of this test, which was stopped" in anew.stderr
+    assert "--resume goes on" in anew.stderr
+    assert anew.stderr.count("\n") == 1
+    assert scores.read_text().startswith(kept)
+    other = expander(*WORDS, "--min-score", "0.9", "--out", "cut.json", "--resume")
+    assert other.returncode == 2
+    assert "scores of another test, it differs in min_score, data; delete it" in other.stderr
+    again = expander(*WORDS, "--out", "cut.json", "--resume")
+    assert again.returncode == 0, again.stderr
+    assert not scores.exists()
+    whole, cut = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("whole", "cut"))
+    assert cut["key_frames_per_second"] * cut["seconds"] == pytest.approx(40 - done)
+    for name in ("seconds", "key_frames_per_second", "seal"):
+        del whole[name], cut[name]
+    assert cut == whole
+    for ending in ("detections.csv", "classes.png", "keyframes.png"):
+        files = [tmp_path / f"{name}.{ending}" for name in ("cut", "whole")]
+        assert files[0].read_bytes() == files[1].read_bytes(), ending
+
+
+def test_what_cannot_be_is_refused_in_one_line(expander: Run, tmp_path: Path) -> None:
+    made(tmp_path / "set", train=1, val=1)
+    saved(tmp_path, CLASSES, SPEC.with_classes(3), task="detection")
+    lost = expander(*WORDS, "--resume")
+    told = "error: --resume needs the --out of the test that was stopped\n"
+    assert (lost.returncode, lost.stderr) == (2, told)
+    dumped = expander(*WORDS, "--out", "r.json", "--dump-scores", "s.jsonl")
+    told = ("error: --dump-scores: not of --task detection: all scores are in the NAME.detections.csv that a "
+            "test leaves beside its result, --out NAME.json\n")  # fmt: skip
+    assert (dumped.returncode, dumped.stderr) == (2, told)
