@@ -23,10 +23,11 @@ from expander.config.space import load_space
 from expander.data.annotations import Paths, VideoData
 from expander.data.prepared import manifest, packing
 from expander.data.prepared.manifest import Outcome, Source
+from expander.data.prepared.originals import Listed, Look
 from expander.data.prepared.resume import Record, finished, place_of
-from expander.data.prepared.video import Job, size_and_time, sweep
+from expander.data.prepared.video import Job, sweep
 from expander.data.sources import open_data
-from expander.data.store.addresses import is_remote
+from expander.data.store.addresses import address_of, is_remote
 from expander.errors import EnvironmentFault, UsageError, disk_faults
 from expander.runs.journal import write_atomic
 from expander.runs.machine import cache_folder, cores
@@ -112,9 +113,11 @@ def prepare(
     """Prepares what is not prepared yet; nothing but the plan if `dry`.
 
     Raises UsageError for a folder of something else, DataError for data that are no good, EnvironmentFault
-    for a disk that is too small, full or not to be written.
+    for a disk that is too small, full or not to be written, and for a store that does not answer.
     """
     how, crop = encoding(order)
+    if (address := address_of(order.out)) is not None:
+        raise UsageError(f"--out {address}: videos are prepared on a disk; copy it there once it is whole")
     data = open_data(order.data)
     on_data(data)
     if data.multi_label and order.shard_bytes:
@@ -129,11 +132,12 @@ def prepare(
     sources = sources_of(data)
     job = Job(str(out), how, order.data.decode_timeout, str(cache_folder() / "decoder.log"))
     if dry:
-        known = finished(out, sources, order.verify, packing.members(out))
+        look = Listed().state_of
+        known = finished(out, sources, look, order.verify, packing.members(out))
         left = [source for source in sources if source.name not in known]
         with tempfile.TemporaryDirectory() as place:
-            trial = replace(job, folder=place)
-            on_plan(_plan(order, crop, how, len(sources), left, _Samples(_samples(order, trial, left))))
+            tried = _Samples(_samples(order, replace(job, folder=place), left))
+        on_plan(_plan(order, crop, how, len(sources), left, tried, look))
         return None
     _make(out)
     with Lock(out / ".lock"):
@@ -149,8 +153,8 @@ def _all(
 ) -> Prepared:  # fmt: skip
     out = Path(job.folder)
     sweep(out)
-    packed = packing.members(out)
-    known = finished(out, sources, order.verify, packed)
+    packed, look = packing.members(out), Listed().state_of
+    known = finished(out, sources, look, order.verify, packed)
     left = [source for source in sources if source.name not in known]
     with Record(out) as record:
 
@@ -164,7 +168,7 @@ def _all(
         progress(len(known), len(sources))
         tried = _Samples(taken(_samples(order, job, left)))
         left = [source for source in left if source.name not in known]
-        plan = _plan(order, crop, job.how, len(sources), left, tried)
+        plan = _plan(order, crop, job.how, len(sources), left, tried, look)
         on_plan(plan)
         asked = RESERVE * plan.bytes + min(order.shard_bytes or 0, plan.bytes)
         if asked > plan.free:
@@ -225,10 +229,11 @@ class _Samples:
 
 
 def _plan(
-    order: PrepareOrder, crop: int, how: Encoding, videos: int, left: Sequence[Source], tried: _Samples
-) -> Plan:
+    order: PrepareOrder, crop: int, how: Encoding, videos: int, left: Sequence[Source], tried: _Samples,
+    look: Look,
+) -> Plan:  # fmt: skip
     """What is left, in proportion to the bytes of the samples and their originals."""
-    ahead = sum(map(_bytes, left))
+    ahead = sum(_bytes(source, look) for source in left)
     needed = round(tried.made / tried.given * ahead) if tried.given else 0
     spread = min(_processes(order), max(1, tried.count)) / _processes(order)
     out = order.out.resolve()
@@ -236,10 +241,10 @@ def _plan(
     return Plan(how, crop, videos, len(left), needed, tried.pace * ahead * spread, free)
 
 
-def _bytes(source: Source) -> int:
+def _bytes(source: Source, look: Look) -> int:
     """Of a file, or of the pictures in a folder; none for what is not there."""
     try:
-        return size_and_time(source)[0]
+        return look(source.file)[0]
     except OSError:
         return 0
 
@@ -263,7 +268,8 @@ def sources_of(data: VideoData) -> list[Source]:
     apart = data.train.paths.root != data.val.paths.root  # then both may list the same path
     for split, videos in (("train", data.train), ("val", data.val)):
         assert isinstance(videos.paths, Paths)
-        root = os.path.abspath(videos.paths.root)
+        place = videos.paths.root
+        root = str(place) if is_remote(place) else os.path.abspath(place)
         begin = f"{split}/" if apart else ""
         rows = zip(videos.paths.names, videos.labels, strict=True)
         found += [Source(f"{begin}{path}", path, root, label, split) for path, label in rows]
@@ -275,13 +281,10 @@ def _check_place(out: Path, data: VideoData, head: dict[str, Any]) -> None:
     assert isinstance(data.train.paths, Paths)
     if out.is_file():
         raise UsageError(f"--out {out}: it is a file; name a folder")
-    if is_remote(data.train.paths.root):
-        raise UsageError(f"{data.train.paths.root}: videos are prepared from a disk; copy them here first")
     for root in {videos.paths.root for videos in (data.train, data.val) if isinstance(videos.paths, Paths)}:
         if out.is_relative_to(os.path.realpath(root)):
             raise UsageError(f"--out {out}: lies in the data; name a folder beside them")
-    known = manifest.read_settings(out)
-    if known is None:
+    if (known := manifest.read_settings(out)) is None:
         if out.is_dir() and {entry.name for entry in os.scandir(out)} - {".lock"}:
             raise UsageError(f"--out {out}: is not empty and holds no prepared videos; name another folder")
     elif known != head:

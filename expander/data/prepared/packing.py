@@ -18,7 +18,7 @@ from io import BufferedIOBase, BytesIO
 from pathlib import Path
 
 from expander.data.prepared.manifest import Outcome, Source
-from expander.data.prepared.video import DRAFT
+from expander.data.prepared.originals import DRAFT
 from expander.data.shards.tars import Group, groups_of
 from expander.errors import DataError, disk_faults
 from expander.video.members import CHUNK, member, open_video

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from expander.data.prepared.manifest import PROGRESS, Outcome, Source, read_outcomes
-from expander.data.prepared.video import size_and_time
+from expander.data.prepared.originals import Look, content_of
 from expander.errors import EnvironmentFault
 from expander.runs.machine import cores
 from expander.video.pictures import stamp
@@ -22,24 +22,26 @@ AT_ONCE = 10_000
 
 
 def finished(
-    folder: Path, sources: Sequence[Source], verify: bool = False, packed: Mapping[str, str] = NONE
-) -> dict[str, Outcome]:
+    folder: Path, sources: Sequence[Source], look: Look, verify: bool = False,
+    packed: Mapping[str, str] = NONE,
+) -> dict[str, Outcome]:  # fmt: skip
     """The outcomes of the videos that are there as they should be, by the names of their sources.
 
-    verify: whether they are read and compared with their checksums; else their sizes say it. packed: videos
-    that lie in shards: their paths, by their keys.
+    look: at sources. verify: whether videos are read and compared with their checksums; else their sizes say
+    it. packed: those that lie in shards: their paths, by their keys. Raises EnvironmentFault for a store that
+    does not answer.
     """
     known = {outcome.name: outcome for outcome in read_outcomes(folder)}
 
-    def look(source: Source) -> Outcome | None:
+    def one(source: Source) -> Outcome | None:
         outcome = known.get(source.name)
         place = folder / place_of(folder, source, packed)
-        return None if outcome is None else _confirmed(place, source, outcome, verify)
+        return None if outcome is None else _confirmed(place, source, outcome, verify, look)
 
     found: dict[str, Outcome] = {}
     with ThreadPoolExecutor(cores()) as pool:
         for first in range(0, len(sources), AT_ONCE):
-            outcomes = pool.map(look, sources[first : first + AT_ONCE])
+            outcomes = pool.map(one, sources[first : first + AT_ONCE])
             found |= {outcome.name: outcome for outcome in outcomes if outcome is not None}
     return found
 
@@ -50,7 +52,9 @@ def place_of(folder: Path, source: Source, packed: Mapping[str, str]) -> str:
     return source.path if alone else packed.get(source.key, source.path)
 
 
-def _confirmed(file: Path, source: Source, outcome: Outcome, verify: bool) -> Outcome | None:
+def _confirmed(
+    file: Path, source: Source, outcome: Outcome, verify: bool, look: Look
+) -> Outcome | None:  # fmt: skip
     """The outcome, if its video is there and made of the source as it is now."""
     made = outcome.encoded
     if made is None:
@@ -59,13 +63,13 @@ def _confirmed(file: Path, source: Source, outcome: Outcome, verify: bool) -> Ou
         if stamp(file).size != made.bytes or (verify and digest_of(file) != made.sha256):
             return None
         try:
-            state = size_and_time(source)
+            now = look(source.file)
         except FileNotFoundError:  # originals may be deleted once they are prepared
             return outcome
-        if state == (outcome.source_bytes, outcome.source_time):
+        if now == (outcome.source_bytes, outcome.source_time):
             return outcome
-        if digest_of(source.file) == made.source_sha256:  # touched, or copied anew
-            return Outcome(source.name, *state, encoded=made)
+        if content_of(source.file) == made.source_sha256:  # touched, or copied anew
+            return Outcome(source.name, *now, encoded=made)
     return None
 
 

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from expander.data.prepared.manifest import FILES, Outcome, Source
+from expander.data.prepared.originals import DRAFT, at_hand, state_of
+from expander.data.store.addresses import is_remote
 from expander.errors import EnvironmentFault
-from expander.video.pictures import stamp
 from expander.video.readers import Unreadable
 from expander.video.worker import Broken, DecodingProcess
-from expander.video.writing.encoder import Encoding, Unwritable
-
-DRAFT = ".draft"
-"""How files end that are being written."""
+from expander.video.writing.encoder import CHANGED, Encoding, Unwritable
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +33,24 @@ class Job:
         return DecodingProcess(self.timeout, Path(self.log))
 
 
-def size_and_time(source: Source) -> tuple[int, int]:
-    """Bytes, and when its content changed, in ns. Raises OSError."""
-    found = stamp(source.file)
-    return found.size, found.changed
-
-
 def prepare_video(job: Job, source: Source, process: DecodingProcess) -> Outcome:
     """Prepares one video. A source that is no good is an outcome too.
 
-    Raises EnvironmentFault where the target cannot be written; nothing is left of the attempt.
+    Raises EnvironmentFault where the target cannot be written, or a store does not answer; nothing is left of
+    the attempt.
     """
     try:
-        state = size_and_time(source)
+        state = state_of(source.file)
     except OSError as error:
-        return Outcome(source.name, 0, 0, "no such file" if isinstance(error, FileNotFoundError)
-                       else f"cannot be opened: {error.strerror}")  # fmt: skip
+        return Outcome(source.name, 0, 0, _reason(error))
     target = Path(job.folder, source.path)
     draft = target.with_name(f".{uuid.uuid4().hex}{DRAFT}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        encoded = process.prepare(source.file, draft, job.how)
+        with contextlib.ExitStack() as stack:
+            encoded = process.prepare(_opened(source, target.parent, stack), draft, job.how)
+        if is_remote(source.file) and state_of(source.file) != state:
+            raise Unreadable(CHANGED)
         os.replace(draft, target)
     except (Unreadable, Broken) as error:
         return Outcome(source.name, *state, str(error))
@@ -69,9 +64,22 @@ def prepare_video(job: Job, source: Source, process: DecodingProcess) -> Outcome
     return Outcome(source.name, *state, encoded=encoded)
 
 
+def _opened(source: Source, folder: Path, stack: contextlib.ExitStack) -> Path:
+    """A source as a file of this machine. Raises Unreadable, EnvironmentFault."""
+    try:
+        return stack.enter_context(at_hand(source.file, folder))
+    except OSError as error:
+        raise Unreadable(_reason(error)) from None
+
+
+def _reason(error: OSError) -> str:
+    gone = isinstance(error, FileNotFoundError)
+    return "no such file" if gone else f"cannot be opened: {error.strerror}"
+
+
 def sweep(folder: Path) -> None:
     """Deletes what processes that were killed have left half written."""
     whole = [draft for name in FILES for draft in folder.glob(f".{name}.*")]  # as write_atomic begins them
-    for draft in (*(folder / "videos").glob(f"*/.*{DRAFT}"), *folder.glob(f".*{DRAFT}"), *whole):
+    for draft in (*(folder / "videos").glob(f"*/.*{DRAFT}*"), *folder.glob(f".*{DRAFT}"), *whole):
         with contextlib.suppress(OSError):
             draft.unlink()

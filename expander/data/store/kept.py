@@ -44,20 +44,15 @@ class Kept:
         Raises FileNotFoundError, OSError for a tar that has changed, EnvironmentFault for a store or a disk.
         """
         span = span_of(path)
-        address = address_of(path if span is None else span.tar)
-        if address is None:
+        if not is_remote(path if span is None else span.tar):
             return path
         file = self._file(path)
         with contextlib.suppress(FileNotFoundError):
             os.utime(file)
             return file
-        content = None if span is None else _member(address, span)
         with draft(file) as out:
-            if content is None:
-                remote.copy(address, out)
+            bring(path, out)
             with disk_faults(self.folder):
-                out.write(content or b"")
-                out.flush()
                 size = out.tell()
                 os.replace(out.name, file)
         self._grown(size)
@@ -109,8 +104,21 @@ def draft(file: Path) -> Iterator[IO[bytes]]:
         Path(name).unlink(missing_ok=True)
 
 
-def _member(address: str, span: Span) -> bytes:
+def bring(path: Path, out: IO[bytes]) -> None:
+    """Writes what lies at a path in a store, an object or a member of a tar, into a new file. Raises as
+    `Kept.at_hand`.
+    """
+    span = span_of(path)
+    content = b"" if span is None else _member(span)
+    if span is None:
+        remote.copy(address_of(path) or "", out)
+    with disk_faults(out.name):
+        out.write(content)
+        out.flush()
+
+
+def _member(span: Span) -> bytes:
     """The bytes of a member; with them comes its header, which tells whether the tar is what it was."""
-    found = remote.part(address, span.offset - BLOCK, BLOCK + span.size)
+    found = remote.part(address_of(span.tar) or "", span.offset - BLOCK, BLOCK + span.size)
     check_header(found[:BLOCK], span, len(found) - BLOCK)
     return found[BLOCK:]
