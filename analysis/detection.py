@@ -1,11 +1,12 @@
 """Do weights of classification help action detection? From them against from scratch, at equal steps.
 
     python analysis/detection.py                     # 3 seeds, about 8 minutes on 2 cores
+    python analysis/detection.py --dilation 1 2      # from classification with each of these too
 
 A network is trained to classify the embedded videos of one person, and then to say what each of several
 people in the embedded scenes does; from scratch it does only the latter, with the same recipe, steps and
-seeds. Everything goes through the command line. Frame mAP is the last validation's, so that no epoch is
-chosen. Chance: the same boxes with random scores.
+seeds, and without dilation. Everything goes through the command line. Frame mAP is the last validation's, so
+that no epoch is chosen. Chance: the same boxes with random scores.
 """
 
 from __future__ import annotations
@@ -36,11 +37,12 @@ DRAWS = 20
 
 
 def main() -> None:
-    """Prints frame mAP of both arms for each seed, and of chance."""
+    """Prints frame mAP of every arm for each seed, and of chance."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=8, help="of detection")
     parser.add_argument("--source-epochs", type=int, default=30, help="of classification")
+    parser.add_argument("--dilation", type=int, nargs="+", default=[1], help="of the last stage; one or more")
     parser.add_argument("--out", type=Path, default=Path("detection"), help="folder for everything")
     arguments = parser.parse_args()
     place, begun = arguments.out, time.monotonic()
@@ -49,9 +51,12 @@ def main() -> None:
     (place / "people.yaml").write_text(dump_spec(Spec(replace(BASE, crop=CROP)), "several people"))
     trained(place, "source", ["source.yaml", "--epochs", str(arguments.source_epochs)])
     rows = []
+    arms = [("from classification" if dilation == 1 else f"from classification dilation {dilation}",
+             ["--init", "source", f"--set=train.dilation={dilation}"])
+            for dilation in arguments.dilation]  # fmt: skip
     for seed in range(arguments.seeds):
-        for arm, init in (("from classification", ["--init", "source"]), ("from scratch", [])):
-            options = ["people.yaml", "--task", "detection", *init, "--epochs", str(arguments.epochs),
+        for arm, own in (*arms, ("from scratch", [])):
+            options = ["people.yaml", "--task", "detection", *own, "--epochs", str(arguments.epochs),
                        "--batch", "32", "--set=train.lr=0.6", "--seed", str(seed),
                        f"--set=train.validate_every={arguments.epochs}"]  # fmt: skip
             rows.append((arm, seed, trained(place, f"{arm.replace(' ', '-')}-{seed}", options)))

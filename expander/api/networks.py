@@ -17,16 +17,19 @@ if TYPE_CHECKING:
     from expander.specs.cost_kinds import Cost
 
 
-def build(spec: Spec | str, classes: int | None = None, task: Task = "classification") -> X3D:
+def build(
+    spec: Spec | str, classes: int | None = None, task: Task = "classification", dilation: int = 1
+) -> X3D:
     """The network of a spec (a Spec, a published name, a YAML file, or RUN:step3) with new weights.
 
     It takes (N, 3, T, H, W) clips and gives (N, classes) logits; for the task `detection` see
-    `model.detector.Detector`. Raises UsageError for an unknown spec or task.
+    `model.detector.Detector`, whose last stage may have a dilation. Raises UsageError for an unknown spec or
+    task and for a dilation that is none.
     """
     from expander.model.detector import network_of
 
     found = _spec(spec)
-    return network_of(found if classes is None else found.with_classes(classes), task)
+    return network_of(found if classes is None else found.with_classes(classes), task, dilation=dilation)
 
 
 def load(source: str | Path, spec: Spec | str | None = None) -> Classifier:

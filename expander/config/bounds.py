@@ -21,6 +21,7 @@ MOST = {
     "batch": Most(100_000, TOGETHER),
     "accumulate": Most(100_000, "a part of a batch is a clip at least"),
     "views": Most(1000, "each is a pass of the network over every video"),
+    "dilation": Most(16, "taps farther apart than that are outside of the picture"),
     "precise_bn": Most(1_000_000, "longer than anybody waits"),
     "patience": Most(1_000_000, "longer than anybody waits"),
     "validate_every": Most(1_000_000, "no training has more epochs"),

@@ -37,8 +37,9 @@ class Recipe:
     steps: optimiser steps. batch: clips a step. lr: peak learning rate for this batch. warmup:
     share of the steps. he_head: He initialisation of the head's first linear, for heads
     narrower than the published 2048. views: uniform clips per validation video, their probabilities
-    averaged. inherit: share of the steps that a candidate trains which begins with the weights of the spec it
-    grew from; 0: every candidate begins from scratch. What a search ends with is trained from scratch.
+    averaged. dilation: of detection, as in TrainRecipe. inherit: share of the steps that a candidate trains
+    which begins with the weights of the spec it grew from; 0: every candidate begins from scratch. What a
+    search ends with is trained from scratch.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -52,12 +53,13 @@ class Recipe:
     he_head: bool = False
     flip: bool = True
     views: int = 2
+    dilation: int = 1
     inherit: float = 0.0
 
     def __post_init__(self) -> None:
         check_bounds(self)
         _require(0 <= self.inherit <= 1, "inherit must lie between 0 and 1")
-        for name in ("steps", "batch", "views"):
+        for name in ("steps", "batch", "views", "dilation"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1")
         _require(0 < self.lr < math.inf, "lr must be a positive number")
         _require(0 <= self.weight_decay < math.inf, "weight_decay must not be negative")
@@ -76,7 +78,8 @@ class TrainRecipe:
     gradient norm, 0 for no limit. accumulate: parts that a step's clips are computed in. ema: decay of
     the averaged weights that are validated and kept, 0 for none. precise_bn: batches (at most an epoch's)
     whose mean statistics batch norm gets before each validation, 0 for the running ones. views: clips
-    a validation video. validate_every, patience: epochs; validations without a better video_top1 before
+    a validation video. dilation: of detection, rows and columns between neighbouring taps of the last
+    stage's convolutions. validate_every, patience: epochs; validations without a better video_top1 before
     the training stops, 0 for never. checkpoint_minutes: at most, between two checkpoints. precision:
     auto is bfloat16 autocast on a GPU that has it, float32 elsewhere. compile: torch.compile. sync_bn:
     batch norm over the clips of all processes.
@@ -99,6 +102,7 @@ class TrainRecipe:
     ema: float = 0.0
     precise_bn: int = 200
     views: int = 3
+    dilation: int = 1
     validate_every: int = 10
     patience: int = 0
     checkpoint_minutes: float = 5.0
@@ -108,7 +112,7 @@ class TrainRecipe:
 
     def __post_init__(self) -> None:
         check_bounds(self)
-        for name in ("epochs", "batch", "accumulate", "views", "validate_every"):
+        for name in ("epochs", "batch", "accumulate", "views", "dilation", "validate_every"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1")
         for name in ("precise_bn", "patience"):
             _require(getattr(self, name) >= 0, f"{name} must not be negative")
@@ -132,6 +136,7 @@ class TrainRecipe:
             he_head=he_head,
             flip=self.flip,
             views=self.views,
+            dilation=self.dilation,
         )
 
 

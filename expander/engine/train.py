@@ -13,7 +13,7 @@ from expander.config.settings import BackendConfig, Task, TrainRecipe
 from expander.data.annotations import VideoData
 from expander.data.tasks import TaskData, open_for, samples_of
 from expander.engine.preparation import check_backend, command_line, versions
-from expander.engine.references import data_of, find_spec, find_weights
+from expander.engine.references import data_of, dilation_of, find_spec, find_weights
 from expander.errors import ExpanderError, UsageError
 from expander.runs.machine import cores
 from expander.specs.spec import Spec
@@ -61,6 +61,8 @@ def plan(order: TrainOrder, progress: Progress | None = None) -> tuple[Training,
         "data": dict(order.data) or (asdict(own) if own else {}),
         "train": {"epochs": order.epochs, "batch": order.batch},
     }
+    if order.task == "detection" and isinstance(order.spec, str):
+        given["train"]["dilation"] = dilation_of(order.spec)
     recipe, place, backend = load_training(order.recipe or RECIPES[order.task], order.overrides, given)
     spec = find_spec(order.spec) if isinstance(order.spec, str) else order.spec
     init = str(absolute(find_weights(order.init))) if order.init else ""
@@ -69,6 +71,8 @@ def plan(order: TrainOrder, progress: Progress | None = None) -> tuple[Training,
     check_training(spec, recipe.batch // (workers * recipe.accumulate))
     if order.task == "detection" and recipe.mixup:
         raise UsageError("train.mixup: people of two clips cannot be mixed; leave it out of a detection")
+    if order.task != "detection" and recipe.dilation != 1:
+        raise UsageError("train.dilation is of --task detection; leave it out of a classification")
     data = open_for(order.task, place, progress)
     training = Training(
         spec.with_classes(len(data.classes)), recipe, place, data.fingerprint, data.classes,

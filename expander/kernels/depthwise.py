@@ -71,7 +71,8 @@ def installed(package: str) -> bool:
 
 def convolve(conv: nn.Conv3d, x_NCTHW: Tensor) -> Tensor:
     """conv(x) of a channel-wise convolution (3x3x3 or 5x1x1, padded to keep T), channels-last on a GPU."""
-    if not (x_NCTHW.is_cuda and enabled() and _runs_here() and installed("triton")):
+    own = conv.dilation[1] == 1 and x_NCTHW.is_cuda and enabled() and _runs_here()
+    if not (own and installed("triton")):
         y: Tensor = conv(x_NCTHW)
         return y
     kind = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else x_NCTHW.dtype

@@ -2,18 +2,21 @@
 
 The network of a spec with the same tensors as X3D(spec), so that weights of classification fit; only the
 class numbers differ. What differs: the last stage keeps its resolution (as the detection networks of SlowFast
-do; arXiv 1812.03982, section 5), and the head looks at a box each. Of the head, in this order: 1x1x1
-convolution, batch norm, ReLU; mean over time; RoIAlign to 7 x 7; maximum over these; hidden linear, ReLU;
-dropout; classifier.
+do; arXiv 1812.03982, section 5) and may be dilated, and the head looks at a box each. Of the head, in this
+order: 1x1x1 convolution, batch norm, ReLU; mean over time; RoIAlign to 7 x 7; maximum over these; hidden
+linear, ReLU; dropout; classifier.
 
 Shapes: N clips, C channels, T frames, H height, W width, K boxes of all clips together.
 """
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from expander.config.bounds import MOST
 from expander.config.settings import Task
 from expander.errors import UsageError
 from expander.kernels.depthwise import pointwise
@@ -28,10 +31,21 @@ BINS = 7
 
 
 class Detector(X3D):
-    """Clips (N, 3, T, H, W) and boxes (K, 4) -> logits (K, classes): each class is a question of its own."""
+    """Clips (N, 3, T, H, W) and boxes (K, 4) -> logits (K, classes): each class is a question of its own.
 
-    def __init__(self, spec: Spec, dropout: float = 0.5, he_head: bool = False) -> None:
+    dilation: of the channel-wise convolutions in all blocks of the last stage, in height and width (as in
+    SlowFast's configurations for AVA). With 2 the blocks after the first see as far as in classification,
+    where the first one halves; the first sees twice as far. Raises UsageError for what is none.
+    """
+
+    def __init__(
+        self, spec: Spec, dropout: float = 0.5, he_head: bool = False, dilation: int = 1
+    ) -> None:  # fmt: skip
+        most = MOST["dilation"].value
+        if type(dilation) is not int or not 1 <= dilation <= most:
+            raise UsageError(f"dilation must be a whole number from 1 to {most}, not {dilation!r}")
         super().__init__(spec, dropout, he_head)
+        self.dilation = dilation
         last = self.stages[-1]
         assert isinstance(last, nn.Sequential)
         first = last[0]
@@ -39,6 +53,9 @@ class Detector(X3D):
         assert first.shortcut is not None
         for conv in (first.conv_b, first.shortcut.conv):
             conv.stride = (1, 1, 1)
+        for block in last.children():
+            assert isinstance(block, Block)
+            block.conv_b.dilation = block.conv_b.padding = (1, dilation, dilation)
         self.scale = 1 / 2 ** len(self.stages)
         """Feature cells a pixel: the stem and all stages but the last halve."""
 
@@ -58,9 +75,14 @@ class Detector(X3D):
         return self.head.classify(x_KCBB.amax((2, 3)))
 
 
-def network_of(spec: Spec, task: Task, dropout: float = 0.5, he_head: bool = False) -> X3D:
+def network_of(
+    spec: Spec, task: Task, dropout: float = 0.5, he_head: bool = False, dilation: int = 1
+) -> X3D:  # fmt: skip
     """The network of a spec for a task. Raises UsageError for one that there is not."""
-    kinds = {"classification": X3D, "detection": Detector}
-    if task not in kinds:
-        raise UsageError(f"task must be {' or '.join(kinds)}, not {task!r}")
-    return kinds[task](spec, dropout, he_head)
+    if task not in get_args(Task):
+        raise UsageError(f"task must be {' or '.join(get_args(Task))}, not {task!r}")
+    if task == "detection":
+        return Detector(spec, dropout, he_head, dilation)
+    if dilation != 1:
+        raise UsageError(f"dilation {dilation!r} is of the task detection; leave it out of {task}")
+    return X3D(spec, dropout, he_head)

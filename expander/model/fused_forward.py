@@ -76,11 +76,28 @@ def _stem(kernels: Any, stem: Stem, x_NCTHW: Tensor) -> Tensor:
 def _block(kernels: Any, block: Block, x_NTHWC: Tensor) -> Tensor:
     """(N, T, H, W, C) -> (N, T, H / stride, W / stride, out)."""
     y = kernels.conv_norm_relu(x_NTHWC, block.conv_a, block.bn_a)
-    y, found = kernels.depthwise(y, block.conv_b.weight, block.conv_b.stride[1])
+    y, found = _depthwise(kernels, block.conv_b, y)
     y = kernels.norm_silu(y, block.bn_b, found, _excite(block.se))
     if (shortcut := block.shortcut) is not None:
         x_NTHWC = kernels.conv_norm_relu(x_NTHWC, shortcut.conv, shortcut.bn, relu=False)
     return kernels.conv_norm_relu(y, block.conv_c, block.bn_c, x_NTHWC)  # type: ignore[no-any-return]
+
+
+def _depthwise(kernels: Any, conv: nn.Conv3d, x_NTHWC: Tensor) -> tuple[Tensor, Any]:
+    """conv(x) of a channel-wise 3x3x3 convolution, and the moments of the result.
+
+    Dilated by d it sees every d-th row and column alone: each clip is d * d clips, convolved undilated.
+    """
+    if (apart := conv.dilation[1]) == 1:
+        return kernels.depthwise(x_NTHWC, conv.weight, conv.stride[1])  # type: ignore[no-any-return]
+    n, t, h, w, c = x_NTHWC.shape
+    rows, columns = -(-h // apart), -(-w // apart)
+    x_NTHWC = F.pad(x_NTHWC, (0, 0, 0, columns * apart - w, 0, rows * apart - h))
+    parts = x_NTHWC.view(n, t, rows, apart, columns, apart, c).permute(0, 3, 5, 1, 2, 4, 6)
+    y, _ = kernels.depthwise(parts.reshape(-1, t, rows, columns, c), conv.weight, 1)
+    y = y.view(n, apart, apart, t, rows, columns, c).permute(0, 3, 4, 1, 5, 2, 6)
+    y = y.reshape(n, t, rows * apart, columns * apart, c)[:, :, :h, :w].contiguous()
+    return y, kernels.moments(y)
 
 
 def _excite(se: SqueezeExcite | None) -> Excite:

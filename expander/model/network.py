@@ -18,12 +18,13 @@ class X3D(nn.Module):
 
     Any clip length and any crop; logits, never probabilities, in training and in evaluation.
     `plain` makes it use ordinary layers everywhere (slower; needed for forward hooks
-    on the submodules and for second derivatives).
+    on the submodules and for second derivatives). `dilation`: see `detector.Detector`.
     """
 
     def __init__(self, spec: Spec, dropout: float = 0.5, he_head: bool = False) -> None:
         super().__init__()
         self.plain = False
+        self.dilation = 1
         self.he_head = he_head
         self.stem = Stem(spec.stem_width)
         widths, inner_widths = spec.widths, spec.inner_widths

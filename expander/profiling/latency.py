@@ -55,10 +55,11 @@ def device_name(threads: int) -> str:
     return f"{platform.machine()} CPU, threads: {threads}"
 
 
-def measure(spec: Spec, threads: int, persons: int | None = None) -> Measurement:
+def measure(spec: Spec, threads: int, persons: int | None = None, dilation: int = 1) -> Measurement:
     """Latency and memory of one view of `spec` on the GPU if there is one, else on `threads` of the CPU.
 
     persons: of action detection, how many boxes are looked at, as large as the view; none: of classification.
+    dilation: of its last stage.
     """
     import torch
 
@@ -67,7 +68,8 @@ def measure(spec: Spec, threads: int, persons: int | None = None) -> Measurement
 
     torch.set_num_threads(threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = (X3D(spec) if persons is None else Detector(spec)).to(device).eval()
+    network = X3D(spec) if persons is None else Detector(spec, dilation=dilation)
+    network.to(device).eval()
     shape = (1, spec.frames, spec.crop, spec.crop, 3)
     clip_NCTHW = torch.rand(shape, device=device).permute(0, 4, 1, 2, 3)
     boxes_K4 = torch.tensor([[0.0, 0.0, spec.crop, spec.crop]], device=device).repeat(persons or 0, 1)
@@ -193,5 +195,6 @@ def cost_function(problem: Problem, folder: Path | None, threads: int) -> CostOf
     """What a search asks for costs: closed form, with measurements where the problem needs them."""
     file = folder / "measured.jsonl" if folder else None
     if problem.measures:
-        return MeasuredCosts(file, threads, partial(measure, persons=problem.persons), problem.persons)
+        measurer = partial(measure, persons=problem.persons, dilation=problem.space.proxy.dilation)
+        return MeasuredCosts(file, threads, measurer, problem.persons)
     return partial(cost, boxes=problem.persons)

@@ -43,6 +43,8 @@ def key_of(
 def _text(recipe: Recipe) -> str:
     told = asdict(recipe)
     del told["inherit"]  # what a trial begins with is told apart from its recipe
+    if recipe.dilation == 1:  # as results did before there were others
+        del told["dilation"]
     return json.dumps(told, sort_keys=True)
 
 

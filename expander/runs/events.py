@@ -113,6 +113,8 @@ class Problem:
         object.__setattr__(self, "target", float(self.target))  # the same text, read or just made
         if self.space.proxy.inherit and self.selection.rungs:
             raise ValueError("selection.rungs are of trials from scratch: take proxy.inherit=0 or no rungs")
+        if self.space.proxy.dilation != 1 and self.task != "detection":
+            raise ValueError("proxy.dilation is of --task detection; leave it out of a classification")
 
     @property
     def persons(self) -> int | None:

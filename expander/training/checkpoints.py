@@ -89,7 +89,9 @@ HARMLESS = ("checkpoint_minutes", "compile")
 def identity(training: Training) -> dict[str, Any]:
     """Plain values that decide what a training computes."""
     recipe = json.loads(to_json(training.recipe))
-    # Said only where it is another: checkpoints of before there were tasks are still good.
+    # Said only where they are others: checkpoints of before there were tasks, or dilations, are still good.
+    if training.recipe.dilation == 1:
+        del recipe["dilation"]
     task = {} if training.task == "classification" else {"task": training.task}
     return task | {
         "classes": list(training.classes),

@@ -26,7 +26,8 @@ def he_head(training: Training) -> bool:
 def new_network(training: Training) -> X3D:
     """The network of a training at its first step. Raises DataError or UsageError for `init`."""
     torch.manual_seed(training.seed)
-    network = network_of(training.spec, training.task, training.recipe.dropout, he_head(training))
+    recipe = training.recipe
+    network = network_of(training.spec, training.task, recipe.dropout, he_head(training), recipe.dilation)
     if training.init:
         _copy(network, load_init(training), training)
     return network
@@ -58,9 +59,12 @@ def _copy(network: X3D, loaded: Loaded, training: Training) -> None:
 def started_from(training: Training) -> str:
     """What a person is told of `init`. Raises as load_init."""
     loaded = load_init(training)
+    begins, own = f"starts from {training.init}", training.recipe.dilation
+    if training.task == loaded.task and own != loaded.network.dilation:
+        begins += f" (of dilation {loaded.network.dilation}, here {own}: train.dilation)"
     if keeps_classifier(loaded, training):
-        return f"starts from {training.init}, with its classifier"
+        return f"{begins}, with its classifier"
     counts = f"{len(loaded.classes)} classes in the weights, {len(training.classes)} in the data"
     if len(loaded.classes) == len(training.classes):
         counts = f"the {len(training.classes)} classes have other names"
-    return f"starts from {training.init}; the classifier starts anew: {counts}"
+    return f"{begins}; the classifier starts anew: {counts}"

@@ -47,7 +47,7 @@ def seconds_per_clip(spec: Spec, recipe: Recipe, threads: int, task: Task = "cla
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     clips = min(CLIPS, recipe.batch)
     check_training(spec, clips)
-    network = network_of(spec, task, recipe.dropout, recipe.he_head).to(device).train()
+    network = network_of(spec, task, recipe.dropout, recipe.he_head, recipe.dilation).to(device).train()
     sgd = optimizer(network, recipe)
     shape = (clips, spec.frames, spec.crop, spec.crop, 3)
     clips_NCTHW = torch.rand(shape, device=device).permute(0, 4, 1, 2, 3)

@@ -7,14 +7,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from expander.config.bounds import MOST
 from expander.config.settings import Task
 from expander.config.space import published_specs
 from expander.errors import DataError, UsageError, first_line
@@ -34,7 +35,8 @@ class Header:
     """What the file says of itself. sha256: of all else in the file. source: of an import.
 
     multi_label: whether each class is a question of its own, answered by a sigmoid; task: what the network is
-    for. Both are said only where they are not usual, as files did before there were others.
+    for; dilation: of its last stage. They are said only where they are not usual, as files did before there
+    were others.
     """
 
     spec: Spec
@@ -43,14 +45,14 @@ class Header:
     source: dict[str, str] = field(default_factory=dict)
     multi_label: bool = False
     task: Task = "classification"
+    dilation: Annotated[int, Field(ge=1, le=MOST["dilation"].value)] = 1
 
     def said(self) -> str:
         """As text."""
         told = asdict(self)
-        if not self.multi_label:
-            del told["multi_label"]
-        if self.task == "classification":
-            del told["task"]
+        usual = {"multi_label": False, "task": "classification", "dilation": 1}
+        for name in (name for name, value in usual.items() if told[name] == value):
+            del told[name]
         return json.dumps(told, sort_keys=True)
 
 
@@ -73,7 +75,7 @@ def save_weights(
 ) -> None:  # fmt: skip
     """Writes the state of `network`, whole or not at all. Raises EnvironmentFault."""
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    header = Header(spec, classes, "", dict(source or {}), multi_label, task)
+    header = Header(spec, classes, "", dict(source or {}), multi_label, task, network.dilation)
     header = replace(header, sha256=_digest(header, state))
     # One entry: the library writes several in an order that changes from call to call.
     write_atomic(path, save(state, {KEY: header.said()}))
@@ -106,7 +108,7 @@ def load_weights(
         raise DataError(f"{path}: damaged: it does not have the checksum in its header")
     check_finite(path, state)
     with torch.device("meta"):
-        network = network_of(wanted, header.task)
+        network = network_of(wanted, header.task, dilation=header.dilation)
     network.load_state_dict(state, assign=True)
     return Loaded(network.eval(), wanted, header.classes, digest, header.source, header.multi_label,
                   header.task)  # fmt: skip

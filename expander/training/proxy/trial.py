@@ -83,14 +83,14 @@ def _attempt(course: TrialRun, task: ProxyTask) -> TrialResult:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     # The same seed gives every candidate of a step the same videos, clips, crops and flips.
     torch.manual_seed(order.trial.seed)
-    spec = order.trial.spec.with_classes(len(order.classes))
-    network = network_of(spec, order.task, order.recipe.dropout, order.recipe.he_head)
+    spec, recipe = order.trial.spec.with_classes(len(order.classes)), order.recipe
+    network = network_of(spec, order.task, recipe.dropout, recipe.he_head, recipe.dilation)
     if order.trial.parent:
         file = parent_weights(Path(order.folder) / "trials", order.trial)
         grow(network, load_weights(file, task=order.task).network.state_dict())
     network.to(device)
     _train(network, course, task)
-    scores = task.scores(network, order.trial.spec, order.recipe, course.pause)
+    scores = task.scores(network, order.trial.spec, recipe, course.pause)
     course.validated(scores)
     save_weights(course.folder / "weights.safetensors", network, spec, order.classes,
                  multi_label=task.multi_label, task=order.task)  # fmt: skip
@@ -101,7 +101,7 @@ def _attempt(course: TrialRun, task: ProxyTask) -> TrialResult:
         train_loss=course.train_loss,
         videos=task.counted,
         correct=scores.evidence,
-        clips=(course.end - course.first) * order.recipe.batch,
+        clips=(course.end - course.first) * recipe.batch,
         seconds=course.seconds,
         bad_videos=len(course.bad) + len(scores.bad),
         gpus=order.gpus,

@@ -22,6 +22,7 @@ from expander.errors import DataError, UsageError
 from expander.model.detector import Detector
 from expander.specs.spec import Base, Spec
 from expander.training.distributed import Workers
+from expander.training.init import started_from
 from expander.training.trainer import fit
 from expander.training.training_folder import Training, TrainingFolder
 from expander.weights.safetensors_file import load_weights
@@ -87,6 +88,22 @@ def test_a_training_that_was_stopped_ends_bit_for_bit_as_if_it_had_not(
     training = training_of(people)
     whole, cut = trained(training, tmp_path / "whole"), folder_of(tmp_path / "cut", training)
     ends_as_undisturbed(training, cut, whole, steps)
+
+
+def test_a_dilated_training_goes_on_and_is_loaded_as_what_it_is(people: Path, tmp_path: Path) -> None:
+    training = training_of(people, dilation=2)
+    whole, cut = trained(training, tmp_path / "whole"), folder_of(tmp_path / "cut", training)
+    ends_as_undisturbed(training, cut, whole, 7)
+    assert load_weights(whole.best, task="detection").network.dilation == 2
+    assert whole.read().recipe.dilation == 2
+    undilated = trained(training_of(people), tmp_path / "plain")
+    assert timeless(undilated) != timeless(whole)
+    begun = started_from(replace(training_of(people), init=str(whole.best)))
+    assert begun.endswith("(of dilation 2, here 1: train.dilation), with its classifier")
+    folder = folder_of(tmp_path / "other", training)
+    fit(training, folder, Workers(), stop=after(2))
+    with pytest.raises(UsageError, match=r"of another recipe: dilation 2 instead of None"):
+        fit(with_recipe(training, dilation=1), folder, Workers())
 
 
 def test_loading_processes_change_nothing(people: Path, tmp_path: Path) -> None:
