@@ -89,8 +89,10 @@ HARMLESS = ("checkpoint_minutes", "compile")
 def identity(training: Training) -> dict[str, Any]:
     """Plain values that decide what a training computes."""
     recipe = json.loads(to_json(training.recipe))
-    # Said only where it is another: checkpoints of before there were tasks are still good.
+    # Said only where they are others: checkpoints of before there were tasks and strides are still good.
     task = {} if training.task == "classification" else {"task": training.task}
+    if recipe["validate_stride"] == 1:
+        del recipe["validate_stride"]
     return task | {
         "classes": list(training.classes),
         "data": training.data_fingerprint,
