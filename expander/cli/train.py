@@ -153,14 +153,16 @@ def _plan(options: dict[str, Any]) -> tuple[Training, TaskData]:
         training, data = plan(order_of(options), counter)
     if training.data.folder or training.data.train_ann:
         say(describe_data(data))
-    say(_describe(training, len(data.val)))
+    say(_describe(training, data))
     if training.init:
         say(started_from(training))
     return training, data
 
 
-def _describe(training: Training, validation: int) -> str:
+def _describe(training: Training, data: TaskData) -> str:
     """What will be trained, in three lines."""
+    from expander.data.ava.boxes import to_validate
+    from expander.data.ava.keyframes import DetectionData
     from expander.report.tables import macs_text
     from expander.specs.cost import cost
 
@@ -172,12 +174,16 @@ def _describe(training: Training, validation: int) -> str:
     kind = "key frames" if people else "videos"
     shown = f"{few} batches only" if few else f"{training.videos} {kind}"
     one = " with one person" if people else ""
+    validated, rest = len(data.val), ""
+    if isinstance(data, DetectionData) and recipe.validate_stride > 1:
+        some, _ = to_validate(data, training.data.test_score, recipe.validate_stride)
+        validated, rest = len(some.val), f", all {len(data.val)} at the end"
     return (
         f"spec: {training.spec}, {macs_text(price.macs)} multiply-adds{one}, {price.params:,} parameters, "
         f"{len(training.classes)} classes\n"
         f"recipe: {recipe.epochs} epochs of {training.steps_per_epoch} steps of {recipe.batch} clips{each}, "
         f"learning rate {rate:.4g}\n"
-        f"data: {shown} to train on, {validation} to validate on every {recipe.validate_every} epochs"
+        f"data: {shown} to train on, {validated} to validate on every {recipe.validate_every} epochs{rest}"
     )
 
 

@@ -25,6 +25,7 @@ MOST = {
     "precise_bn": Most(1_000_000, "longer than anybody waits"),
     "patience": Most(1_000_000, "longer than anybody waits"),
     "validate_every": Most(1_000_000, "no training has more epochs"),
+    "validate_stride": Most(1_000_000, "no film has more seconds"),
     "checkpoint_minutes": Most(100_000, "ten weeks"),
     "checkpoint_seconds": Most(6_000_000, "ten weeks"),
     "seeds": Most(1000, "each is a training of every candidate"),

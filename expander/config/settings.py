@@ -82,7 +82,8 @@ class TrainRecipe:
     stage's convolutions. validate_every, patience: epochs; validations without a better video_top1 before
     the training stops, 0 for never. checkpoint_minutes: at most, between two checkpoints. precision:
     auto is bfloat16 autocast on a GPU that has it, float32 elsewhere. compile: torch.compile. sync_bn:
-    batch norm over the clips of all processes.
+    batch norm over the clips of all processes. validate_stride: of detection, validations score the key
+    frames of every so many seconds, the one after the last epoch all; 1: each scores all.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -109,10 +110,12 @@ class TrainRecipe:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: bool = False
     sync_bn: bool = False
+    validate_stride: int = 1
 
     def __post_init__(self) -> None:
         check_bounds(self)
-        for name in ("epochs", "batch", "accumulate", "views", "dilation", "validate_every"):
+        whole = ("epochs", "batch", "accumulate", "views", "dilation", "validate_every", "validate_stride")
+        for name in whole:
             _require(getattr(self, name) >= 1, f"{name} must be at least 1")
         for name in ("precise_bn", "patience"):
             _require(getattr(self, name) >= 0, f"{name} must not be negative")

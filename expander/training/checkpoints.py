@@ -84,14 +84,15 @@ def _delete(manifest: Path) -> None:
 
 HARMLESS = ("checkpoint_minutes", "compile")
 """Settings of a recipe that change nothing of the result, or (`compile`) its rounding alone."""
+LATER = ("dilation", "validate_stride")
+"""Settings that old checkpoints do not have: where they are 1 they are as before, and not said."""
 
 
 def identity(training: Training) -> dict[str, Any]:
     """Plain values that decide what a training computes."""
     recipe = json.loads(to_json(training.recipe))
-    # Said only where they are others: checkpoints of before there were tasks, or dilations, are still good.
-    if training.recipe.dilation == 1:
-        del recipe["dilation"]
+    recipe = {name: value for name, value in recipe.items() if value != 1 or name not in LATER}
+    # As these it is said only where it is another than before.
     task = {} if training.task == "classification" else {"task": training.task}
     return task | {
         "classes": list(training.classes),

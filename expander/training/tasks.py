@@ -47,8 +47,8 @@ class TrainingTask(Protocol):
         """This process's part of each step's batch from step `begin` to the end, loaded by `loaders`
         processes."""
 
-    def scores(self, network: X3D) -> Scores:
-        """Of the validation, the same in every process. Raises DataError or Diverged."""
+    def scores(self, network: X3D, last: bool) -> Scores:
+        """Of the validation, the same in every process. last: of a training. Raises DataError or Diverged."""
 
 
 def task_of(training: Training, data: TaskData, team: Workers) -> TrainingTask:

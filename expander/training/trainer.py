@@ -156,7 +156,7 @@ class Trainer:
     def _validate(self, epoch: int) -> None:
         if self.average is not None and self.training.recipe.precise_bn == 0:
             self.average.take_statistics(self.network)
-        scores = self.task.scores(self._shown)
+        scores = self.task.scores(self._shown, epoch == self.training.recipe.epochs)
         self.validated = epoch
         found = Best(epoch, self.step, scores.goodness, scores.loss)
         best = self.training.best

@@ -61,3 +61,23 @@ def to_test(data: DetectionData, threshold: float = 0.8) -> tuple[KeyFrame, ...]
         raise DataError(f"{split.file}: no detected person at its key frames has a score of "
                         f"{threshold:g} or more; lower data.test_score (--set, or --min-score of a test)")
     return tuple(found)
+
+
+def to_validate(
+    data: DetectionData, threshold: float, stride: int
+) -> tuple[DetectionData, tuple[KeyFrame, ...]]:
+    """The data with the validation key frames of every `stride` seconds, and those of `to_test` among them.
+
+    They are at the whole seconds that `stride` divides, as in SlowFast's validations while it trains. Where
+    these have nobody to score, or no label that counts, it is all key frames.
+    """
+    tested = to_test(data, threshold)
+
+    def own(frames: tuple[KeyFrame, ...]) -> tuple[KeyFrame, ...]:
+        return tuple(frame for frame in frames if int(frame.second) % stride == 0)
+
+    few, evaluated = own(data.val.truth), list(data.evaluated)
+    labels = (frame.labels for frame in few if frame.labels is not None)
+    if not own(tested) or not any(each[:, evaluated].any() for each in labels):
+        return data, tested
+    return replace(data, val=replace(data.val, truth=few)), own(tested)

@@ -7,7 +7,7 @@ from itertools import islice
 
 from torch import Tensor, nn
 
-from expander.data.ava.boxes import to_test, to_train
+from expander.data.ava.boxes import to_train, to_validate
 from expander.data.ava.keyframes import DetectionData
 from expander.data.ava.samples import TestPeople, TrainingPeople
 from expander.data.clips import Batch, batched, loader, training_order
@@ -35,27 +35,28 @@ class Detection:
         people = to_train(data.train, training.data.train_score)
         self.clips = TrainingPeople(people, data.train.footage, training.spec, self.frames)
         self.clips.flip = training.recipe.flip
-        self.tested = to_test(data, training.data.test_score)
-        recipe = training.recipe
+        recipe, score = training.recipe, training.data.test_score
+        self.all, self.few = (to_validate(data, score, stride) for stride in (1, recipe.validate_stride))
         self.part = recipe.batch // (team.size * recipe.accumulate)
 
     def batches(self, begin: int, loaders: int) -> Iterator[Batch]:
         """See tasks.TrainingTask."""
         return iter(batched(self.clips, shares(self.training, len(self.clips), begin, self.team), loaders))
 
-    def scores(self, network: X3D) -> PeopleScores:
+    def scores(self, network: X3D, last: bool) -> PeopleScores:
         """See tasks.TrainingTask. Process r takes videos r, r + size, ..."""
         assert isinstance(network, Detector)
         self._refresh(network)
         team, loaders = self.team, self.training.data.workers
-        clips = TestPeople(self.tested, self.data.val.footage, self.training.spec, self.frames)
-        turn = {name: number for number, name in enumerate(dict.fromkeys(one.video for one in self.tested))}
-        own = [number for number, one in enumerate(self.tested) if turn[one.video] % team.size == team.rank]
+        data, tested = self.all if last else self.few
+        clips = TestPeople(tested, self.data.val.footage, self.training.spec, self.frames)
+        turn = {name: number for number, name in enumerate(dict.fromkeys(one.video for one in tested))}
+        own = [number for number, one in enumerate(tested) if turn[one.video] % team.size == team.rank]
         mine = answered(network, clips, own, Loading(self.part, loaders, team.device))
         shared: list[Answers] = team.gather(mine)
         together = {number: rows for share in shared for number, rows in share.scores.items()}
         bad = tuple(message for share in shared for message in share.bad)
-        return measured(self.tested, Answers(together, bad), self.data, self.training.data)
+        return measured(tested, Answers(together, bad), data, self.training.data)
 
     def _refresh(self, network: Detector) -> None:
         """Precise batch norm, by clips alone."""

@@ -9,7 +9,7 @@ import pytest
 from films import film
 
 from expander.config.settings import DataConfig
-from expander.data.ava.boxes import to_test
+from expander.data.ava.boxes import to_test, to_validate
 from expander.data.ava.folder import open_detection, open_validation
 from expander.errors import DataError
 from expander.metrics.frame_map import average_precisions
@@ -40,6 +40,24 @@ def test_who_is_found_where_nobody_is_counts_against_the_network(tmp_path: Path)
     scores = measured(frames, Answers(likely, ()), data, config)
     # By hand: hits at ranks 1 and 3, precisions 1 and 2/3.
     assert average_precisions(scores.each).tolist() == pytest.approx([(1 + 2 / 3) / 2])
+
+
+@pytest.mark.parametrize(
+    ("stride", "truth", "tested"),
+    [
+        (1, [902, 903], [902, 903, 904]),
+        (2, [902], [902, 904]),
+        (3, [903], [903]),
+        (4, [902, 903], [902, 903, 904]),  # at 904 is no label
+        (5, [902, 903], [902, 903, 904]),
+    ],
+)
+def test_a_validation_looks_at_the_seconds_that_its_stride_divides_or_at_all(
+    tmp_path: Path, stride: int, truth: list[int], tested: list[int]
+) -> None:
+    data, frames = to_validate(open_detection(DataConfig(str(ava(tmp_path)))), 0.8, stride)
+    assert [frame.second for frame in data.val.truth] == truth
+    assert [frame.second for frame in frames] == tested
 
 
 def test_a_detector_may_have_looked_at_more_seconds_of_ones_own_films(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fitting_cases import after, ends_as_undisturbed, folder_of, timeless, with_recipe
 from forking import Command
@@ -21,8 +22,11 @@ from expander.data.ava.folder import open_detection
 from expander.errors import DataError, UsageError
 from expander.model.detector import Detector
 from expander.specs.spec import Base, Spec
+from expander.training.checkpoints import identity
+from expander.training.detection.task import Detection
 from expander.training.distributed import Workers
-from expander.training.init import started_from
+from expander.training.init import new_network, started_from
+from expander.training.tasks import task_of
 from expander.training.trainer import fit
 from expander.training.training_folder import Training, TrainingFolder
 from expander.weights.safetensors_file import load_weights
@@ -136,6 +140,25 @@ def test_what_is_learned_is_true_of_people_never_seen(people: Path, tmp_path: Pa
     best = trained(training, tmp_path / "a").read().best
     assert best is not None
     assert best.goodness > 0.9
+
+
+def test_validations_but_the_last_are_on_the_seconds_that_the_stride_divides(
+    people: Path, tmp_path: Path
+) -> None:
+    """Key frames are at seconds 0.75 and 1.25 of 4 films; what is trained is the same."""
+    training = training_of(people, validate_every=1, epochs=3)
+    halved = with_recipe(training, validate_stride=2)
+    task, network = task_of(halved, open_detection(halved.data), Workers()), new_network(halved)
+    assert isinstance(task, Detection)
+    few, whole = (task.scores(network, last) for last in (False, True))
+    assert (len(few.scenes), len(whole.scenes)) == (4, 8)
+    for one, same in zip(few.scenes, whole.scenes[::2], strict=True):
+        np.testing.assert_array_equal(one.found, same.found)
+    assert "validate_stride" not in identity(training)["recipe"]  # as checkpoints of before have it
+    both = [trained(one, tmp_path / str(one.recipe.validate_stride)) for one in (training, halved)]
+    losses = [[row["val_loss"] for row in folder.rows() if "mAP" in row] for folder in both]
+    assert [each == other for each, other in zip(*losses, strict=True)] == [False, False, True]
+    assert both[0].last.read_bytes() == both[1].last.read_bytes()
 
 
 def test_changed_boxes_are_refused(people: Path, tmp_path: Path) -> None:
