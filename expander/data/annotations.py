@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import overload
 
@@ -47,10 +47,15 @@ class Paths(Sequence[Path]):
     def __getitem__(self, index: int | slice) -> Path | list[Path]:
         if isinstance(index, slice):
             return [self.root / name for name in self.names[index]]
-        return self.root / self.names[index]
+        return _below(self.root, self.names[index])
 
     def __len__(self) -> int:
         return len(self.names)
+
+
+@lru_cache(maxsize=10_000)  # trials ask for the same again and again
+def _below(root: Path, name: str) -> Path:
+    return root / name
 
 
 @dataclass(frozen=True, slots=True)

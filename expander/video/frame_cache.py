@@ -60,17 +60,11 @@ class FrameCache:
         frames = np.empty((len(indices), *shape[1:], 3), np.uint8)
         size = frames[0].nbytes
         try:
-            with file.open("rb", buffering=0) as raw:
-                if os.fstat(raw.fileno()).st_size != shape[0] * size:
-                    raise OSError("cut short, or of something else")
-                for row, index in enumerate(indices):
-                    raw.seek(int(index) * size)
-                    if raw.readinto(memoryview(frames[row]).cast("B")) != size:
-                        raise OSError("cut short")
+            _read(file, shape[0] * size, frames, indices)
         except OSError:
             # Deleted by another run, or cut short by a full disk or a crash: decode again.
             with contextlib.suppress(OSError):
-                file.unlink()
+                os.unlink(file)
             return None
         return frames
 
@@ -80,7 +74,7 @@ class FrameCache:
         # Weighed before it is decoded: an hour of video must not fill the disk.
         if needed > self.room or not self._hold():
             return False
-        file = self._file(key, shape)
+        file = Path(self._file(key, shape))
         temporary = file.with_suffix(f".{os.getpid()}.{id(self)}.tmp")
         try:
             write(temporary)
@@ -153,8 +147,22 @@ class FrameCache:
             self.usable = False
             return 0
 
-    def _file(self, key: str, shape: Shape) -> Path:
-        return self.folder / f"{key}.{shape[0]}x{shape[1]}x{shape[2]}.rgb"
+    def _file(self, key: str, shape: Shape) -> str:
+        return os.path.join(self.folder, f"{key}.{shape[0]}x{shape[1]}x{shape[2]}.rgb")
+
+
+def _read(file: str, nbytes: int, frames: Frames, indices: Indices) -> None:
+    """Fills frames with those of a file of so many bytes. Raises OSError."""
+    raw = os.open(file, os.O_RDONLY)
+    try:
+        if os.fstat(raw).st_size != nbytes:
+            raise OSError("cut short, or of something else")
+        for frame, index in zip(frames, indices.tolist(), strict=True):
+            os.lseek(raw, index * frame.nbytes, os.SEEK_SET)
+            if os.readv(raw, [frame]) != frame.nbytes:
+                raise OSError("cut short")
+    finally:
+        os.close(raw)
 
 
 def _locked(folder: Path) -> int:

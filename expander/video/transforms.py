@@ -8,6 +8,7 @@ but only the pixels of the crop are computed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -39,6 +40,7 @@ def resized(height: int, width: int, short_side: int) -> tuple[int, int]:
     return max(short_side, height * short_side // width), short_side
 
 
+@lru_cache(maxsize=1024)
 def centre_window(height: int, width: int, spec: Spec) -> Window:
     """The validation view: short side at the test size, centre crop of the training crop."""
     ((top, left),) = canvas("expander", 1, spec, height, width).places
@@ -49,20 +51,37 @@ def random_window(
     height: int, width: int, spec: Spec, flip: bool, rng: np.random.Generator
 ) -> Window:
     """The training view: short side jittered, crop anywhere, flipped half of the time if `flip`."""
-    low, high = spec.jitter
+    (low, high), crop = spec.jitter, spec.crop
     short_side = int(rng.integers(low, high + 1))
     new_h, new_w = resized(height, width, short_side)
-    top = int(rng.integers(0, new_h - spec.crop + 1))
-    left = int(rng.integers(0, new_w - spec.crop + 1))
-    return Window(short_side, spec.crop, top, left, flip and bool(rng.random() < 0.5))
+    top = int(rng.integers(0, new_h - crop + 1))
+    left = int(rng.integers(0, new_w - crop + 1))
+    return Window(short_side, crop, top, left, flip and bool(rng.random() < 0.5))
 
 
-def _taps(source: int, target: int, start: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Both neighbours and the weight of the second, for `count` places of a resized line."""
+@dataclass(frozen=True, slots=True)
+class _Taps:
+    """Along one side: the part of the source that is looked at; of each place both its neighbours in that
+    part, and the weight of the second, (places, 1). Not to be written to: they are kept.
+    """
+
+    part: slice
+    first: Tensor
+    second: Tensor
+    weight: Tensor
+
+
+@lru_cache(maxsize=1024)  # the pixels of a small clip take less time than its taps
+def _taps(source: int, target: int, start: int, count: int, flip: bool) -> _Taps:
+    """Of `count` places from `start` on, of a side of `source` pixels resized to `target`."""
     places = (torch.arange(start, start + count) + 0.5) * (source / target) - 0.5
     places = places.clamp_(0, source - 1)
     first = places.floor().long()
-    return first, (first + 1).clamp_(max=source - 1), (places - first).float()
+    second, weight = (first + 1).clamp_(max=source - 1), (places - first).float()
+    low, high = int(first[0]), int(second[-1])
+    if flip:
+        first, second, weight = first.flip(0), second.flip(0), weight.flip(0)
+    return _Taps(slice(low, high + 1), first - low, second - low, weight[:, None])
 
 
 def _patch(
@@ -70,17 +89,12 @@ def _patch(
 ) -> Tensor:
     """(T, H, W, 3) bytes as if resized to `size`, of it `shape` pixels from `start` on; floats 0 to 255."""
     _, height, width, _ = frames_THWC.shape
-    top, bottom, down = _taps(height, size[0], start[0], shape[0])
-    left, right, across = _taps(width, size[1], start[1], shape[1])
-    first, last = int(left[0]), int(right[-1])
-    if flip:
-        left, right, across = left.flip(0), right.flip(0), across.flip(0)
-    seen = frames_THWC[:, :, first : last + 1]
-    above, below = seen.index_select(1, top).float(), seen.index_select(1, bottom).float()
-    rows = torch.lerp(above, below, down[:, None, None])
-    return torch.lerp(
-        rows.index_select(2, left - first), rows.index_select(2, right - first), across[:, None]
-    )
+    down = _taps(height, size[0], start[0], shape[0], False)
+    across = _taps(width, size[1], start[1], shape[1], flip)
+    seen = frames_THWC[:, down.part, across.part]
+    above, below = seen.index_select(1, down.first).float(), seen.index_select(1, down.second).float()
+    rows = torch.lerp(above, below, down.weight[:, None])
+    return torch.lerp(rows.index_select(2, across.first), rows.index_select(2, across.second), across.weight)
 
 
 def view(frames_THWC: Tensor, window: Window) -> Tensor:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import os
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
@@ -29,7 +29,8 @@ log = logging.getLogger(__name__)
 def key_of(path: Path) -> str:
     """Of the place of a video (file or folder of pictures) as it is now. Raises OSError."""
     # Tools that copy set the time of a file back, but nobody sets when anything of it was changed (ctime).
-    name = "\0".join(map(str, (path.resolve(), *astuple(stamp(path)))))
+    now = stamp(path)
+    name = "\0".join(map(str, (path.resolve(), now.size, now.changed, now.touched, now.inode)))
     return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 

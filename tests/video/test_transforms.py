@@ -60,6 +60,18 @@ def test_view_equals_a_resize_of_the_whole_frame_and_a_crop(
     torch.testing.assert_close(found, reference(frames, window), atol=1e-4, rtol=0)
 
 
+def test_a_validation_leaves_the_views_of_the_next_training_as_they_are() -> None:
+    frames, window = noise(2, 97, 113), Window(41, 29, top=7, left=3, flip=True)
+    with torch.inference_mode():  # what it computes first is kept
+        view(frames, window)
+    first, second = view(frames, window), view(frames, window)
+    weight = torch.ones(3, requires_grad=True)
+    (second * weight).sum().backward()
+    torch.testing.assert_close(first, reference(frames, window), atol=1e-4, rtol=0)
+    assert torch.equal(first, second)
+    assert weight.grad is not None
+
+
 @pytest.mark.parametrize(("height", "width"), [(240, 320), (321, 241), (128, 171)])
 @pytest.mark.parametrize("flip", [False, True])
 def test_view_equals_torch_at_video_sizes(height: int, width: int, flip: bool) -> None:

@@ -63,9 +63,11 @@ def _layer(limb: Limb, height: int, width: int) -> _Layer:
     inside = near + (far - near) * along - np.hypot(x - along * dx, y - along * dy)
     cover = np.clip(inside + np.float32(0.5), 0, 1) * np.float32(limb.opacity)
     shade = cover * np.clip(np.float32(0.62) + inside * np.float32(0.38 / OUTLINE), 0.62, 1)
-    colour = limb.colour.astype(np.float32)
-    places = corners[:, ::-1].astype(int).tolist()
-    return _Layer(places, shade[..., None] * colour, np.repeat(1 - cover[..., None], 3, axis=3))
+    paint, left = np.empty((2, *cover.shape, 3), np.float32)
+    for number, colour in enumerate(limb.colour.astype(np.float32)):  # in runs longer than three colours
+        np.multiply(shade, colour, out=paint[..., number])
+        np.subtract(1, cover, out=left[..., number])
+    return _Layer(corners[:, ::-1].astype(int).tolist(), paint, left)
 
 
 def paint(video: Array, limbs: Sequence[Limb]) -> None:
