@@ -50,15 +50,20 @@ class Search:
         self.below: tuple[Process, ...] = ()
         self.process = Command(options, cwd, more=more)
 
-    def in_trial(self, done: frozenset[str] = frozenset()) -> dict[str, object]:
-        """The attempt of a trial not in `done` that has written a checkpoint and is under way."""
+    def in_trial(
+        self, done: frozenset[str] = frozenset(), of: str | None = None, beyond: int = 0
+    ) -> dict[str, object]:
+        """The attempt of a trial not in `done`, or of one trial, that has written a checkpoint beyond a step
+        and is under way. reached: the step of its newest checkpoint.
+        """
         trials = self.cwd / "runs" / self.name / "trials"
         found: list[dict[str, object]] = []
         while until(found, self.process):
             for manifest in trials.glob("*/checkpoints/step-*.json"):
                 rows = (manifest.parent.parent / "attempts.jsonl").read_text().splitlines()
-                last = json.loads(rows[-1])
-                if last["trial"] not in done and runs(last["pid"]):
+                last = {**json.loads(rows[-1]), "reached": int(manifest.stem.removeprefix("step-"))}
+                wanted = last["trial"] not in done and of in (None, last["trial"])
+                if wanted and last["reached"] > beyond and runs(last["pid"]):
                     found.append(last)
         self.below = descendants(self.process.pid)
         return found[0]

@@ -8,12 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ray import cloudpickle
+from ray.exceptions import ActorUnavailableError
 from ray.tune import Callback, Stopper
 
 from expander.backends.base import Report, last_lines
 from expander.backends.ray_warnings import Warnings
 from expander.errors import KINDS, EnvironmentFault, ExpanderError
 from expander.runs.events import from_json
+from expander.runs.names import below
 from expander.runs.orders import TrialOrder
 from expander.runs.trials import TrialFailure, TrialResult
 
@@ -52,12 +55,30 @@ class Listener(_Here, Callback):  # type: ignore[misc]
         self.seen: set[str] = set()
         self.stopped: set[str] = set()
         self.fault: ExpanderError | None = None
+        self.marks: dict[str, tuple[int, int]] = {}
 
     def on_trial_start(self, *_: Any, trial: Any, **__: Any) -> None:
-        self.running.add(trial_name(trial))
+        name = trial_name(trial)
+        self.running.add(name)
+        self.marks.setdefault(name, self._mark(trial))
 
     def on_trial_recover(self, *_: Any, trial: Any, **__: Any) -> None:
-        log.warning("%s: its worker is gone; it goes on elsewhere", trial_name(trial))
+        """The loss of a node does not count, if its trial or its step has come on since it began, or
+        since its last loss. That of a worker alone does: what it did may have ended it.
+        """
+        name, mark = trial_name(trial), self._mark(trial)
+        of_node = _lost_node(trial)
+        if of_node and self.marks.get(name, mark) != mark:
+            trial.max_failures += 1  # Tune has counted this one
+        self.marks[name] = mark
+        log.warning("%s: its %s is gone; it goes on elsewhere", name, "node" if of_node else "worker")
+
+    def _mark(self, trial: Any) -> tuple[int, int]:
+        """How far a trial and its step have come: its newest checkpoint, and the trials that are over."""
+        order: TrialOrder = from_json(TrialOrder, trial.config["order"])
+        checkpoints = below(Path(order.folder) / "trials", order.trial.folder) / "checkpoints"
+        steps = [int(file.stem.removeprefix("step-")) for file in checkpoints.glob("step-*.json")]
+        return max(steps, default=0), len(self.seen)
 
     def on_trial_result(self, *_: Any, trial: Any, result: Any, **__: Any) -> None:
         name = trial_name(trial)
@@ -115,6 +136,17 @@ class Over(_Here, Stopper):  # type: ignore[misc]
                 fault = f"no node of Ray has been left for {PATIENCE:g} s: {reason}; --resume goes on"
                 self.listener.fault = self.listener.fault or EnvironmentFault(fault)
         return self.listener.over
+
+
+def _lost_node(trial: Any) -> bool:
+    """Whether a trial lost its node. A worker that died alone is told by its node, which Ray waits for; where
+    no node tells it the node is gone, which Ray finds out later. Preempted nodes Tune does not count.
+    """
+    file = trial.pickled_error_file  # of this machine; what trial.get_pickled_error reads is written later
+    error = cloudpickle.loads(Path(file).read_bytes()) if file and Path(file).is_file() else None
+    if getattr(error, "preempted", False):
+        return False
+    return isinstance(error, ActorUnavailableError) or "its node has died" in str(error)
 
 
 def _cause(trial: Any) -> str:

@@ -247,7 +247,8 @@ class BackendConfig:
     """Where trials run.
 
     cpus_per_trial: its torch threads too. gpus_per_trial: none says one where there are any.
-    address: of a Ray cluster; `local` starts one here. max_failures: retries of a crashed trial.
+    address: of a Ray cluster; `local` starts one here. max_failures: retries of a crashed trial;
+    the loss of a node counts only if neither it nor its step came on since the last.
     storage: folder for the trials' files that every node sees at the same path (none: the run's
     own). checkpoint_seconds: between two checkpoints of a trial, which shorter trials do without.
     log: trackers told of every trial, by Ray Tune's callbacks.

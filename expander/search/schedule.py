@@ -33,8 +33,9 @@ class Loss:
 class Terms:
     """start: seconds until a worker has started. checkpoint: seconds between two checkpoints of a trial.
 
-    retries: of a trial whose node was lost, before it counts as failed. away: seconds until a lost node, or
-    one in its place, is back.
+    retries: of a trial whose node was lost before the trial or its round came on, by a checkpoint or another
+    trial that is over; one more and it has failed. With none, any loss of a node fails its trials. away:
+    seconds until a lost node, or one in its place, is back.
     """
 
     start: float = 0.0
@@ -53,11 +54,14 @@ class Ended:
 
 @dataclass(slots=True, eq=False)
 class _Work:
-    """A trial under way. left: seconds of it still to do. Of its last start: node, when, and the wait."""
+    """A trial under way. left: seconds of it still to do. lost: times that count. over: trials that were when
+    it began, or lost its node. Of its last start: node, when, and the wait.
+    """
 
     left: float
     held: float = 0.0
     lost: int = 0
+    over: int = -1
     node: int = -1
     begun: float = 0.0
     wait: float = 0.0
@@ -80,7 +84,7 @@ class Places:
 
     def __init__(self, cluster: Cluster, terms: Terms, losses: Iterable[Loss] = ()) -> None:
         self.cluster, self.terms = cluster, terms
-        self.now, self.lost = 0.0, 0
+        self.now, self.lost, self.over = 0.0, 0, 0
         self.losses = iter(losses)
         self.next = next(self.losses, None)
         self.back = [0.0] * cluster.nodes
@@ -107,6 +111,7 @@ class Places:
                 first.held += self.now - first.begun
                 warm[first.node] += 1
                 done[first] = True
+                self.over += 1
             elif self.next is not None and lost == self.now:
                 failed = self._lose(self.next.node, waiting, running, warm)
                 done |= dict.fromkeys(failed, False)
@@ -120,6 +125,7 @@ class Places:
         while waiting and max(free) > 0:
             work, node = waiting.popleft(), max(range(len(free)), key=lambda node: (free[node], -node))
             work.node, work.begun = node, self.now
+            work.over = self.over if work.over < 0 else work.over
             work.wait = 0.0 if warm[node] else self.terms.start
             warm[node] = max(0, warm[node] - 1)
             free[node] -= 1
@@ -137,11 +143,16 @@ class Places:
         running[:] = [work for work in running if work.node != node]
         for work in gone:
             work.held += self.now - work.begun
-            work.left -= self._saved(max(0.0, self.now - work.begun - work.wait))
-            work.lost += 1
+            saved = self._saved(max(0.0, self.now - work.begun - work.wait))
+            came_on = saved > 0 or self.over > work.over
+            work.left -= saved
+            work.lost += not came_on or not self.terms.retries
+            work.over = self.over
         again = [work for work in gone if work.lost <= self.terms.retries]
         waiting.extendleft(reversed(again))
-        return [work for work in gone if work.lost > self.terms.retries]
+        failed = [work for work in gone if work.lost > self.terms.retries]
+        self.over += len(failed)
+        return failed
 
     def _saved(self, done: float) -> float:
         every = self.terms.checkpoint

@@ -74,7 +74,6 @@ def test_nodes_that_come_and_go_decode_once_each_and_change_nothing_nor_does_a_s
     done = expander(*options, "--data", "files", "--run", "here", "--backend", "inline")
     assert done.returncode == 0, done.stderr
     place = ["--ray-address", cluster.address, "--storage-path", str(tmp_path / "shared")]
-    place += ["--set", "backend.max_failures=3"]  # one trial may be on both nodes that are lost
     search = start([*options, *place, "--data", address, "--run", "there"],
                    {**cluster.more, **door.variables})  # fmt: skip
 

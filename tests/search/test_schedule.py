@@ -48,11 +48,22 @@ def test_without_another_node_a_trial_waits_for_its_own_to_return() -> None:
     assert places.now == 6 + 100 + 6
 
 
-def test_a_trial_that_is_lost_more_often_than_it_may_be_fails() -> None:
-    places = Places(Cluster(1, 1), TERMS, [Loss(6.0, 0), Loss(107.0, 0)])
+def test_a_trial_that_is_lost_more_often_than_it_may_be_before_a_checkpoint_fails() -> None:
+    places = Places(Cluster(1, 1), TERMS, [Loss(3.0, 0), Loss(104.0, 0)])
     (end,) = places.run([10.0])
     assert not end.finished
-    assert end.held == 7.0
+    assert end.held == 4.0
+
+
+def test_losses_after_a_checkpoint_or_another_trial_do_not_count() -> None:
+    """On one place, 4 of 10 are saved before each of two losses: 6, 4.5 and 2. Two losses before a checkpoint
+    are one too many, unless the round came on between them: another trial ends at 2."""
+    places = Places(Cluster(1, 1), TERMS, [Loss(6.0, 0), Loss(110.5, 0)])
+    assert [end.held for end in places.run([10.0])] == [12.5]
+    places = Places(Cluster(2, 1), TERMS, [Loss(1.0, 1), Loss(3.0, 0)])
+    assert [end.finished for end in places.run([2.0, 10.0])] == [True, True]
+    places = Places(Cluster(1, 1), Terms(retries=0, checkpoint=1.0), [Loss(6.0, 0)])
+    assert not places.run([10.0])[0].finished
 
 
 def test_a_node_that_is_away_cannot_be_lost() -> None:
