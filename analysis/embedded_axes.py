@@ -32,7 +32,7 @@ from expander.runs.trials import TrialFailure, TrialResult, make_trial
 from expander.search.expansion import expand
 from expander.specs.cost import cost
 from expander.specs.spec import Spec
-from expander.training.proxy.loop import train
+from expander.training.loop import train
 from expander.training.schedule import optimizer
 from expander.training.validation import score_videos
 

@@ -29,7 +29,7 @@ from expander.engine.references import RUNS, find_run, find_spec
 from expander.model.network import X3D
 from expander.runs.machine import cache_folder
 from expander.specs.spec import Spec
-from expander.training.proxy.loop import train
+from expander.training.loop import train
 from expander.training.schedule import optimizer
 from expander.training.validation import score_videos
 from expander.weights.safetensors_file import load_weights

@@ -32,7 +32,7 @@ from expander.model.network import X3D
 from expander.specs.spec import Spec
 from expander.training.averaging import WeightAverage, measure_statistics
 from expander.training.distributed import Workers
-from expander.training.proxy.loop import Step, train
+from expander.training.loop import Step, train
 from expander.training.schedule import optimizer
 from expander.training.validation import score_videos
 from expander.video.decoder import Decoder

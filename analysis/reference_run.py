@@ -20,9 +20,9 @@ from expander.report.filmstrip import KEPT, films, keep
 from expander.report.reader import History, history
 from expander.report.style import save
 from expander.report.videos import videos_of
-from expander.runs.chain import Chain, SealedLines, opened_document, sealed_document
 from expander.runs.events import SCHEMA
 from expander.runs.journal import Run
+from expander.runs.sealed_lines import Chain, SealedLines, opened_document, sealed_document
 
 FILES = ("config.yaml", "provenance.json", "journal.jsonl", "baselines.jsonl", "specs/*.yaml", "tests/*.json",
          "trials/*/metrics.jsonl")  # fmt: skip

@@ -28,9 +28,9 @@ import numpy.typing as npt
 
 from expander.video import probe
 from expander.video.decoder import Decoder
+from expander.video.jump_proof.random_access import Proof
 from expander.video.jumping import DecordReader
 from expander.video.probe import Verdict, content_of, examine
-from expander.video.proof.random_access import Proof
 
 Indices = npt.NDArray[np.int64]
 CLIP = 4 * np.arange(16)

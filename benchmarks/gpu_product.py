@@ -23,7 +23,7 @@ from expander.model.network import X3D
 from expander.search.controller import candidates_of
 from expander.specs.cost import cost
 from expander.specs.spec import Spec
-from expander.training.proxy.loop import train
+from expander.training.loop import train
 from expander.training.schedule import optimizer
 
 INTERRUPTED = 130

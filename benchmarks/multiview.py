@@ -34,8 +34,8 @@ from expander.config.space import load_space
 from expander.evaluation.multiview import Scorer
 from expander.model.network import X3D
 from expander.video.decoder import Decoder
-from expander.video.protocols import canvas, clip_frames, parse_views
 from expander.video.transforms import cut, painted
+from expander.video.view_protocols import canvas, clip_frames, parse_views
 from expander.video.views import Look, ViewedVideo, look, look_ahead
 
 

@@ -27,8 +27,8 @@ from expander.report.forecast_check import corrected_pace
 from expander.report.reader import history
 from expander.runs.journal import Run
 from expander.runs.machine import cores
+from expander.search.cluster_places import Cluster, Places, Terms
 from expander.search.forecast import TrainingSpeed
-from expander.search.schedule import Cluster, Places, Terms
 from expander.search.simulation import simulate
 from expander.specs.cost import cost
 

@@ -41,7 +41,7 @@ from expander.data.store.kept import Kept
 from expander.engine.prepare import PrepareOrder, prepare
 from expander.model.network import X3D
 from expander.specs.spec import Base, Spec
-from expander.training.proxy.loop import train_step
+from expander.training.loop import train_step
 from expander.training.schedule import optimizer
 from expander.video.decoder import Decoder
 

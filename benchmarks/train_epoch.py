@@ -37,7 +37,7 @@ from expander.data.clips import TrainingClips, loader, training_order
 from expander.data.embedded.synthetic import FPS, SetConfig, make
 from expander.model.network import X3D
 from expander.specs.spec import Base, Spec
-from expander.training.proxy.loop import train_step
+from expander.training.loop import train_step
 from expander.training.schedule import optimizer
 from expander.video.decoder import Decoder
 from expander.video.transforms import MEAN, STD

@@ -18,7 +18,7 @@ from pathlib import Path
 IMPORTED = [
     "torch._dynamo", "pandas", "pydantic", "jinja2", "matplotlib.figure", "matplotlib.backends.backend_agg",
     "expander.cli.main", "expander.cli.report", "expander.backends.inline", "expander.report.figures",
-    "expander.training.step_time", "expander.training.trainer", "expander.weights.detect",
+    "expander.training.timing.step_time", "expander.training.trainer", "expander.weights.detect",
     "expander.evaluation.multiview",
 ]  # fmt: skip
 START = multiprocessing.get_context("forkserver")

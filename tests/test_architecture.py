@@ -43,8 +43,8 @@ NO_TORCH = ("specs", "config", "runs", "search", "report", "engine/loop.py", "da
             "data/embedded", "data/formats.py", "data/prepared", "data/shards", "data/sources.py",
             "data/store", "data/test_list.py",
             "evaluation/scores.py", "metrics", "training/training_folder.py",
-            "video/decoder.py", "video/jumping.py", "video/members.py", "video/probe.py",
-            "video/proof", "video/protocols.py", "video/writing/encoder.py",
+            "video/decoder.py", "video/jumping.py", "video/tar_members.py", "video/probe.py",
+            "video/jump_proof", "video/view_protocols.py", "video/writing/encoder.py",
             "video/readers.py", "video/sampling.py", "video/verdict_cache.py", "video/worker.py")  # fmt: skip
 PURE = ("os", "pathlib", "shutil", "tempfile", "time", "datetime", "subprocess", "socket",
         "expander.runs.journal")

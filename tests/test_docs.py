@@ -13,7 +13,7 @@ import pytest
 from pages import FENCE, PAGES, ROOT, blocks, fenced_commands
 
 from expander.cli.main import cli
-from expander.data.recognition import FORMATS
+from expander.data.format_detection import FORMATS
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")

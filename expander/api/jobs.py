@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from expander.engine.prepare import Prepared
     from expander.runs.events import Event
     from expander.runs.journal import Run
-    from expander.training.throughput import Throughput
+    from expander.training.timing.throughput import Throughput
     from expander.training.training_folder import Row, Training
 
 Lists = Mapping[str, Any]
@@ -166,7 +166,7 @@ def test(
     """
     from expander.engine.test import Evaluation, carry_out, forget_scores, prepare
     from expander.report.confusion import write
-    from expander.video.protocols import parse_protocol
+    from expander.video.view_protocols import parse_protocol
 
     order = Evaluation(spec, None if checkpoint is None else str(checkpoint), data=_lists(data), views=views,
                        protocol=parse_protocol(protocol), out=None if out is None else Path(out),

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from expander.config.reading import parse_json
-from expander.training.throughput import Throughput
+from expander.training.timing.throughput import Throughput
 from expander.training.trainer import Watcher
 from expander.training.training_folder import Row, Training, TrainingFolder
 

@@ -117,7 +117,7 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
 
 def _show(found: dict[str, Any], scorer: Scorer, outcome: Outcome) -> None:
     from expander.report.tables import macs_text
-    from expander.video.protocols import view_crop
+    from expander.video.view_protocols import view_crop
 
     look = scorer.how
     crop = view_crop(look.protocol, look.views.crops, look.spec)

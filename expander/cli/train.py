@@ -77,7 +77,7 @@ def _folder(options: dict[str, Any]) -> TrainingFolder:
 def _dry(training: Training, data: TaskData) -> None:
     from expander.cli.output.terminal import Counter
     from expander.data.filling import fill_cache
-    from expander.training.dry_run import rehearse
+    from expander.training.timing.dry_run import rehearse
 
     with Counter("decoding the videos (once)", "video") as counter:
         fill_cache(data, training.data, counter)

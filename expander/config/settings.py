@@ -150,7 +150,7 @@ class DataConfig:
     folder: with lists or class folders in it, or a CSV of `data index`. train_ann, val_ann: annotation
     files. root: folder the paths start from (default: `folder`). train_root, val_root: of one list, in place
     of `root`. ann_format: a key of
-    data.recognition.FORMATS, `folders`, or `auto`. allow_outside: whether paths may leave the root.
+    data.format_detection.FORMATS, `folders`, or `auto`. allow_outside: whether paths may leave the root.
     shuffle_buffer: videos that a pass over shards holds to choose the next from (0: any video follows any).
     workers: loader processes per trial. cache_gb: decoded frames kept on disk, GB (0: none).
     store_gb: videos of a store kept on disk, GB.

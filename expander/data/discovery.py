@@ -19,7 +19,7 @@ import pandas as pd
 from expander.config.reading import is_file, is_folder
 from expander.data.annotations import Split
 from expander.data.folders import below, class_folders
-from expander.data.recognition import read_rows
+from expander.data.format_detection import read_rows
 from expander.data.rows import Rows
 from expander.data.shards import tables
 from expander.data.store.addresses import address_of, is_remote

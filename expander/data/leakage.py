@@ -15,7 +15,7 @@ from pathlib import Path
 
 from expander.data.store.addresses import is_remote
 from expander.video.filenames import printable
-from expander.video.members import open_video, tar_and_size
+from expander.video.tar_members import open_video, tar_and_size
 
 log = logging.getLogger(__name__)
 LOOKED_AT = 4096

@@ -15,8 +15,8 @@ from expander.engine.preparation import WORKERS, Goal
 from expander.errors import UsageError
 from expander.profiling.latency import cost_function
 from expander.runs.events import RunStarted
+from expander.search.cluster_places import Cluster, Places, Terms, losses
 from expander.search.forecast import TrainingSpeed
-from expander.search.schedule import Cluster, Places, Terms, losses
 from expander.search.simulation import StepCost, simulate
 
 SHAPE = re.compile(r"\s*(\d{1,5})\s*nodes?\s*x\s*(\d{1,4})\s*(gpu|cpu)s?\s*", re.IGNORECASE)

@@ -15,11 +15,11 @@ from expander.backends.base import Backend
 from expander.config.reading import is_there
 from expander.engine.loop import order_of
 from expander.errors import DataError
-from expander.runs.chain import RESTORE, SEALED_SINCE, SealedLines
 from expander.runs.checks import check_cost, check_result, require
 from expander.runs.events import Candidate, RunStarted, from_json, to_json
 from expander.runs.journal import Run
 from expander.runs.names import is_plain
+from expander.runs.sealed_lines import RESTORE, SEALED_SINCE, SealedLines
 from expander.runs.trials import Trial, TrialFailure, TrialResult, make_trial, rung_of
 from expander.search.controller import State
 from expander.search.selection import difference

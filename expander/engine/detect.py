@@ -30,7 +30,7 @@ from expander.runs.ownership import Lock
 from expander.runs.targets import regular
 from expander.specs.cost import cost
 from expander.training.detection.scores import Answers, Loading, PeopleScores, answered, measured
-from expander.training.proxy.loop import Diverged
+from expander.training.loop import Diverged
 from expander.weights.safetensors_file import Loaded, load_weights
 
 Progress = Callable[[int, int], None]

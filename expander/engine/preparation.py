@@ -23,10 +23,10 @@ from expander.data.embedded.detection import SceneConfig
 from expander.data.embedded.synthetic import SetConfig
 from expander.errors import TargetError, UsageError
 from expander.profiling.latency import cost_function
-from expander.runs.chain import sealed_document
 from expander.runs.events import Problem, RunStarted, SourceLimits
 from expander.runs.journal import Run, write_atomic
 from expander.runs.machine import cores
+from expander.runs.sealed_lines import sealed_document
 from expander.search.contraction import TOLERANCE
 from expander.search.controller import candidates_of
 from expander.search.expansion import CostOf, largest, over
@@ -106,7 +106,7 @@ def measured_pace(
     """Seconds of a trial, from training steps measured on this machine, and clips loaded if there are any."""
     from expander.backends.pool import at_once
     from expander.runs.events import Candidate
-    from expander.training.step_time import loading_seconds, measure_pace
+    from expander.training.timing.step_time import loading_seconds, measure_pace
 
     start = problem.space.start
     base = Candidate("base", start, cost(start, boxes=problem.persons), 1.0)

@@ -20,7 +20,7 @@ from expander.evaluation.scores import ScoreFile
 from expander.runs.names import below, inside
 from expander.runs.ownership import Lock, taken
 from expander.runs.targets import regular
-from expander.video.protocols import Protocol, parse_views, short_side
+from expander.video.view_protocols import Protocol, parse_views, short_side
 from expander.video.views import Look
 from expander.weights.foreign import load_foreign
 from expander.weights.safetensors_file import Loaded, load_weights

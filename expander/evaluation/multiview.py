@@ -30,7 +30,7 @@ from expander.model.network import X3D
 from expander.specs.cost import cost, layers
 from expander.specs.spec import Spec
 from expander.video.decoder import TIMEOUT, Decoder, VideoError
-from expander.video.protocols import Protocol, Views, view_crop
+from expander.video.view_protocols import Protocol, Views, view_crop
 from expander.video.views import Look, ViewedVideo, look_ahead
 
 Average = Literal["prob", "score", "max"]

@@ -25,7 +25,7 @@ from expander.metrics.average_precision import average_precisions, mean_average_
 from expander.metrics.average_precision import resampled as resampled_precision
 from expander.specs.spec import Spec
 from expander.specs.zoo import PUBLISHED
-from expander.video.protocols import MMACTION2, Protocol, Views
+from expander.video.view_protocols import MMACTION2, Protocol, Views
 
 SCHEMA = 2
 METRICS = ("top_k_accuracy", "mean_class_accuracy")

@@ -23,8 +23,8 @@ from expander.config.reading import is_there
 from expander.data.annotations import Label
 from expander.errors import DataError, UsageError
 from expander.metrics.boxes import Floats
-from expander.runs.chain import SealedLines, rows_of, sealed_lines, sealed_row
 from expander.runs.journal import write_atomic
+from expander.runs.sealed_lines import SealedLines, rows_of, sealed_lines, sealed_row
 
 Scores = npt.NDArray[np.float32]
 Row = Mapping[str, Any]

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from expander.errors import DataError, EnvironmentFault
-from expander.runs.chain import RESTORE, SealedLines, rows_of, sealed_lines
 from expander.runs.events import Problem
 from expander.runs.journal import write_atomic
+from expander.runs.sealed_lines import RESTORE, SealedLines, rows_of, sealed_lines
 from expander.search.expansion import CostOf
 from expander.specs.cost import cost
 from expander.specs.cost_kinds import Cost

@@ -19,8 +19,8 @@ from matplotlib.patches import Rectangle
 
 from expander.report.formats import csv_text
 from expander.report.style import INK, PAGE, drawing, sheet, style
-from expander.runs.chain import sealed_document
 from expander.runs.journal import write_atomic
+from expander.runs.sealed_lines import sealed_document
 
 WRITTEN, READABLE, NAMED = 16, 30, 40
 """Classes up to which cells have room for their numbers; a page for the figure; the figure for names."""

@@ -11,7 +11,6 @@ from typing import Any
 
 from expander.config.reading import read_bytes
 from expander.runs import names
-from expander.runs.chain import opened_document
 from expander.runs.events import (
     Candidate,
     Problem,
@@ -24,6 +23,7 @@ from expander.runs.events import (
 )
 from expander.runs.journal import Run
 from expander.runs.names import TrialName
+from expander.runs.sealed_lines import opened_document
 from expander.runs.trials import Trial, TrialFailure, TrialResult
 from expander.search.controller import trials
 

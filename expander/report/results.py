@@ -20,12 +20,12 @@ from expander.errors import DataError
 from expander.report import schema
 from expander.report.reader import History
 from expander.report.schema import Row, spec_row
-from expander.runs.chain import RESTORE, SealedLines, opened_document
 from expander.runs.checks import check_result
 from expander.runs.events import from_json
 from expander.runs.evidence import holds_credits
 from expander.runs.journal import Run
 from expander.runs.result_checks import check_metrics, check_test
+from expander.runs.sealed_lines import RESTORE, SealedLines, opened_document
 from expander.runs.trials import TrialResult
 from expander.specs.cost import cost
 from expander.specs.spec import Spec

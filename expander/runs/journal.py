@@ -19,10 +19,10 @@ from pydantic import ValidationError
 
 from expander.config.reading import parse_json
 from expander.errors import DataError, EnvironmentFault
-from expander.runs.chain import RESTORE, SealedLines
 from expander.runs.checks import Checks
 from expander.runs.events import SCHEMA, Event, from_json, to_json
 from expander.runs.ownership import Lock, owned
+from expander.runs.sealed_lines import RESTORE, SealedLines
 
 STOP = "stop"
 """A file of this name among a run's trials asks them to write a checkpoint and stop."""

@@ -18,10 +18,10 @@ from expander.runs.events import Problem, RunFinished, StepChosen, StepPlanned, 
 from expander.runs.evidence import pack_bits
 from expander.runs.orders import recipe_of
 from expander.runs.trials import Trial, TrialFailure, TrialResult
+from expander.search.cluster_places import Ended, Places
 from expander.search.controller import State, ask, tell
 from expander.search.expansion import CostOf
 from expander.search.forecast import TrainingSpeed
-from expander.search.schedule import Ended, Places
 
 BASE, GAIN, SPREAD, SEEDS = 0.25, 0.05, 0.08, 0.08
 """Drawn accuracies: of the base; gained by a candidate, mean and deviation, about as in runs/reference; the

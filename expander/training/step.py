@@ -24,7 +24,7 @@ from expander.profiling.memory import memory_remedy
 from expander.training.averaging import WeightAverage
 from expander.training.distributed import Workers
 from expander.training.graphs import Gradients
-from expander.training.proxy.loop import label_loss
+from expander.training.loop import label_loss
 
 
 class FullStep:

@@ -26,12 +26,12 @@ from expander.training.averaging import WeightAverage
 from expander.training.checkpoints import Checkpoints, check_identity, identity
 from expander.training.distributed import Workers
 from expander.training.init import he_head, new_network
-from expander.training.proxy.loop import Diverged, restore, snapshot, train
+from expander.training.loop import Diverged, restore, snapshot, train
 from expander.training.sampler import checked_data
 from expander.training.schedule import optimizer
 from expander.training.step import fault_of
 from expander.training.tasks import TrainingTask, task_of
-from expander.training.throughput import Meter, Throughput
+from expander.training.timing.throughput import Meter, Throughput
 from expander.training.training_folder import Best, Row, Training, TrainingFolder
 from expander.training.validation import check_readable
 from expander.weights.safetensors_file import save_weights

@@ -18,11 +18,18 @@ from pydantic import AliasChoices, ConfigDict, Field, ValidationError
 from expander.config.reading import is_there, read_bytes
 from expander.config.settings import STRICT, BackendConfig, DataConfig, Task, TrainRecipe
 from expander.errors import DataError, disk_faults
-from expander.runs.chain import RESTORE, SealedLines, opened_document, rows_of, sealed_document, sealed_row
 from expander.runs.events import from_json, to_json
 from expander.runs.journal import STOP, write_atomic
 from expander.runs.ownership import Lock, owned
 from expander.runs.result_checks import check_best, check_metrics
+from expander.runs.sealed_lines import (
+    RESTORE,
+    SealedLines,
+    opened_document,
+    rows_of,
+    sealed_document,
+    sealed_row,
+)
 from expander.specs.spec import Spec
 
 Row = dict[str, Any]

@@ -18,7 +18,7 @@ from expander.metrics.average_precision import Bools, Floats, credits, mean_aver
 from expander.runs.evidence import pack_bits, pack_credits
 from expander.training.averaging import measure_statistics
 from expander.training.distributed import Workers
-from expander.training.proxy.loop import Diverged
+from expander.training.loop import Diverged
 from expander.training.training_folder import MEASURES, Training
 from expander.video.decoder import Decoder
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from expander.video.proof.random_access import INDEXED
+from expander.video.jump_proof.random_access import INDEXED
 
 Ticks = Sequence[int]
 """When the frames of a video are shown, in order, in ticks of its time base."""

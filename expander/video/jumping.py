@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from expander.video.frame_rate import of_header
+from expander.video.jump_proof.random_access import INDEXED
 from expander.video.probe import SHORT_GROUPS, Progress, Verdict, video_of
-from expander.video.proof.random_access import INDEXED
 from expander.video.readers import (
     AvReader,
     Frames,

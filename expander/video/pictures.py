@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from expander.video.filenames import is_utf8
-from expander.video.members import span_of
+from expander.video.tar_members import span_of
 
 PICTURE = re.compile(r"(.*?)([0-9]+)\.(jpg|jpeg|png|bmp|webp)", re.IGNORECASE)
 USUAL = ("img_", "image_", "")

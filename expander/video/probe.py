@@ -19,8 +19,8 @@ import av
 from av.stream import Disposition
 
 from expander.config.reading import check_regular, sha256_of
+from expander.video.jump_proof.random_access import NOT_TRUSTED, Proof
 from expander.video.orientation import Orientation, orientation_of
-from expander.video.proof.random_access import NOT_TRUSTED, Proof
 
 Route = Literal["decord", "pyav", "pictures", "bad"]
 Progress = Callable[[int], None]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from expander.specs.spec import Spec
-from expander.video.protocols import Canvas, canvas
+from expander.video.view_protocols import Canvas, canvas
 
 MEAN, STD = 0.45, 0.225
 BYTE_MEAN, BYTE_STD = 114.75, 57.38

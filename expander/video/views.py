@@ -21,10 +21,10 @@ from torch import Tensor
 
 from expander.specs.spec import Spec
 from expander.video.decoder import Decoder, VideoError
-from expander.video.protocols import MMACTION2, Canvas, Protocol, Views, canvas, clip_frames
 from expander.video.room import BYTES, check_room
 from expander.video.sampling import Indices
 from expander.video.transforms import cut, extent, painted
+from expander.video.view_protocols import MMACTION2, Canvas, Protocol, Views, canvas, clip_frames
 
 NUMBER = 100
 """Bytes that the number of a frame may take while it is computed."""

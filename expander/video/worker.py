@@ -24,10 +24,10 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from expander.video.jumping import has_decord, opened
-from expander.video.members import Held, Unheld
 from expander.video.probe import NotNow, Verdict, content_of, examine
 from expander.video.readers import Frames, Reader, Unreadable
 from expander.video.sampling import Indices
+from expander.video.tar_members import Held, Unheld
 from expander.video.writing.encoder import Encoded, Encoding, Unwritable, prepare
 
 START_SECONDS = 120

@@ -20,7 +20,7 @@ from several_labels import CLASSES, made
 from expander.runs.evidence import by_video
 from expander.training.training_folder import TrainingFolder
 from expander.video.decoder import Decoder
-from expander.video.protocols import Views
+from expander.video.view_protocols import Views
 from expander.video.views import Look, look
 
 BROKEN = "films/broken.mp4"

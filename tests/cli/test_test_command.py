@@ -26,9 +26,9 @@ from expander.evaluation import result as results
 from expander.evaluation.multiview import Scorer
 from expander.runs.ownership import taken
 from expander.specs.spec import Base, Spec
-from expander.video import protocols
+from expander.video import view_protocols
 from expander.video.decoder import Decoder
-from expander.video.protocols import Views
+from expander.video.view_protocols import Views
 from expander.video.views import Look, look
 from expander.weights.checkpoint_file import sha256_of
 from expander.weights.convert import to_library
@@ -53,7 +53,7 @@ def test_several_values_after_one_option_are_all_its_values() -> None:
 def test_the_command_offers_the_metrics_and_protocols_that_there_are() -> None:
     """It has lists of its own, for its --help to import no numpy."""
     assert (*results.METRICS, *results.MULTI_LABEL_METRICS) == METRICS
-    assert protocols.PROTOCOLS == PROTOCOLS
+    assert view_protocols.PROTOCOLS == PROTOCOLS
 
 
 def test_a_test_says_what_it_measured_and_how(expander: Run, tmp_path: Path, videos: Path) -> None:

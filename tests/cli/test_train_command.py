@@ -20,7 +20,7 @@ from forking import Command
 
 from expander.cli.main import main
 from expander.config.space import dump_spec
-from expander.runs.chain import sealed_document
+from expander.runs.sealed_lines import sealed_document
 from expander.training.distributed import device_for
 from expander.training.training_folder import TrainingFolder
 

@@ -12,7 +12,7 @@ from expander.cli.output.training_output import QUIET_SECONDS, Reporter
 from expander.config.settings import BackendConfig, DataConfig, TrainRecipe
 from expander.runs.machine import cores
 from expander.specs.spec import Spec
-from expander.training.throughput import Throughput
+from expander.training.timing.throughput import Throughput
 from expander.training.training_folder import Best, Row, Training, TrainingFolder
 
 TRAINING = Training(Spec(), TrainRecipe(epochs=10, batch=8), DataConfig(), "f", ("a", "b"), videos=80)

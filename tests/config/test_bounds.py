@@ -22,7 +22,7 @@ from expander.config.settings import (
 from expander.config.space import load_space, load_spec
 from expander.errors import UsageError
 from expander.specs.spec import AXES, Base, Spec
-from expander.video.protocols import Views, parse_views
+from expander.video.view_protocols import Views, parse_views
 
 HUGE = "9" * 400
 SETTINGS = (Recipe, TrainRecipe, DataConfig, Selection, BackendConfig, Budget)

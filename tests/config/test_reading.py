@@ -12,7 +12,7 @@ import pytest
 
 from expander.config.reading import is_file, is_folder, is_there, parse_json, read_bytes, read_text
 from expander.config.strict_yaml import read_yaml
-from expander.data.recognition import read_rows
+from expander.data.format_detection import read_rows
 from expander.errors import DataError, EnvironmentFault, UsageError
 
 NOWHERE = ["none", "x" * 300, "x/" * 3000, "a\0b", "\ud800", "file/below", "loop/x"]

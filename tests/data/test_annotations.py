@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from expander.data.annotations import VideoData, assemble
 from expander.data.discovery import read
-from expander.data.recognition import read_rows
+from expander.data.format_detection import read_rows
 from expander.data.rows import Rows
 from expander.errors import DataError
 

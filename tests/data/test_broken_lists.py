@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from expander.data.recognition import read_rows
+from expander.data.format_detection import read_rows
 from expander.errors import DataError
 
 OURS = "path,label,class,split\n"

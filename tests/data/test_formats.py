@@ -12,7 +12,7 @@ from films import film
 
 from expander.config.settings import DataConfig
 from expander.data.annotations import VideoData
-from expander.data.recognition import detect, read_rows
+from expander.data.format_detection import detect, read_rows
 from expander.data.sources import open_data
 from expander.errors import DataError
 

@@ -14,7 +14,7 @@ from expander.config.settings import DataConfig
 from expander.data import leakage
 from expander.data.annotations import VideoData, assemble
 from expander.data.discovery import read
-from expander.data.recognition import read_rows
+from expander.data.format_detection import read_rows
 from expander.data.sources import open_data
 from expander.errors import DataError
 

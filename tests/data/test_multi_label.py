@@ -11,9 +11,9 @@ from films import film
 
 from expander.config.settings import DataConfig
 from expander.data.annotations import VideoData, numbers_of
+from expander.data.format_detection import read_rows
 from expander.data.multi_label import CHARADES_CLASSES
 from expander.data.prepared import manifest
-from expander.data.recognition import read_rows
 from expander.data.sources import open_data
 from expander.errors import DataError
 

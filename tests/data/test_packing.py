@@ -24,7 +24,7 @@ from expander.config.settings import DataConfig
 from expander.data.prepared import manifest, packing
 from expander.data.sources import open_data, source_limits
 from expander.engine.prepare import Prepared
-from expander.video.members import open_video, span_of
+from expander.video.tar_members import open_video, span_of
 
 SIZE = 6000
 """Bytes of a shard: two or three of these videos."""

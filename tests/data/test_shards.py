@@ -25,7 +25,7 @@ from expander.data.shards.tars import read_shard
 from expander.data.sources import open_data
 from expander.errors import DataError
 from expander.video.decoder import Decoder, VideoError
-from expander.video.members import open_video, span_of
+from expander.video.tar_members import open_video, span_of
 
 Member = tuple[str, bytes]
 

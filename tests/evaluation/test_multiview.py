@@ -27,8 +27,8 @@ from expander.profiling.count import count
 from expander.specs.spec import Base, Spec
 from expander.video.decoder import Decoder, VideoError
 from expander.video.probe import Verdict
-from expander.video.protocols import PROTOCOLS, Protocol, Views, view_crop
 from expander.video.verdict_cache import Verdicts, key_of
+from expander.video.view_protocols import PROTOCOLS, Protocol, Views, view_crop
 from expander.video.views import Look, ViewedVideo, look, look_ahead
 from expander.weights.convert import to_ours
 from expander.weights.key_map import LIBRARIES

@@ -9,7 +9,7 @@ from expander.config.space import load_spec
 from expander.evaluation.multiview import Average
 from expander.evaluation.result import reference
 from expander.specs.spec import Base, Spec
-from expander.video.protocols import MMACTION2, Protocol, Views
+from expander.video.view_protocols import MMACTION2, Protocol, Views
 
 SMALL = Spec(Base(4, 6, 64, 8, (1, 1, 1, 1), 32, 5))
 

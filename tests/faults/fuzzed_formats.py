@@ -19,15 +19,15 @@ from expander.cli.main import main
 from expander.config.load import load_settings
 from expander.config.settings import DataConfig, TrainRecipe
 from expander.config.space import dump_spec, load_spec
+from expander.data.format_detection import FORMATS, read_rows
 from expander.data.prepared import manifest
 from expander.data.prepared.manifest import Outcome, Source
-from expander.data.recognition import FORMATS, read_rows
 from expander.engine.comparisons import ComparisonTrial
 from expander.evaluation.scores import ScoreFile
 from expander.model.network import X3D
-from expander.runs.chain import SEALED_SINCE, Chain, sealed_document, sealed_lines
 from expander.runs.events import to_json
 from expander.runs.journal import Run
+from expander.runs.sealed_lines import SEALED_SINCE, Chain, sealed_document, sealed_lines
 from expander.runs.trials import TrialFailure
 from expander.specs.cost import cost
 from expander.training.training_folder import Training

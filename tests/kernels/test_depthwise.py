@@ -24,7 +24,7 @@ from expander.kernels.norm import conv_norm_relu, moments, norm_relu, norm_silu
 from expander.model.fold_bn import fold_batch_norm
 from expander.model.network import X3D
 from expander.specs.spec import Base, Spec
-from expander.training.proxy.loop import train_step
+from expander.training.loop import train_step
 from expander.training.schedule import optimizer
 
 random_shapes = settings(deadline=None, derandomize=True, max_examples=30)

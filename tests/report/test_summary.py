@@ -13,9 +13,9 @@ from searches import EXACT, VIDEOS, outcome, problem, search
 from expander.engine.comparisons import BASELINES, ComparisonTrial
 from expander.report.reader import history
 from expander.report.summary import headline
-from expander.runs.chain import SealedLines
 from expander.runs.events import to_json
 from expander.runs.journal import Run
+from expander.runs.sealed_lines import SealedLines
 from expander.runs.trials import Trial
 from expander.search.controller import replay
 from expander.specs.cost import cost

@@ -24,9 +24,9 @@ from expander.report.page import page
 from expander.report.reader import history
 from expander.report.results import json_lines
 from expander.report.status import status_of
-from expander.runs.chain import SEALED_SINCE, Chain, SealedLines, sealed_document, sealed_lines
 from expander.runs.events import Event, TrialFinished, to_json
 from expander.runs.journal import Run
+from expander.runs.sealed_lines import SEALED_SINCE, Chain, SealedLines, sealed_document, sealed_lines
 from expander.runs.trials import make_trial
 from expander.specs.cost import cost
 from expander.specs.spec import Spec

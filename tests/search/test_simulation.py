@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from searches import problem
 
+from expander.search.cluster_places import Cluster, Loss, Places, Terms
 from expander.search.controller import State
 from expander.search.forecast import TrainingSpeed, forecast
-from expander.search.schedule import Cluster, Loss, Places, Terms
 from expander.search.simulation import simulate
 from expander.specs.cost import cost
 

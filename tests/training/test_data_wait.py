@@ -15,7 +15,7 @@ from expander.data.clips import Batch
 from expander.runs.trials import TrialResult
 from expander.training.checkpoints import Checkpoints
 from expander.training.proxy.trial import run_trial
-from expander.training.throughput import Waiting
+from expander.training.timing.throughput import Waiting
 
 BATCH = Batch(torch.zeros(1), torch.zeros(1), ())
 

@@ -16,7 +16,7 @@ from expander.config.settings import Recipe
 from expander.data.clips import Batch
 from expander.model.network import X3D
 from expander.specs.spec import Base, Spec
-from expander.training.proxy.loop import Diverged, restore, snapshot, train, train_step
+from expander.training.loop import Diverged, restore, snapshot, train, train_step
 from expander.training.schedule import WARMUP_START, lr_at, optimizer
 
 arithmetic = settings(deadline=None, derandomize=True, max_examples=100)

@@ -16,7 +16,7 @@ from fitting_cases import folder_of, timeless, training_of
 from expander.backends.ray_train import fit_together
 from expander.errors import TrainingFault
 from expander.training.distributed import Workers
-from expander.training.throughput import Throughput
+from expander.training.timing.throughput import Throughput
 from expander.training.trainer import fit
 from expander.training.training_folder import Row, Training, TrainingFolder
 

@@ -21,7 +21,7 @@ from expander.training.distributed import Workers
 from expander.training.metrics_log import open_log
 from expander.training.sampler import shares
 from expander.training.schedule import lr_at
-from expander.training.throughput import Meter
+from expander.training.timing.throughput import Meter
 from expander.training.training_folder import Training, TrainingFolder
 
 TRAINING = Training(Spec(), TrainRecipe(epochs=3, batch=8), DataConfig(), "f", ("a", "b"), videos=20)

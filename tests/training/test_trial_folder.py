@@ -14,7 +14,7 @@ from test_trial import order_of, timeless
 
 from expander.runs.orders import TrialOrder
 from expander.runs.trials import Trial, TrialFailure, TrialResult, make_trial
-from expander.training.proxy.loop import train_step
+from expander.training.loop import train_step
 from expander.training.proxy.tasks import VideoTask
 from expander.training.proxy.trial import Stopped, run_trial
 

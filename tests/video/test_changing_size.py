@@ -11,8 +11,8 @@ import pytest
 from films import film, numbers, picture
 
 from expander.video.decoder import Decoder, VideoError
+from expander.video.jump_proof.headers import changes
 from expander.video.probe import examine
-from expander.video.proof.headers import changes
 
 SMALL, LARGE = (64, 96), (128, 192)
 PART = 20

@@ -11,8 +11,8 @@ import pytest
 from films import CONTAINERS, agrees, copied, film, from_the_start, picture
 
 from expander.video.decoder import Decoder, VideoError
+from expander.video.jump_proof.random_access import NOT_TRUSTED
 from expander.video.probe import examine
-from expander.video.proof.random_access import NOT_TRUSTED
 from expander.video.readers import AvReader
 from expander.video.worker import PIXELS, DecodingProcess, _Child
 

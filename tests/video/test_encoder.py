@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from expander.video.decoder import Decoder
 from expander.video.frame_rate import USUAL
+from expander.video.jump_proof.random_access import Proof
 from expander.video.probe import examine
-from expander.video.proof.random_access import Proof
 from expander.video.readers import Unreadable
 from expander.video.writing.encoder import CHANGED, Encoded, Encoding, Unwritable, prepare
 

@@ -11,8 +11,8 @@ from boxes import two_descriptions, two_headers, with_key_frames
 from films import agrees, copied, film, from_the_start, picture
 
 from expander.video.decoder import Decoder, VideoError
+from expander.video.jump_proof.random_access import NOT_TRUSTED
 from expander.video.probe import examine
-from expander.video.proof.random_access import NOT_TRUSTED
 
 LOST = f"pictures are missing: {NOT_TRUSTED}"
 CODED = [

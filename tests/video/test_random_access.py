@@ -19,9 +19,9 @@ from conftest import Run
 from films import copied, film, numbers, picture
 
 from expander.video.decoder import Decoder, VideoError
+from expander.video.jump_proof.random_access import NOT_TRUSTED
 from expander.video.orientation import Orientation, orientation_of
 from expander.video.probe import NO_DECORD, NotNow, Verdict, examine
-from expander.video.proof.random_access import NOT_TRUSTED
 
 FRAMES = 90
 GOPS = {

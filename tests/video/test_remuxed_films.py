@@ -13,9 +13,9 @@ import pytest
 from films import copied, film, numbers
 
 from expander.video.decoder import Decoder
+from expander.video.jump_proof import bitstream
+from expander.video.jump_proof.random_access import NOT_TRUSTED
 from expander.video.probe import examine
-from expander.video.proof import bitstream
-from expander.video.proof.random_access import NOT_TRUSTED
 
 B_FRAMES = {"g": "12", "bf": "2"}
 

@@ -6,7 +6,7 @@ from expander.config.settings import DataConfig
 from expander.runs.events import RunStarted
 from expander.runs.machine import cores
 from expander.runs.trials import TrialResult
-from expander.training.throughput import PATIENT_TRIALS
+from expander.training.timing.throughput import PATIENT_TRIALS
 
 ENOUGH_STEPS = 20
 """Steps before anything is said of the loader: the first ones fill its queues."""

@@ -31,7 +31,7 @@ from expander.specs.cost_kinds import amount_text, duration_text
 
 if TYPE_CHECKING:
     from expander.engine.cluster_plan import Course, Plan
-    from expander.search.schedule import Cluster
+    from expander.search.cluster_places import Cluster
     from expander.search.simulation import StepCost
     from expander.specs.spec import Spec
 

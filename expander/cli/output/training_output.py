@@ -14,7 +14,7 @@ from expander.cli.output.data_wait import ENOUGH_STEPS, remedy
 from expander.cli.output.terminal import about, say
 from expander.runs.machine import cores
 from expander.training.metrics_log import open_log
-from expander.training.throughput import PATIENT, Throughput
+from expander.training.timing.throughput import PATIENT, Throughput
 from expander.training.training_folder import Row, Training, TrainingFolder, goodness_of
 
 QUIET_SECONDS = 60.0

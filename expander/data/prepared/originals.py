@@ -14,8 +14,8 @@ from expander.data.store import remote
 from expander.data.store.addresses import address_of, is_remote
 from expander.data.store.kept import bring
 from expander.errors import disk_faults
-from expander.video.members import span_of
 from expander.video.pictures import stamp
+from expander.video.tar_members import span_of
 from expander.video.writing.film import digest_of
 
 DRAFT = ".draft"

@@ -21,7 +21,7 @@ from expander.data.prepared.manifest import Outcome, Source
 from expander.data.prepared.originals import DRAFT
 from expander.data.shards.tars import Group, groups_of
 from expander.errors import DataError, disk_faults
-from expander.video.members import CHUNK, member, open_video
+from expander.video.tar_members import CHUNK, member, open_video
 from expander.video.writing.encoder import Encoded
 
 SIZE = 1_000_000_000

@@ -18,7 +18,7 @@ from expander.data.shards.index import indexed
 from expander.data.store import remote
 from expander.data.store.addresses import address_of
 from expander.errors import DataError
-from expander.video.members import member
+from expander.video.tar_members import member
 
 log = logging.getLogger(__name__)
 BRACES = re.compile(r"\{([^{}]*)\}")

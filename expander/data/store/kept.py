@@ -19,7 +19,7 @@ from typing import IO
 from expander.data.store import remote
 from expander.data.store.addresses import address_of, is_remote
 from expander.errors import disk_faults
-from expander.video.members import BLOCK, Span, check_header, span_of
+from expander.video.tar_members import BLOCK, Span, check_header, span_of
 from expander.video.verdict_cache import key_of
 
 OLD = 3600

@@ -18,7 +18,7 @@ from typing import IO, Any, TypeVar
 
 from expander.errors import EnvironmentFault, disk_faults, first_line
 from expander.video.filenames import one_line
-from expander.video.members import Placed
+from expander.video.tar_members import Placed
 
 log = logging.getLogger(__name__)
 Found = TypeVar("Found")

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from expander.report.charts import class_results
 from expander.report.detection.drawn_video import Tile, draw, written
 from expander.report.style import drawing, sheet, style
-from expander.runs.chain import sealed_document
 from expander.runs.journal import write_atomic
+from expander.runs.sealed_lines import sealed_document
 
 if TYPE_CHECKING:
     from expander.engine.detect import Found, Shown

@@ -23,7 +23,7 @@ from expander.metrics.frame_map import IOU, Ranked, Scene, average_precisions, c
 from expander.model.network import X3D
 from expander.runs.evidence import pack_credits
 from expander.training.detection.step import answers
-from expander.training.proxy.loop import Diverged
+from expander.training.loop import Diverged
 from expander.training.training_folder import MEASURES
 from expander.training.validation import check_readable
 

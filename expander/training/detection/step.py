@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from expander.data.ava.samples import boxes_of, labels_of, numbers_of_clips
-from expander.training.proxy.loop import label_loss
+from expander.training.loop import label_loss
 from expander.training.step import FullStep
 
 

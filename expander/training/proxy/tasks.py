@@ -20,7 +20,7 @@ from expander.model.network import X3D
 from expander.specs.spec import Spec
 from expander.training.detection.scores import Loading, PeopleScores, answered, measured
 from expander.training.detection.step import people_step
-from expander.training.proxy.loop import Diverged, Step, step_on
+from expander.training.loop import Diverged, Step, step_on
 from expander.training.tasks import Scores
 from expander.training.validation import VideoScores, check_readable, score_videos
 from expander.video.decoder import Decoder

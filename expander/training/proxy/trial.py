@@ -23,7 +23,7 @@ from expander.model.detector import network_of
 from expander.model.growth import grow
 from expander.runs.orders import TrialOrder, parent_weights
 from expander.runs.trials import TrialFailure, TrialResult
-from expander.training.proxy.loop import Diverged, train
+from expander.training.loop import Diverged, train
 from expander.training.proxy.tasks import ProxyTask, proxy_task
 from expander.training.proxy.trial_folder import Stopped, TrialRun
 from expander.training.schedule import optimizer

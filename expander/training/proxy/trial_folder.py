@@ -17,14 +17,14 @@ from torch import nn
 
 from expander.config.reading import parse_json
 from expander.runs.cache import key_of
-from expander.runs.chain import SealedLines, rows_of, sealed_lines, sealed_row
 from expander.runs.journal import STOP, write_atomic
 from expander.runs.names import below
 from expander.runs.orders import TrialOrder, beginning
+from expander.runs.sealed_lines import SealedLines, rows_of, sealed_lines, sealed_row
 from expander.training.checkpoints import Checkpoints
-from expander.training.proxy.loop import restore, snapshot
+from expander.training.loop import restore, snapshot
 from expander.training.proxy.tasks import TrialScores
-from expander.training.throughput import Waiting
+from expander.training.timing.throughput import Waiting
 
 log = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from expander.video.frame_rate import UNKNOWN, Ticks, rate
-from expander.video.members import open_video
+from expander.video.jump_proof.random_access import INDEXED
 from expander.video.pictures import Stamp, stamp, survey
 from expander.video.probe import FAULTS, Progress, open_container, reason_of, video_of
-from expander.video.proof.random_access import INDEXED
 from expander.video.readers import PicturesReader, Unreadable, frames_of
+from expander.video.tar_members import open_video
 
 CHUNK = 1 << 20
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expander.search.schedule import DAY, Cluster, Loss, Places, Terms, losses
+from expander.search.cluster_places import DAY, Cluster, Loss, Places, Terms, losses
 
 PAIR = Cluster(nodes=2, places=2)
 TERMS = Terms(start=0.0, checkpoint=4.0, retries=1, away=100.0)

@@ -17,7 +17,8 @@ from expander.config.space import load_spec
 from expander.errors import UsageError
 from expander.specs.spec import Base, Spec
 from expander.video.decoder import Decoder
-from expander.video.protocols import (
+from expander.video.transforms import centre_window, cut, painted, view
+from expander.video.view_protocols import (
     PROTOCOLS,
     Protocol,
     Views,
@@ -27,7 +28,6 @@ from expander.video.protocols import (
     parse_views,
     view_crop,
 )
-from expander.video.transforms import centre_window, cut, painted, view
 from expander.video.views import Look, look
 
 SMALL = Spec(Base(frames=13, stride=6, crop=56))  # short side 64: frames of 64 x 96 are not resized

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
-from expander.video.proof.bitstream import may_hold_fields
-from expander.video.proof.continuity import continuity
-from expander.video.proof.headers import LENGTH_AT, Units, changes, splits
+from expander.video.jump_proof.bitstream import may_hold_fields
+from expander.video.jump_proof.continuity import continuity
+from expander.video.jump_proof.headers import LENGTH_AT, Units, changes, splits
 
 INDEXED = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
 """Containers whose packets carry the time at which each frame is shown."""

@@ -6,9 +6,9 @@ loss. A decoder leaves out what it cannot decode; decord counts packets.
 
 from __future__ import annotations
 
-from expander.video.proof import bitstream
-from expander.video.proof.bitstream import H264, Bits, Hevc
-from expander.video.proof.headers import Units
+from expander.video.jump_proof import bitstream
+from expander.video.jump_proof.bitstream import H264, Bits, Hevc
+from expander.video.jump_proof.headers import Units
 
 LEADING = range(6, 10)
 """HEVC's types of pictures that are stored after the one at which decoding begins, and shown before it."""

@@ -21,7 +21,7 @@ from expander.search.forecast import TrainingSpeed
 from expander.specs.spec import Spec
 from expander.training.detection.step import people_step
 from expander.training.graphs import WARM_UP
-from expander.training.proxy.loop import step_on
+from expander.training.loop import step_on
 from expander.training.proxy.tasks import proxy_task
 from expander.training.schedule import optimizer
 from expander.video.room import check_training

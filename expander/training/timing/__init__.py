@@ -1,0 +1,1 @@
+"""How long training takes: a step, a clip read, a whole run foretold."""
