@@ -28,6 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """What a night is given to, and continuous integration is not."""
     parser.addoption("--kills", type=int, help="so many times each command of tests/faults/ is killed")
     parser.addoption("--fuzz", type=int, help="so many changed files of each format are read")
+    parser.addoption("--away", type=float, help="so many seconds a store is away in the middle of a search")
     parser.addoption("--flips", type=int, help="so many bits of a journal each command is tried with")
 
 

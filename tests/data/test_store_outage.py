@@ -1,4 +1,7 @@
-"""A store that is away for a while: waited for, told once, and nothing comes out otherwise."""
+"""A store that is away for a while: waited for, told once, and nothing comes out otherwise.
+
+`--away 60` keeps it away for a minute in the middle of a search; without it until it is missed.
+"""
 
 from __future__ import annotations
 
@@ -61,8 +64,9 @@ def store(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.mark.slow
 def test_a_store_that_is_away_in_the_middle_of_a_search_changes_nothing(
-    expander: Run, store: Server, brief: list[str], videos: Path, tmp_path: Path
-) -> None:
+    expander: Run, store: Server, brief: list[str], videos: Path, tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:  # fmt: skip
     """Nothing is decoded beforehand: the first validation needs videos that no one has read."""
     done = expander("data", "prepare", videos, "--out", "shards", "--short-side", "64", "--shards", "1MB")
     assert done.returncode == 0, done.stderr
@@ -77,6 +81,8 @@ def test_a_store_that_is_away_in_the_middle_of_a_search_changes_nothing(
         door.shut()
         told = next(line for line in search.process.stderr if "the store does not answer" in line)
         assert told.startswith("WARNING: s3://bucket/away/")
+        time.sleep(request.config.getoption("--away") or 0)
+        assert search.process.poll() is None  # it still waits
         door.open()
         code, rest = search.end()
     assert code == 0, rest
