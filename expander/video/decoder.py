@@ -16,11 +16,11 @@ import numpy as np
 
 from expander.errors import DataError
 from expander.video.frame_cache import FrameCache
-from expander.video.probe import NO_DECORD, Verdict
+from expander.video.probe import NO_DECORD, Opened, Verdict
 from expander.video.readers import Frames, Unreadable
 from expander.video.sampling import Indices
 from expander.video.verdict_cache import Verdicts, key_of
-from expander.video.worker import Broken, DecodingProcess, Opened
+from expander.video.worker import Broken, DecodingProcess
 
 log = logging.getLogger(__name__)
 CHUNK_BYTES = 64_000_000

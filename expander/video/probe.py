@@ -12,6 +12,7 @@ import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,6 +58,22 @@ class Verdict:
 
     route: Route
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A video that the decoding process holds open."""
+
+    length: int
+    height: int
+    width: int
+    fps: Fraction
+    verdict: Verdict
+
+    @property
+    def nbytes(self) -> int:
+        """Of all its frames."""
+        return self.length * self.height * self.width * 3
 
 
 def open_container(path: Path, options: dict[str, str] | None = None) -> Any:

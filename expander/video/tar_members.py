@@ -43,6 +43,16 @@ def span_of(path: str | os.PathLike[str]) -> Span | None:
     return found and Span(Path(found[1]), found[2], int(found[3]), int(found[4]))
 
 
+def file_of(path: Path) -> tuple[object, ...] | None:
+    """What is another once the file of a video is, or the tar it is in; none where that is not known."""
+    span = span_of(path)
+    try:
+        own = os.stat(path if span is None else span.tar)
+    except OSError:
+        return None
+    return path, own.st_ino, own.st_size, own.st_mtime_ns, own.st_ctime_ns
+
+
 def tar_and_size(name: str) -> tuple[str, int] | None:
     """Of a member, without more than a list of a million needs."""
     found = MEMBER.fullmatch(name) if name[-1:].isdigit() else None

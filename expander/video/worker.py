@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -24,10 +24,10 @@ from typing import IO, Any, Literal
 import numpy as np
 
 from expander.video.jumping import has_decord, opened
-from expander.video.probe import NotNow, Verdict, content_of, examine
+from expander.video.probe import NotNow, Opened, Verdict, content_of, examine
 from expander.video.readers import Frames, Reader, Unreadable
 from expander.video.sampling import Indices
-from expander.video.tar_members import Held, Unheld
+from expander.video.tar_members import Held, Unheld, file_of
 from expander.video.writing.encoder import Encoded, Encoding, Unwritable, prepare
 
 START_SECONDS = 120
@@ -59,22 +59,6 @@ class Broken(Exception):
         self.remember = remember
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A video that the process holds open."""
-
-    length: int
-    height: int
-    width: int
-    fps: Fraction
-    verdict: Verdict
-
-    @property
-    def nbytes(self) -> int:
-        """Of all its frames."""
-        return self.length * self.height * self.width * 3
-
-
 class DecodingProcess:
     """The parent's side. timeout: seconds for one request. log: where FFmpeg's messages go."""
 
@@ -82,11 +66,19 @@ class DecodingProcess:
         self.timeout, self.log = timeout, log
         self.child: subprocess.Popen[bytes] | None = None
         self.decord: bool | None = None
+        self.last: tuple[object, Opened] | None = None  # the video that is open, by what its file is
 
     def open(self, path: Path, verdict: Verdict | None = None) -> Opened:
-        """Opens a video, examined first if no verdict is known. Raises Unreadable or Broken."""
+        """Opens a video, examined first if no verdict is known; the one that is open stays so while its file
+        is the same. Raises Unreadable or Broken.
+        """
+        file = file_of(path)
+        if self.last is not None and self.last[0] == file:
+            return self.last[1]
         found = self._ask({"open": os.fspath(path), "verdict": asdict(verdict) if verdict else None})
-        return Opened(**found | {"fps": Fraction(found["fps"]), "verdict": Verdict(**found["verdict"])})
+        video = Opened(**found | {"fps": Fraction(found["fps"]), "verdict": Verdict(**found["verdict"])})
+        self.last = (file, video) if file else None
+        return video
 
     def examine(self, path: Path) -> Verdict:
         """Who may decode a file. Raises Broken."""
@@ -119,6 +111,7 @@ class DecodingProcess:
 
     def close(self) -> None:
         """Ends the process, at once."""
+        self.last = None
         if self.child is not None:
             self.child.kill()
             self.child.wait()
@@ -128,7 +121,8 @@ class DecodingProcess:
             self.child = None
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        child = self.child or self._begin()
+        child, last = self.child or self._begin(), self.last
+        self.last = None
         self.deadline = (begun := time.monotonic()) + self.timeout
         text = json.dumps(request).encode()
         try:
@@ -142,6 +136,7 @@ class DecodingProcess:
         for kind, word in TOLD.items():
             if word in found:
                 raise Broken(found[word]) if kind is NotNow else kind(found[word])
+        self.last = last if {"gather", "keep"} & request.keys() else None
         return found
 
     def _begin(self) -> subprocess.Popen[bytes]:
@@ -187,7 +182,7 @@ class DecodingProcess:
         return Broken(f"the decoder crashed over it (exit status {code})", remember)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"timeout": self.timeout, "log": self.log, "child": None, "decord": self.decord}
+        return {**self.__dict__, "child": None, "last": None}
 
     def __del__(self) -> None:
         self.close()

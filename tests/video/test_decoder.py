@@ -6,10 +6,12 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
+from films import film, numbers
 
 from expander.video.decoder import Decoder, VideoError
 from expander.video.frame_cache import FrameCache
@@ -117,3 +119,45 @@ def test_what_is_no_video_is_told_with_its_path(tmp_path: Path, content: bytes) 
         Decoder().read(path, lambda _: picks(0))
     with pytest.raises(VideoError, match="no such file"):
         Decoder(tmp_path / "set", 1e9).read(tmp_path / "missing.mp4", lambda _: picks(0))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("x.mp4", {"codec": "libx264", "options": {"g": "50", "bf": "2"}}),  # decord, where it is
+        ("x.mp4", {"codec": "libx264", "options": {"g": "12", "bf": "0"}}),  # jumped in
+        ("x.webm", {"codec": "libvpx-vp9"}),
+        ("x.avi", {"codec": "libx264"}),  # from the start
+    ],
+)
+def test_a_film_stays_open_and_gives_the_frames_of_one_that_is_opened_anew(
+    tmp_path: Path, name: str, options: dict[str, Any]
+) -> None:
+    path, other = film(tmp_path / name, 160, **options), film(tmp_path / "other.mp4", 3)
+    kept, rng = Decoder(), np.random.default_rng(0)
+    video = kept.open(path)
+    for _ in range(6):
+        wanted = np.sort(rng.choice(160, 5, replace=False))
+        read = kept.read(path, lambda _, wanted=wanted: wanted)
+        assert numbers(read) == wanted.tolist()
+        assert np.array_equal(Decoder().read(path, lambda _, wanted=wanted: wanted), read)
+        assert kept.open(path) is video
+    kept.read(other, np.arange)
+    assert kept.open(path) is not video
+
+
+def test_a_film_that_is_another_now_is_opened_anew(tmp_path: Path) -> None:
+    path, decoder = film(tmp_path / "x.mp4", 5), Decoder()
+    assert numbers(decoder.read(path, np.arange)) == [0, 1, 2, 3, 4]
+    film(tmp_path / "new.mp4", 3).replace(path)
+    assert numbers(decoder.read(path, np.arange)) == [0, 1, 2]
+    path.unlink()
+    with pytest.raises(VideoError, match=r"x\.mp4"):
+        decoder.read(path, np.arange)
+
+
+def test_a_copy_of_a_decoder_has_nothing_open(tmp_path: Path) -> None:
+    """As the loaders of a training get it."""
+    path, decoder = film(tmp_path / "x.mp4", 3), Decoder()
+    decoder.read(path, np.arange)
+    assert numbers(pickle.loads(pickle.dumps(decoder)).read(path, np.arange)) == [0, 1, 2]
