@@ -133,12 +133,13 @@ def _go(training: Training, data: TaskData, folder: TrainingFolder) -> None:
 
 def order_of(options: dict[str, Any]) -> TrainOrder:
     """What the options of `train` ask for."""
+    from expander.engine.references import task_of
     from expander.engine.train import TrainOrder
 
     return TrainOrder(
         options["spec"], data_settings(options), options["recipe"], options["init"],
         options["epochs"], options["batch"], options["seed"] or 0, options["gpus"], options["workers_ddp"],
-        options["overfit_batches"] or 0, options["log"] or "", options["task"] or "classification",
+        options["overfit_batches"] or 0, options["log"] or "", options["task"] or task_of(options["spec"]),
         options["overrides"],
     )  # fmt: skip
 
@@ -174,13 +175,14 @@ def _describe(training: Training, data: TaskData) -> str:
     kind = "key frames" if people else "videos"
     shown = f"{few} batches only" if few else f"{training.videos} {kind}"
     one = " with one person" if people else ""
+    apart = f", last stage dilated by {recipe.dilation}" if recipe.dilation > 1 else ""
     validated, rest = len(data.val), ""
     if isinstance(data, DetectionData) and recipe.validate_stride > 1:
         some, _ = to_validate(data, training.data.test_score, recipe.validate_stride)
         validated, rest = len(some.val), f", all {len(data.val)} at the end"
     return (
         f"spec: {training.spec}, {macs_text(price.macs)} multiply-adds{one}, {price.params:,} parameters, "
-        f"{len(training.classes)} classes\n"
+        f"{len(training.classes)} classes{apart}\n"
         f"recipe: {recipe.epochs} epochs of {training.steps_per_epoch} steps of {recipe.batch} clips{each}, "
         f"learning rate {rate:.4g}\n"
         f"data: {shown} to train on, {validated} to validate on every {recipe.validate_every} epochs{rest}"

@@ -53,17 +53,19 @@ def load_settings(
 
 
 def load_training(
-    recipe: str, overrides: Sequence[str], given: Mapping[str, Mapping[str, Any]]
+    recipe: str, overrides: Sequence[str], given: Mapping[str, Mapping[str, Any]],
+    inherited: Mapping[str, Any] | None = None,
 ) -> tuple[TrainRecipe, DataConfig, BackendConfig]:
     """A training recipe (a name or a YAML file), data and backend settings, with overrides on top.
 
-    given: by section (`train`, `data`, `backend`), what other options said; an override wins.
+    given: by section (`train`, `data`, `backend`), what other options said; an override wins. inherited: what
+    the recipe is where its file says nothing.
     Raises UsageError naming the file:line:column or the `--set` at fault.
     """
     value, places = read_yaml(recipe_file(recipe))
     if value is not None and not isinstance(value, dict):
         raise UsageError(f"{places[()]}: a recipe is lines of `key: value`")
-    values: dict[str, Any] = {"train": value or {}, "data": {}, "backend": {}}
+    values: dict[str, Any] = {"train": {**(inherited or {}), **(value or {})}, "data": {}, "backend": {}}
     where: dict[str, Position] = {"train": places, "data": {(): "data"}, "backend": {(): "backend"}}
     for section, options in given.items():
         for key, option in options.items():

@@ -106,14 +106,12 @@ def task_of(reference: str) -> Task:
     return started(find_run(name)).problem.task if _is_run(name) else "classification"
 
 
-def dilation_of(reference: str) -> int | None:
-    """That of the run or training for detection which a reference names; none where it has none."""
+def dilation_of(reference: str) -> int:
+    """That of the run or training for detection which a reference names; 1 where it has none."""
     name = reference.partition(":")[0]
     if training := find_training(name):
-        found = training.read().recipe.dilation
-    else:
-        found = started(find_run(name)).problem.space.proxy.dilation if _is_run(name) else 1
-    return found if found > 1 else None
+        return training.read().recipe.dilation
+    return started(find_run(name)).problem.space.proxy.dilation if _is_run(name) else 1
 
 
 def _trained(training: TrainingFolder, which: str) -> Path:

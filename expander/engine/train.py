@@ -61,9 +61,11 @@ def plan(order: TrainOrder, progress: Progress | None = None) -> tuple[Training,
         "data": dict(order.data) or (asdict(own) if own else {}),
         "train": {"epochs": order.epochs, "batch": order.batch},
     }
+    inherited = {}
     if order.task == "detection" and isinstance(order.spec, str):
-        given["train"]["dilation"] = dilation_of(order.spec)
-    recipe, place, backend = load_training(order.recipe or RECIPES[order.task], order.overrides, given)
+        inherited["dilation"] = dilation_of(order.spec)
+    name = order.recipe or RECIPES[order.task]
+    recipe, place, backend = load_training(name, order.overrides, given, inherited)
     spec = find_spec(order.spec) if isinstance(order.spec, str) else order.spec
     init = str(absolute(find_weights(order.init))) if order.init else ""
     workers = _processes(order, recipe)
@@ -71,8 +73,9 @@ def plan(order: TrainOrder, progress: Progress | None = None) -> tuple[Training,
     check_training(spec, recipe.batch // (workers * recipe.accumulate))
     if order.task == "detection" and recipe.mixup:
         raise UsageError("train.mixup: people of two clips cannot be mixed; leave it out of a detection")
-    if order.task != "detection" and recipe.dilation != 1:
-        raise UsageError("train.dilation is of --task detection; leave it out of a classification")
+    for setting in ("dilation", "validate_stride") if order.task != "detection" else ():
+        if getattr(recipe, setting) != 1:
+            raise UsageError(f"train.{setting} is of --task detection; leave it out of a classification")
     data = open_for(order.task, place, progress)
     training = Training(
         spec.with_classes(len(data.classes)), recipe, place, data.fingerprint, data.classes,

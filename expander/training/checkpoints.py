@@ -122,8 +122,9 @@ def check_identity(found: dict[str, Any], wanted: dict[str, Any], folder: Path) 
 def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
     """The first three keys that differ, with both values."""
     flat = _flat(found), _flat(wanted)
-    keys = [key for key in flat[1] | flat[0] if flat[0].get(key) != flat[1].get(key)]
-    return ", ".join(f"{key} {flat[0].get(key)} instead of {flat[1].get(key)}" for key in keys[:3])
+    told = {key: [of.get(key, 1 if key in LATER else None) for of in flat] for key in flat[1] | flat[0]}
+    differ = [f"{key} {own} instead of {other}" for key, (own, other) in told.items() if own != other]
+    return ", ".join(differ[:3])
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -20,6 +20,7 @@ class Classification:
     """See tasks.TrainingTask."""
 
     step = FullStep
+    partial = False
 
     def __init__(self, training: Training, data: VideoData, team: Workers) -> None:
         self.training, self.data, self.team = training, data, team

@@ -34,10 +34,11 @@ class Scores(Protocol):
 
 
 class TrainingTask(Protocol):
-    """videos: in the training list. frames: who decodes them."""
+    """videos: in the training list. frames: who decodes them. partial: the last validation alone is whole."""
 
     videos: int
     frames: Decoder
+    partial: bool
 
     @property
     def step(self) -> type[FullStep]:

@@ -156,12 +156,13 @@ class Trainer:
     def _validate(self, epoch: int) -> None:
         if self.average is not None and self.training.recipe.precise_bn == 0:
             self.average.take_statistics(self.network)
-        scores = self.task.scores(self._shown, epoch == self.training.recipe.epochs)
+        last = epoch == self.training.recipe.epochs
+        scores = self.task.scores(self._shown, last)
         self.validated = epoch
         found = Best(epoch, self.step, scores.goodness, scores.loss)
         best = self.training.best
         self.worse = 0 if best is None or found.goodness > best.goodness else self.worse + 1
-        if found.beats(best):
+        if found.beats(best) or (last and self.task.partial):  # a part and the whole do not compare
             self.training = replace(self.training, best=found)
             self._keep(self.folder.best)
         measured = {"val_loss": scores.loss, scores.measure: scores.goodness}

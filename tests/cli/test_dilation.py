@@ -46,11 +46,14 @@ def test_a_test_and_a_training_after_it_need_not_be_told(
     found = json.loads((tmp_path / "runs/wide/tests/best-detection.json").read_text())
     assert found["metrics"]["frame_map"]["value"] == pytest.approx(training.best.goodness, abs=1e-6)
     monkeypatch.chdir(tmp_path)
+    own = str(tmp_path / "own.yaml")
+    Path(own).write_text("epochs: 3\ndilation: 1\n")
     dilations = [
-        plan(TrainOrder("wide", overrides=more, task="detection"))[0].recipe.dilation
-        for more in ((), ("train.dilation=1",), ("train.dilation=3",))
+        plan(TrainOrder("wide", recipe=recipe, overrides=more, task="detection"))[0].recipe.dilation
+        for recipe, *more in (("ava",), ("ava", "train.dilation=1"), ("ava", "train.dilation=3"), (own,))
     ]
-    assert dilations == [2, 1, 3]
+    assert dilations == [2, 1, 3, 1]
+    assert "last stage dilated by 2" in ran(expander, "train", "wide", "--dry-run", *FAST)
 
 
 @pytest.mark.slow
@@ -69,17 +72,18 @@ def test_what_a_search_trains_and_what_it_found_is_dilated(
 
 
 @pytest.mark.parametrize(
-    ("value", "task", "said"),
-    [("0", "detection", WITHIN), ("17", "detection", "dilation must be at most 16 ("),
-     ("1.5", "detection", "input should be a valid integer"),
-     ("2", "classification", "train.dilation is of --task detection; leave it out of a classification")],
+    ("setting", "task", "said"),
+    [("dilation=0", "detection", WITHIN), ("dilation=17", "detection", "dilation must be at most 16 ("),
+     ("dilation=1.5", "detection", "input should be a valid integer"),
+     ("dilation=2", "classification", "train.dilation is of --task detection; leave it out of a class"),
+     ("validate_stride=2", "classification", "train.validate_stride is of --task detection; leave it out")],
 )  # fmt: skip
 def test_a_training_refuses_what_is_none_in_a_line(
-    expander: Run, tmp_path: Path, people: Path, videos: Path, value: str, task: str, said: str
+    expander: Run, tmp_path: Path, people: Path, videos: Path, setting: str, task: str, said: str
 ) -> None:
     saved(tmp_path, ("a", "b"), SPEC)
     data = people if task == "detection" else videos
-    refused = expander("train", "net.yaml", "--task", task, "--data", data, f"--set=train.dilation={value}")
+    refused = expander("train", "net.yaml", "--task", task, "--data", data, f"--set=train.{setting}")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert said in refused.stderr
     assert refused.stderr.count("\n") == 1

@@ -37,6 +37,7 @@ class Detection:
         self.clips.flip = training.recipe.flip
         recipe, score = training.recipe, training.data.test_score
         self.all, self.few = (to_validate(data, score, stride) for stride in (1, recipe.validate_stride))
+        self.partial = len(self.few[1]) < len(self.all[1])
         self.part = recipe.batch // (team.size * recipe.accumulate)
 
     def batches(self, begin: int, loaders: int) -> Iterator[Batch]:
