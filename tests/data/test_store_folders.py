@@ -21,6 +21,7 @@ from expander.data.sources import open_data
 from expander.data.store import remote
 from expander.data.store.addresses import address_of
 from expander.data.store.listing import Listing
+from expander.data.tasks import reopened
 from expander.errors import DataError
 
 
@@ -97,6 +98,29 @@ def test_a_class_of_more_videos_than_a_page_is_whole_and_workers_ask_for_none_of
         pass
     assert opened(address, again=True).fingerprint == found.fingerprint
     assert len(opened(address).train) + len(opened(address).val) == 1103
+
+
+@pytest.mark.parametrize("form", ["auto", "folders"])
+def test_a_node_that_keeps_the_lists_and_folders_of_an_earlier_run_asks_anew_for_those_of_the_next(
+    store: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    videos = [f"{split}/{name}/1.mp4" for split in ("train", "val") for name in "ab"]
+    touch(tmp_path / "set", *videos)
+    for split in ("train", "val"):
+        (tmp_path / "set" / f"{split}.txt").write_text(f"{split}/a/1.mp4 0\n{split}/b/1.mp4 1\n")
+    address = upload(store, tmp_path / "set", f"next-{form}")
+    first = opened(address, form=form)
+    touch(tmp_path / "set", "train/a/2.mp4")
+    with (tmp_path / "set" / "train.txt").open("a") as lines:
+        lines.write("train/a/2.mp4 0\n")
+    upload(store, tmp_path / "set", f"next-{form}")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+        second = opened(address, form=form)
+    config = DataConfig(folder=address, ann_format=form)
+    assert reopened("classification", config, first.fingerprint).fingerprint == first.fingerprint
+    found = reopened("classification", config, second.fingerprint)
+    assert (found.fingerprint, len(found.train.paths)) == (second.fingerprint, 3)
 
 
 def test_what_is_wrong_is_one_line(store: Server, tmp_path: Path, expander: Run) -> None:
