@@ -88,6 +88,6 @@ def _reason(error: OSError) -> str:
 def sweep(folder: Path) -> None:
     """Deletes what processes that were killed have left half written."""
     whole = [draft for name in FILES for draft in folder.glob(f".{name}.*")]  # as write_atomic begins them
-    for draft in (*(folder / "videos").glob(f"*/.*{DRAFT}*"), *folder.glob(f".*{DRAFT}"), *whole):
+    for draft in (*(folder / "videos").glob(f"*/.*{DRAFT}*"), *folder.glob(f".*{DRAFT}*"), *whole):
         with contextlib.suppress(OSError):
             draft.unlink()
