@@ -16,7 +16,7 @@ from test_class_folders import touch
 
 from expander.config.settings import DataConfig
 from expander.data.annotations import VideoData
-from expander.data.folders import Item
+from expander.data.folders import Item, class_folders
 from expander.data.sources import open_data
 from expander.data.store import remote
 from expander.data.store.addresses import address_of
@@ -50,7 +50,7 @@ def both(local: VideoData, found: VideoData, root: Path, address: str) -> None:
 def test_class_folders_in_the_store_are_those_on_disk(
     store: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture, begin: str
 ) -> None:
-    """With what is left out, and told alike."""
+    """With what is left out, and told alike; but folders deeper than a class are not looked into."""
     names = [
         f"{name}/{number}.mp4"
         for name in ("run fast", "Wave", "sit#1", "\u00e9t\u00e9")
@@ -67,9 +67,14 @@ def test_class_folders_in_the_store_are_those_on_disk(
     told = [line.replace(str(tmp_path / "set"), address) for line in caplog.messages]
     caplog.clear()
     both(local, opened(address), tmp_path / "set", address)
-    assert caplog.messages == told
-    assert len(told) == 1
-    assert "2 deeper than <class>/<video> (the first is run fast/s1/11.mp4)" in told[0]
+    walked = "2 deeper than <class>/<video> (the first is run fast/s1/11.mp4)"
+    assert [line.count(walked) for line in told] == [1]
+    left = "1 deeper than <class>/<video>, not looked into (the first is run fast/s1/)"
+    assert caplog.messages == [told[0].replace(walked, left)]
+    listing = Listing(address)
+    class_folders(Path(address), listing.look)
+    assert not any("/s1" in folder for folder in listing.known)
+    assert f"{address}/{begin}run fast" in listing.known
 
 
 def test_the_names_of_classes_txt_and_the_format_count_as_on_disk(store: Server, tmp_path: Path) -> None:
