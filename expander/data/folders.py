@@ -15,7 +15,7 @@ import pandas as pd
 
 from expander.data.annotations import Split
 from expander.data.rows import Rows
-from expander.data.store.addresses import address_of
+from expander.data.store.addresses import address_of, is_remote
 from expander.errors import DataError
 from expander.video.filenames import is_utf8, printable
 
@@ -115,7 +115,9 @@ def _of_class(folder: Path, name: str, items: Sequence[Item], left: Left, look: 
     names = []
     for item in _shown(folder / name, f"{name}/", items, left):
         path = f"{name}/{item.name}"
-        if item.is_folder:
+        if item.is_folder and is_remote(folder):  # each folder would be a question more
+            left["deeper than <class>/<video>, not looked into"].append(f"{path}/")
+        elif item.is_folder:
             left["deeper than <class>/<video>"] += _below(folder, path, look)
         elif is_video(item.name):
             names.append(item.name)

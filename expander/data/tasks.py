@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from expander.data.ava.boxes import to_train
 from expander.data.ava.folder import open_detection, recognised
 from expander.data.ava.keyframes import DetectionData
 from expander.data.sources import decoder, open_data
+from expander.errors import DataError
 from expander.video.decoder import Decoder
 
 TaskData = VideoData | DetectionData
@@ -24,6 +26,19 @@ def open_for(
 ) -> TaskData:
     """See `open_data` and `open_detection`. Raises DataError or EnvironmentFault."""
     return open_detection(config, progress) if task == "detection" else open_data(config, progress, again)
+
+
+def reopened(task: Task, config: DataConfig, fingerprint: str) -> TaskData:
+    """The data of a run that has begun, by the fingerprint that it began with; if they have changed, as they
+    are now.
+
+    What this machine keeps of a store's lists and folders may be of an earlier run: where it is not this
+    run's, the store is asked anew. Raises DataError or EnvironmentFault.
+    """
+    with contextlib.suppress(DataError):
+        if (data := open_for(task, config, again=True)).fingerprint == fingerprint:
+            return data
+    return open_for(task, config)
 
 
 def task_of(config: DataConfig) -> Task:

@@ -9,7 +9,7 @@ from expander.config.load import Settings
 from expander.config.settings import BackendConfig, Task
 from expander.data.annotations import VideoData
 from expander.data.sources import source_limits
-from expander.data.tasks import TaskData, open_for
+from expander.data.tasks import TaskData, open_for, reopened
 from expander.engine.loop import Listener, Stop
 from expander.engine.loop import search as loop
 from expander.engine.preparation import Goal, embedded_limits, measured_pace, problem_of
@@ -60,7 +60,7 @@ def plan(
 
 def check_data(run: Run, start: RunStarted) -> TaskData:
     """The videos of a run that goes on. Raises DataError when they have changed since it began."""
-    data = open_for(start.problem.task, start.data, again=True)
+    data = reopened(start.problem.task, start.data, start.data_fingerprint)
     if data.fingerprint != start.data_fingerprint:
         raise DataError(f"{run.folder}: the data set has changed since the run began; start another run")
     return data

@@ -11,7 +11,7 @@ from expander.data.ava.boxes import to_train
 from expander.data.ava.keyframes import DetectionData
 from expander.data.clips import training_order
 from expander.data.shards.order import Buffered
-from expander.data.tasks import TaskData, open_for
+from expander.data.tasks import TaskData, reopened
 from expander.errors import DataError
 from expander.training.distributed import Workers
 from expander.training.training_folder import Training
@@ -19,7 +19,7 @@ from expander.training.training_folder import Training
 
 def checked_data(training: Training) -> TaskData:
     """The data of a training. Raises DataError when they are not those that it began with."""
-    data = open_for(training.task, training.data, again=True)
+    data = reopened(training.task, training.data, training.data_fingerprint)
     if len(data.classes) != len(training.classes):
         counts = f"{len(data.classes)} classes in the data, {len(training.classes)} in the training"
         raise DataError(f"the data set has changed: {counts}; start another training")

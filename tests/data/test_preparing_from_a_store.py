@@ -5,20 +5,28 @@ from __future__ import annotations
 import re
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from conftest import Run
 from films import film
 from forking import Command
-from store import BUCKET, Server, client, serving, upload
+from store import BUCKET, Door, Server, client, serving, upload
 from test_prepared import OPTIONS, contents, films, last
 
 from expander.backends.processes import descendants
 from expander.data.prepared import manifest
-from expander.data.prepared.originals import state_of
+from expander.data.prepared.manifest import Source
+from expander.data.prepared.originals import Listed, content_of, state_of
+from expander.data.prepared.video import Job, prepare_video
 from expander.data.store import remote
+from expander.errors import EnvironmentFault
+from expander.video.worker import DecodingProcess
+from expander.video.writing.encoder import Encoded, Encoding
+from expander.video.writing.film import digest_of
 
 SAME = ["train.txt", "val.txt", "classes.txt", "damaged.csv"]
 
@@ -100,6 +108,57 @@ def test_what_changed_in_the_store_is_prepared_anew_what_was_copied_is_not_and_w
     assert changed == {"train/wave/1.mp4", copied}
     assert now["train/wave/1.mp4"]["frames"] == 30
     assert now[copied] == {**rows[copied], "source_time": state_of(Path(address) / copied)[1]}
+
+
+class Deleting(DecodingProcess):
+    """The source is deleted from the store while it is encoded."""
+
+    def __init__(self, log: Path, delete: Callable[[], None]) -> None:
+        super().__init__(60, log)
+        self.delete = delete
+
+    def prepare(self, source: Path, target: Path, how: Encoding) -> Encoded:
+        encoded = super().prepare(source, target, how)
+        self.delete()
+        return encoded
+
+
+def test_what_is_deleted_in_the_store_while_it_is_encoded_is_damaged_and_ends_nothing(
+    store: Server, tmp_path: Path
+) -> None:
+    film(tmp_path / "films" / "a.mp4", 12, size=(96, 128))
+    address = upload(store, tmp_path / "films", "deleted")
+    source, log = Source("a.mp4", "a.mp4", address, 0, "train"), tmp_path / "log"
+    with closing(Deleting(log, lambda: client(store).delete_file(f"{BUCKET}/deleted/a.mp4"))) as process:
+        outcome = prepare_video(Job(str(tmp_path / "out"), Encoding(48), 60, str(log)), source, process)
+    assert (outcome.encoded, outcome.reason) == (None, "no such file")
+    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
+
+
+def test_an_outage_while_sources_are_looked_at_is_waited_for_once_and_told_to_all(
+    store: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(remote, "PATIENCE", 1.0)
+    with closing(Door(store)) as door, ThreadPoolExecutor(8) as pool:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", door.variables["AWS_ENDPOINT_URL"])
+        remote._connected.cache_clear()
+        door.shut()
+        look = Listed().state_of
+        asked = [pool.submit(look, Path(f"s3://{BUCKET}/away/{number}.mp4")) for number in range(8)]
+        faults = [one.exception() for one in asked]
+    remote._connected.cache_clear()
+    assert [type(fault) for fault in faults] == [EnvironmentFault] * 8
+    assert len(set(map(id, faults))) == 1
+    assert len(caplog.messages) == 1
+
+
+def test_a_disk_that_takes_no_copy_of_a_source_is_named(store: Server, tmp_path: Path) -> None:
+    film(tmp_path / "films" / "a.mp4", 2, size=(96, 128))
+    source = Path(upload(store, tmp_path / "films", "copied")) / "a.mp4"
+    assert content_of(source, tmp_path) == digest_of(tmp_path / "films" / "a.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["films"]
+    with pytest.raises(EnvironmentFault, match=f"^{tmp_path}/nowhere/.*: cannot be made: No such file"):
+        content_of(source, tmp_path / "nowhere")
 
 
 def test_a_prepared_set_is_made_on_a_disk(expander: Run, tmp_path: Path) -> None:

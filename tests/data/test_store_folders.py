@@ -16,11 +16,12 @@ from test_class_folders import touch
 
 from expander.config.settings import DataConfig
 from expander.data.annotations import VideoData
-from expander.data.folders import Item
+from expander.data.folders import Item, class_folders
 from expander.data.sources import open_data
 from expander.data.store import remote
 from expander.data.store.addresses import address_of
 from expander.data.store.listing import Listing
+from expander.data.tasks import reopened
 from expander.errors import DataError
 
 
@@ -49,7 +50,7 @@ def both(local: VideoData, found: VideoData, root: Path, address: str) -> None:
 def test_class_folders_in_the_store_are_those_on_disk(
     store: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture, begin: str
 ) -> None:
-    """With what is left out, and told alike."""
+    """With what is left out, and told alike; but folders deeper than a class are not looked into."""
     names = [
         f"{name}/{number}.mp4"
         for name in ("run fast", "Wave", "sit#1", "\u00e9t\u00e9")
@@ -66,9 +67,14 @@ def test_class_folders_in_the_store_are_those_on_disk(
     told = [line.replace(str(tmp_path / "set"), address) for line in caplog.messages]
     caplog.clear()
     both(local, opened(address), tmp_path / "set", address)
-    assert caplog.messages == told
-    assert len(told) == 1
-    assert "2 deeper than <class>/<video> (the first is run fast/s1/11.mp4)" in told[0]
+    walked = "2 deeper than <class>/<video> (the first is run fast/s1/11.mp4)"
+    assert [line.count(walked) for line in told] == [1]
+    left = "1 deeper than <class>/<video>, not looked into (the first is run fast/s1/)"
+    assert caplog.messages == [told[0].replace(walked, left)]
+    listing = Listing(address)
+    class_folders(Path(address), listing.look)
+    assert not any("/s1" in folder for folder in listing.known)
+    assert f"{address}/{begin}run fast" in listing.known
 
 
 def test_the_names_of_classes_txt_and_the_format_count_as_on_disk(store: Server, tmp_path: Path) -> None:
@@ -97,6 +103,29 @@ def test_a_class_of_more_videos_than_a_page_is_whole_and_workers_ask_for_none_of
         pass
     assert opened(address, again=True).fingerprint == found.fingerprint
     assert len(opened(address).train) + len(opened(address).val) == 1103
+
+
+@pytest.mark.parametrize("form", ["auto", "folders"])
+def test_a_node_that_keeps_the_lists_and_folders_of_an_earlier_run_asks_anew_for_those_of_the_next(
+    store: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    videos = [f"{split}/{name}/1.mp4" for split in ("train", "val") for name in "ab"]
+    touch(tmp_path / "set", *videos)
+    for split in ("train", "val"):
+        (tmp_path / "set" / f"{split}.txt").write_text(f"{split}/a/1.mp4 0\n{split}/b/1.mp4 1\n")
+    address = upload(store, tmp_path / "set", f"next-{form}")
+    first = opened(address, form=form)
+    touch(tmp_path / "set", "train/a/2.mp4")
+    with (tmp_path / "set" / "train.txt").open("a") as lines:
+        lines.write("train/a/2.mp4 0\n")
+    upload(store, tmp_path / "set", f"next-{form}")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+        second = opened(address, form=form)
+    config = DataConfig(folder=address, ann_format=form)
+    assert reopened("classification", config, first.fingerprint).fingerprint == first.fingerprint
+    found = reopened("classification", config, second.fingerprint)
+    assert (found.fingerprint, len(found.train.paths)) == (second.fingerprint, 3)
 
 
 def test_what_is_wrong_is_one_line(store: Server, tmp_path: Path, expander: Run) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 
 from expander.data.store import remote
@@ -47,7 +46,7 @@ class Listed:
     """Sources as they were when their folder was first asked for: of a store's folder all together."""
 
     def __init__(self) -> None:
-        self.folders: dict[str, dict[str, remote.Entry]] = {}
+        self.folders: dict[str, Future[dict[str, remote.Entry]]] = {}
         self.lock = threading.Lock()
 
     def state_of(self, path: Path) -> State:
@@ -59,14 +58,18 @@ class Listed:
             return remote.entry(address)
         folder, _, name = address.rpartition("/")
         with self.lock:
-            if folder not in self.folders:
-                try:
-                    self.folders[folder] = {one.name: one for one in remote.entries(folder)}
-                except FileNotFoundError:
-                    self.folders[folder] = {}
-        if name not in self.folders[folder]:
+            first = folder not in self.folders
+            found = self.folders.setdefault(folder, Future())
+        if first:  # the others wait for its answer, and a store that stays away is told to all at once
+            try:
+                found.set_result({one.name: one for one in remote.entries(folder)})
+            except FileNotFoundError:
+                found.set_result({})
+            except BaseException as error:
+                found.set_exception(error)
+        if name not in found.result():
             raise FileNotFoundError(address)
-        return self.folders[folder][name]
+        return found.result()[name]
 
 
 @contextlib.contextmanager
@@ -90,11 +93,9 @@ def at_hand(path: Path, folder: Path) -> Iterator[Path]:
         copy.unlink(missing_ok=True)
 
 
-def content_of(path: Path) -> str:
-    """SHA-256 of a source. Raises OSError or Unreadable, EnvironmentFault."""
-    if not is_remote(path):
-        return digest_of(path)
-    with tempfile.TemporaryFile() as copy:
-        bring(path, copy)
-        copy.seek(0)
-        return hashlib.file_digest(copy, "sha256").hexdigest()
+def content_of(path: Path, folder: Path) -> str:
+    """SHA-256 of a source; folder: for a copy of what lies in a store. Raises OSError or Unreadable,
+    EnvironmentFault.
+    """
+    with at_hand(path, folder) as file:
+        return digest_of(file)

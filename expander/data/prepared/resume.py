@@ -36,7 +36,7 @@ def finished(
     def one(source: Source) -> Outcome | None:
         outcome = known.get(source.name)
         place = folder / place_of(folder, source, packed)
-        return None if outcome is None else _confirmed(place, source, outcome, verify, look)
+        return None if outcome is None else _confirmed(folder, place, source, outcome, verify, look)
 
     found: dict[str, Outcome] = {}
     with ThreadPoolExecutor(cores()) as pool:
@@ -53,7 +53,7 @@ def place_of(folder: Path, source: Source, packed: Mapping[str, str]) -> str:
 
 
 def _confirmed(
-    file: Path, source: Source, outcome: Outcome, verify: bool, look: Look
+    folder: Path, file: Path, source: Source, outcome: Outcome, verify: bool, look: Look
 ) -> Outcome | None:  # fmt: skip
     """The outcome, if its video is there and made of the source as it is now."""
     made = outcome.encoded
@@ -68,7 +68,7 @@ def _confirmed(
             return outcome
         if now == (outcome.source_bytes, outcome.source_time):
             return outcome
-        if content_of(source.file) == made.source_sha256:  # touched, or copied anew
+        if content_of(source.file, folder) == made.source_sha256:  # touched, or copied anew
             return Outcome(source.name, *now, encoded=made)
     return None
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from expander.data.prepared.manifest import FILES, Outcome, Source
-from expander.data.prepared.originals import DRAFT, at_hand, state_of
+from expander.data.prepared.originals import DRAFT, State, at_hand, state_of
 from expander.data.store.addresses import is_remote
 from expander.errors import EnvironmentFault
 from expander.video.readers import Unreadable
@@ -40,16 +40,16 @@ def prepare_video(job: Job, source: Source, process: DecodingProcess) -> Outcome
     the attempt.
     """
     try:
-        state = state_of(source.file)
-    except OSError as error:
-        return Outcome(source.name, 0, 0, _reason(error))
+        state = _looked_at(source)
+    except Unreadable as error:
+        return Outcome(source.name, 0, 0, str(error))
     target = Path(job.folder, source.path)
     draft = target.with_name(f".{uuid.uuid4().hex}{DRAFT}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
             encoded = process.prepare(_opened(source, target.parent, stack), draft, job.how)
-        if is_remote(source.file) and state_of(source.file) != state:
+        if is_remote(source.file) and _looked_at(source) != state:
             raise Unreadable(CHANGED)
         os.replace(draft, target)
     except (Unreadable, Broken) as error:
@@ -62,6 +62,14 @@ def prepare_video(job: Job, source: Source, process: DecodingProcess) -> Outcome
         with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
     return Outcome(source.name, *state, encoded=encoded)
+
+
+def _looked_at(source: Source) -> State:
+    """A source as it is now. Raises Unreadable, EnvironmentFault."""
+    try:
+        return state_of(source.file)
+    except OSError as error:
+        raise Unreadable(_reason(error)) from None
 
 
 def _opened(source: Source, folder: Path, stack: contextlib.ExitStack) -> Path:
@@ -80,6 +88,6 @@ def _reason(error: OSError) -> str:
 def sweep(folder: Path) -> None:
     """Deletes what processes that were killed have left half written."""
     whole = [draft for name in FILES for draft in folder.glob(f".{name}.*")]  # as write_atomic begins them
-    for draft in (*(folder / "videos").glob(f"*/.*{DRAFT}*"), *folder.glob(f".*{DRAFT}"), *whole):
+    for draft in (*(folder / "videos").glob(f"*/.*{DRAFT}*"), *folder.glob(f".*{DRAFT}*"), *whole):
         with contextlib.suppress(OSError):
             draft.unlink()

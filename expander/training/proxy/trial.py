@@ -17,7 +17,7 @@ from torch import nn
 
 from expander.data.clips import Batch, loader
 from expander.data.filling import fill_cache
-from expander.data.tasks import open_for
+from expander.data.tasks import reopened
 from expander.errors import DataError, EnvironmentFault, first_line, out_of_memory
 from expander.model.detector import network_of
 from expander.model.growth import grow
@@ -65,7 +65,7 @@ def run_trial(order: TrialOrder) -> TrialResult | TrialFailure:
 
 
 def _run(order: TrialOrder) -> TrialResult:
-    data = open_for(order.task, order.data, again=True)
+    data = reopened(order.task, order.data, order.data_fingerprint)
     if data.fingerprint != order.data_fingerprint:
         raise DataError("the data set differs from the one this run was started on")
     course = TrialRun(order)
