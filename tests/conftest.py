@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -95,7 +97,7 @@ def expander(tmp_path: Path, environment: dict[str, str]) -> Run:
     return call
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def micro(videos: Path) -> list[str]:
     """Options of a search that takes seconds: three axes, four steps' worth, own videos."""
     return [
@@ -105,10 +107,31 @@ def micro(videos: Path) -> list[str]:
     ]  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def brief(micro: list[str]) -> list[str]:
     """The same with three trials in two steps: what waits for processes to start needs no more."""
     return [*micro, "--max-steps", "1", "--set", "axes.width.limit=1"]
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What the search `micro` leaves without Ray, and prints. folder: of its run, which nobody changes."""
+
+    folder: Path
+    said: str
+
+    def copied(self, folder: Path) -> Path:
+        """The run in another place, to do with as one likes."""
+        return shutil.copytree(self.folder, folder)
+
+
+@pytest.fixture(scope="session")
+def searched(cache: Path, micro: list[str], tmp_path_factory: pytest.TempPathFactory) -> Searched:  # noqa: ARG001
+    """One undisturbed search for all tests that ask what it leaves."""
+    place = tmp_path_factory.mktemp("searched")
+    done = run([*micro, "--run", "whole", "--backend", "inline"], place)
+    assert done.returncode == 0, done.stderr
+    return Searched(place / "runs" / "whole", done.stdout)
 
 
 def decisions(journal: Path) -> list[str]:

@@ -6,6 +6,8 @@ Each is a process of its own, as a user starts it, less the seconds of its impor
 from __future__ import annotations
 
 import atexit
+import functools
+import gc
 import multiprocessing
 import os
 import signal
@@ -13,13 +15,16 @@ import subprocess
 import sys
 import tempfile
 from multiprocessing.connection import Connection
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
+
+import pytest
 
 IMPORTED = [
     "torch._dynamo", "pandas", "pydantic", "jinja2", "matplotlib.figure", "matplotlib.backends.backend_agg",
     "expander.cli.main", "expander.cli.report", "expander.backends.inline", "expander.report.figures",
     "expander.training.timing.step_time", "expander.training.trainer", "expander.weights.detect",
-    "expander.evaluation.multiview",
+    "expander.evaluation.multiview", "expander.engine.search", "filled_tables",
 ]  # fmt: skip
 START = multiprocessing.get_context("forkserver")
 START.set_forkserver_preload(IMPORTED)
@@ -37,6 +42,7 @@ class Command:
     def __init__(
         self, arguments: list[str], folder: Path, out: str = os.devnull, more: dict[str, str] | None = None
     ) -> None:
+        _serve()
         ours, theirs = START.Pipe(duplex=False)
         self.process = START.Process(target=_main, args=(arguments, str(folder), out, theirs, more or {}))
         self.process.start()
@@ -89,8 +95,17 @@ def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess(arguments, command.wait(), out.read_text(), told)
 
 
+@functools.cache
+def _serve() -> None:
+    """Starts the process that all are forked from; it finds what lies beside this file."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        ensure_running()
+
+
 def _main(arguments: list[str], folder: str, out: str, err: Connection, more: dict[str, str]) -> None:
     os.setsid()
+    gc.freeze()  # collections leave alone, and with the process they came from, what the imports made
     os.environ |= more
     os.chdir(folder)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Run, decisions
+from forking import run
 from ray_searches import LIMIT, LONG, Cluster, Start, clustered, events, journal, searches
 
 from expander.backends.processes import descendants
@@ -27,12 +28,13 @@ def start(tmp_path: Path) -> Iterator[Start]:
         yield search
 
 
-@pytest.fixture
-def whole(expander: Run, brief: list[str], tmp_path: Path) -> list[str]:
+@pytest.fixture(scope="module")
+def whole(brief: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What an undisturbed search decides, without Ray."""
-    done = expander(*brief, *LONG, "--run", "whole", "--backend", "inline")
+    place = tmp_path_factory.mktemp("whole")
+    done = run([*brief, *LONG, "--run", "whole", "--backend", "inline"], place)
     assert done.returncode == 0, done.stderr
-    return decisions(journal(tmp_path, "whole"))
+    return decisions(journal(place, "whole"))
 
 
 def test_killed_workers_are_retried_from_their_checkpoints(

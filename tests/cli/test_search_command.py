@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import ASSETS, Run, decisions
+from conftest import ASSETS, Run, Searched, decisions
 from kills import kill_after
 
 from expander.config.space import load_spec
@@ -21,19 +21,15 @@ def _events(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
 
 
-def test_a_search_ends_within_five_percent_of_its_target(
-    expander: Run, micro: list[str], tmp_path: Path
-) -> None:
-    done = expander(*micro, "--run", "a", "--backend", "inline")
-    assert done.returncode == 0, done.stderr
-    folder = tmp_path / "runs" / "a"
+def test_a_search_ends_within_five_percent_of_its_target(searched: Searched) -> None:
+    folder = searched.folder
     events = _events(folder)
     assert events[0]["event"] == "run_started"
     assert events[-1]["event"] == "run_finished"
     macs = cost(load_spec(str(folder / "specs" / "final.yaml"))).macs
     assert 0.95 * TARGET * 1e9 <= macs <= TARGET * 1e9
     for column in ("step", "axis", "cost", "ratio", "accuracy", "runner-up", "lead"):
-        assert column in done.stdout
+        assert column in searched.said
     assert (folder / "report" / "trajectory.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "config.yaml").exists()
     assert json.loads((folder / "provenance.json").read_text())["versions"]["torch"]
@@ -64,10 +60,9 @@ def test_unreadable_videos_end_a_ray_run_with_exit_3_and_their_path(
 
 
 def test_specs_that_a_kill_left_out_are_written_on_resume(
-    expander: Run, micro: list[str], tmp_path: Path
+    expander: Run, searched: Searched, tmp_path: Path
 ) -> None:
-    assert expander(*micro, "--run", "r", "--backend", "inline").returncode == 0
-    folder = tmp_path / "runs" / "r"
+    folder = searched.copied(tmp_path / "runs" / "r")
     lines = (folder / "journal.jsonl").read_text().splitlines(keepends=True)
     final = (folder / "specs" / "final.yaml").read_text()
     (folder / "journal.jsonl").write_text("".join(lines[:-1]))  # without run_finished
@@ -79,10 +74,9 @@ def test_specs_that_a_kill_left_out_are_written_on_resume(
 
 @pytest.mark.parametrize("backend", ["inline", "ray"])
 def test_a_killed_search_resumes_to_the_same_end_and_repeats_no_trial(
-    expander: Run, micro: list[str], tmp_path: Path, backend: str
+    expander: Run, micro: list[str], searched: Searched, tmp_path: Path, backend: str
 ) -> None:
-    # Without Ray in both cases: the backends agree in every metric and choice too.
-    assert expander(*micro, "--backend", "inline", "--run", "whole").returncode == 0
+    # The undisturbed one is without Ray in both cases: the backends agree in every metric and choice too.
     # Killed inside step 1 (2 of its 3 trials done), then at the end of a step, then inside another.
     kill_after([*micro, "--backend", backend, "--run", "cut"], 3, tmp_path)
     again = ["search", "--run", "cut", "--resume"]
@@ -91,7 +85,7 @@ def test_a_killed_search_resumes_to_the_same_end_and_repeats_no_trial(
     done = expander(*again)
     assert done.returncode == 0, done.stderr
     runs = tmp_path / "runs"
-    assert decisions(runs / "cut" / "journal.jsonl") == decisions(runs / "whole" / "journal.jsonl")
+    assert decisions(runs / "cut" / "journal.jsonl") == decisions(searched.folder / "journal.jsonl")
     trained = Counter(
         json.dumps(event["result"]["trial"])  # type: ignore[index]
         for event in _events(runs / "cut")
@@ -139,11 +133,9 @@ def test_a_diverging_candidate_loses_and_all_diverging_ends_with_exit_5(
 
 
 def test_status_report_and_contract_read_a_run_in_another_place(
-    expander: Run, micro: list[str], tmp_path: Path
+    expander: Run, searched: Searched, tmp_path: Path
 ) -> None:
-    assert expander(*micro, "--run", "m", "--backend", "inline").returncode == 0
-    moved = tmp_path / "elsewhere"
-    (tmp_path / "runs" / "m").rename(moved)
+    moved = searched.copied(tmp_path / "elsewhere")
     status = json.loads(expander("status", moved, "--json").stdout)
     assert status["outcome"] == "target"
     rows = json.loads(expander("report", moved, "--format", "json").stdout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import Run, decisions
+from forking import run
 from searches import EXACT, carry_on, ending, problem, search
 
 from expander.config.settings import Recipe
@@ -90,13 +92,22 @@ def test_rungs_and_inheritance_are_refused_together(expander: Run, micro: list[s
     assert "selection.rungs are of trials from scratch" in refused.stderr
 
 
+@pytest.fixture(scope="module")
+def halved(micro: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of an undisturbed search without Ray."""
+    place = tmp_path_factory.mktemp("halved")
+    done = run([*micro, *HALF, "--run", "inline", "--backend", "inline"], place)
+    assert done.returncode == 0, done.stderr
+    return place / "runs" / "inline"
+
+
 @pytest.mark.slow
 def test_on_ray_and_inline_it_is_the_same_search_with_half_the_clips_and_reused_it_trains_nothing(
-    expander: Run, micro: list[str], tmp_path: Path
+    expander: Run, micro: list[str], halved: Path, tmp_path: Path
 ) -> None:
-    for name in ("inline", "ray"):
-        done = expander(*micro, *HALF, "--run", name, "--backend", name)
-        assert done.returncode == 0, done.stderr
+    shutil.copytree(halved, tmp_path / "runs" / "inline")
+    done = expander(*micro, *HALF, "--run", "ray", "--backend", "ray")
+    assert done.returncode == 0, done.stderr
     journals = [tmp_path / "runs" / name / "journal.jsonl" for name in ("inline", "ray")]
     assert decisions(journals[0]) == decisions(journals[1])
     rows = events(tmp_path, "inline")
@@ -111,10 +122,9 @@ def test_on_ray_and_inline_it_is_the_same_search_with_half_the_clips_and_reused_
 
 @pytest.mark.slow
 def test_killed_between_its_steps_it_ends_as_it_would_have(
-    expander: Run, micro: list[str], tmp_path: Path
+    expander: Run, micro: list[str], halved: Path, tmp_path: Path
 ) -> None:
-    whole = tmp_path / "runs" / "whole"
-    assert expander(*micro, *HALF, "--run", "whole", "--backend", "inline").returncode == 0
+    whole = shutil.copytree(halved, tmp_path / "runs" / "whole")
     for most in ("3", "5"):
         stopped = tmp_path / "runs" / f"cut{most}"
         expander(*micro, *HALF, "--run", stopped.name, "--backend", "inline", "--max-trials", most)

@@ -27,8 +27,8 @@ from expander.training.training_folder import TrainingFolder
 
 pytestmark = pytest.mark.slow
 SEED = 20261124
-TRAINING = ("train.epochs=12", "train.batch=8", "train.checkpoint_minutes=0", "train.ema=0.9",
-            "train.validate_every=4", "train.views=1", "train.precise_bn=2")  # fmt: skip
+TRAINING = ("train.epochs=6", "train.batch=8", "train.checkpoint_minutes=0", "train.ema=0.9",
+            "train.validate_every=2", "train.views=1", "train.precise_bn=2")  # fmt: skip
 PASSING = ("seconds", "time", "attempts", "videos_per_second", "data_wait", "seal")
 """What depends on the clock, and the checksums over that."""
 MAKE = """
@@ -72,7 +72,7 @@ def check(told: Told, kills: int) -> None:
 
 
 def test_a_search(micro: list[str], tmp_path: Path, kills: Callable[[int], int]) -> None:
-    options = [*micro, "--backend=inline", "--max-steps=1", "--set=proxy.steps=10",
+    options = [*micro, "--backend=inline", "--max-steps=1", "--set=proxy.steps=6",
                "--set=backend.checkpoint_seconds=0"]  # fmt: skip
 
     def start(name: str) -> Command:
@@ -114,7 +114,7 @@ def test_a_training(micro: list[str], tmp_path: Path, kills: Callable[[int], int
 
 def test_a_test(videos: Path, tmp_path: Path, kills: Callable[[int], int]) -> None:
     saved(tmp_path, open_data(DataConfig(folder=str(videos))).classes)
-    options = ["test", "net.yaml", "net.safetensors", "--data", str(videos), "--views", "30"]
+    options = ["test", "net.yaml", "net.safetensors", "--data", str(videos), "--views", "10"]
 
     def start(name: str) -> Command:
         scores = tmp_path / f"{name}.scores.jsonl"

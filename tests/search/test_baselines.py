@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Run as Call
+from conftest import Searched
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from searches import problem
@@ -100,10 +101,9 @@ def test_a_gain_is_the_difference_over_the_seeds_that_both_have() -> None:
 
 @pytest.mark.slow
 def test_a_run_is_compared_with_baselines_and_contracted_with_training(
-    expander: Call, micro: list[str], tmp_path: Path
+    expander: Call, searched: Searched, tmp_path: Path
 ) -> None:
-    assert expander(*micro, "--run", "m", "--backend", "inline").returncode == 0
-    folder = tmp_path / "runs" / "m"
+    folder = searched.copied(tmp_path / "runs" / "m")
     first = expander("baseline", "m", "--kind", "random", "--count", "2", "--backend", "inline")
     assert first.returncode == 0, first.stderr
     assert "search gained" in first.stdout
