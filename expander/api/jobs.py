@@ -156,13 +156,15 @@ def test(
     out: str | Path | None = None,
     device: str | None = None,
     workers: int = 1,
+    resume: bool = False,
 ) -> dict[str, Any]:
     """The multi-view test of a network on the validation videos: metrics, confusion, failed videos, cost.
 
     spec: a published name, a YAML file, a run or a training, which brings its own weights and data.
     checkpoint: ours, or one of SlowFast, PyTorchVideo or MMAction2. views: 10, 30 or KxM. protocol:
     expander, slowfast, mmaction2, mmaction2-0.x or pytorchvideo. out: a JSON file for the result (default:
-    in the run folder). Raises UsageError or DataError.
+    in the run folder). resume: go on with a test of the same result that was stopped. Raises UsageError or
+    DataError.
     """
     from expander.engine.test import Evaluation, carry_out, forget_scores, prepare
     from expander.report.confusion import write
@@ -170,7 +172,7 @@ def test(
 
     order = Evaluation(spec, None if checkpoint is None else str(checkpoint), data=_lists(data), views=views,
                        protocol=parse_protocol(protocol), out=None if out is None else Path(out),
-                       device=device, workers=workers)  # fmt: skip
+                       device=device, workers=workers, resume=resume)  # fmt: skip
     prepared = prepare(order)
     found, outcome = carry_out(order, prepared)
     if prepared.out is not None:
@@ -187,18 +189,20 @@ def detect(
     out: str | Path | None = None,
     device: str | None = None,
     workers: int = 1,
+    resume: bool = False,
 ) -> dict[str, Any]:
     """The test of a network for detection on validation key frames: frame mAP, classes, failed videos, cost.
 
     spec, checkpoint, data: as for `test`. min_score: least score of a detected person (default:
     data.test_score, 0.8). out: a JSON file for the result, detections and figures beside it (default: in the
-    run folder). Raises UsageError or DataError.
+    run folder). resume: as for `test`. Raises UsageError or DataError.
     """
     from expander.engine.detect import DetectionTest, carry_out, forget_scores, prepare
     from expander.report.detection.detections import write
 
     order = DetectionTest(spec, None if checkpoint is None else str(checkpoint), _lists(data), min_score,
-                          device, workers=workers, out=None if out is None else Path(out))  # fmt: skip
+                          device, workers=workers, resume=resume,
+                          out=None if out is None else Path(out))  # fmt: skip
     prepared = prepare(order)
     found = carry_out(prepared)
     if prepared.out is not None:

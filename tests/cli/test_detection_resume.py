@@ -13,6 +13,9 @@ from kills import left_of
 from people import CLASSES, made
 from saved_networks import SPEC, saved
 
+from expander import detect
+from expander.errors import UsageError
+
 WORDS = ("test", "net.yaml", "net.safetensors", "--task", "detection", "--data", "set", "--batch", "1")
 LEFT = ("detections.csv", "classes.png", "keyframes.png")
 
@@ -54,7 +57,9 @@ def test_a_killed_test_ends_as_an_undisturbed_one_to_the_byte(expander: Run, tmp
         assert files[0].read_bytes() == files[1].read_bytes(), ending
 
 
-def test_what_cannot_be_is_refused_in_one_line(expander: Run, tmp_path: Path) -> None:
+def test_what_cannot_be_is_refused_in_one_line(
+    expander: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made(tmp_path / "set", train=1, val=1)
     saved(tmp_path, CLASSES, SPEC.with_classes(3), task="detection")
     lost = expander(*WORDS, "--resume")
@@ -64,3 +69,6 @@ def test_what_cannot_be_is_refused_in_one_line(expander: Run, tmp_path: Path) ->
     told = ("error: --dump-scores: not of --task detection: all scores are in the NAME.detections.csv that a "
             "test leaves beside its result, --out NAME.json\n")  # fmt: skip
     assert (dumped.returncode, dumped.stderr) == (2, told)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="--resume needs the --out"):
+        detect("net.yaml", "net.safetensors", "set", resume=True)
