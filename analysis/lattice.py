@@ -35,7 +35,7 @@ TARGET = 1.1e6
 VALUES = ("accuracy", "loss", "correct")
 FIELDS = (*AXES, "steps", "seed", *VALUES)
 
-EVERY = 20
+EVERY = 4
 """Trainings between two writes of the table."""
 
 

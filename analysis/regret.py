@@ -39,7 +39,7 @@ POOL = 90
 """Random specs of the target's cost, among which random search chooses."""
 MOST_TRIES = 4
 """Suggestions of TPE for one new spec: some are the same spec again, or reach no such cost."""
-FEWER = {"TPE, 24 trainings": 10}
+FEWER = {"TPE, 24 trainings": 4}
 """Draws of rules that ask for specs that no other rule asks for."""
 LONG = 4
 """A long training is so many times a proxy's."""
