@@ -34,11 +34,10 @@ Left = defaultdict[str, list[str]]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What lies in a folder. is_link: whether it is a symbolic link."""
+    """What lies in a folder."""
 
     name: str
     is_folder: bool
-    is_link: bool = False
 
 
 Look = Callable[[Sequence[Path]], list[list[Item]]]
@@ -101,7 +100,7 @@ def _videos(folder: Path, items: Sequence[Item], prefix: str, look: Look) -> pd.
             left["in no class folder"].append(item.name)
     found: list[tuple[str, str]] = []
     for name, inside in zip(classes, look([folder / name for name in classes]), strict=True):
-        names = _of_class(folder, name, inside, left, look)
+        names = _of_class(folder, name, inside, left)
         found += [(f"{prefix}{name}/{video}", name) for video in names]
         if not names:
             left["a folder without a video of its own"].append(f"{name}/")
@@ -110,7 +109,7 @@ def _videos(folder: Path, items: Sequence[Item], prefix: str, look: Look) -> pd.
     return table.assign(split="", line=range(1, len(table) + 1))
 
 
-def _of_class(folder: Path, name: str, items: Sequence[Item], left: Left, look: Look) -> list[str]:
+def _of_class(folder: Path, name: str, items: Sequence[Item], left: Left) -> list[str]:
     """The names of the videos right below a class folder."""
     names = []
     for item in _shown(folder / name, f"{name}/", items, left):
@@ -118,7 +117,7 @@ def _of_class(folder: Path, name: str, items: Sequence[Item], left: Left, look: 
         if item.is_folder and is_remote(folder):  # each folder would be a question more
             left["deeper than <class>/<video>, not looked into"].append(f"{path}/")
         elif item.is_folder:
-            left["deeper than <class>/<video>"] += _below(folder, path, look)
+            left["deeper than <class>/<video>"] += _below(folder, path)
         elif is_video(item.name):
             names.append(item.name)
         else:
@@ -138,15 +137,12 @@ def _shown(folder: Path, path: str, items: Sequence[Item], left: Left) -> Iterat
             yield item
 
 
-def _below(folder: Path, path: str, look: Look) -> list[str]:
-    """The videos at any depth below a path of a folder, links not followed."""
-    found, level = list[str](), [path]
-    while level:
-        pairs = list(zip(level, look([folder / one for one in level]), strict=True))
-        found += [f"{one}/{item.name}" for one, items in pairs for item in items
-                  if is_video(item.name) and not item.is_folder]  # fmt: skip
-        level = [f"{one}/{item.name}" for one, items in pairs for item in items
-                 if item.is_folder and not item.is_link]  # fmt: skip
+def _below(folder: Path, path: str) -> list[str]:
+    """The videos at any depth below a path of a folder of this machine, links not followed."""
+    found = []
+    for place, _, names in os.walk(folder / path, onerror=_stop):
+        start = os.path.relpath(place, folder)
+        found += [f"{start}/{name}" for name in sorted(names) if is_video(name)]
     return found
 
 
@@ -167,7 +163,7 @@ def _entries(folder: Path) -> list[Item]:
     try:
         with os.scandir(folder) as found:
             # os.path.isdir, unlike entry.is_dir(), never raises: links may run in circles.
-            listed = [Item(entry.name, os.path.isdir(entry.path), entry.is_symlink()) for entry in found]
+            listed = [Item(entry.name, os.path.isdir(entry.path)) for entry in found]
     except OSError as error:
         raise unreadable(folder, error) from None
     return sorted(listed, key=attrgetter("name"))

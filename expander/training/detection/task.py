@@ -36,7 +36,9 @@ class Detection:
         self.clips = TrainingPeople(people, data.train.footage, training.spec, self.frames)
         self.clips.flip = training.recipe.flip
         recipe, score = training.recipe, training.data.test_score
-        self.all, self.few = (to_validate(data, score, stride) for stride in (1, recipe.validate_stride))
+        self.few = self.all = to_validate(data, score, 1)
+        if recipe.validate_stride > 1:
+            self.few = to_validate(data, score, recipe.validate_stride)
         self.partial = len(self.few[1]) < len(self.all[1])
         self.part = recipe.batch // (team.size * recipe.accumulate)
 
