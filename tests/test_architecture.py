@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "expander"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-ORDER = ("errors", "metrics", "specs", "config", "runs", "search", "video", "data", "kernels", "model",
+ORDER = ("errors", "metrics", "specs", "config", "runs", "search", "kernels", "video", "data", "model",
          "profiling", "weights", "training", "evaluation", "backends", "engine", "report", "api", "cli",
          "__init__")  # fmt: skip
 """Packages from the lowest: each imports those before it only."""

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from expander.kernels.resize import Taps, resize_crop
 from expander.specs.spec import Spec
 from expander.video.view_protocols import Canvas, canvas
 
@@ -59,56 +60,40 @@ def random_window(
     return Window(short_side, crop, top, left, flip and bool(rng.random() < 0.5))
 
 
-@dataclass(frozen=True, slots=True)
-class _Taps:
-    """Along one side: the part of the source that is looked at; of each place both its neighbours in that
-    part, and the weight of the second, (places, 1). Not to be written to: they are kept.
-    """
-
-    part: slice
-    first: Tensor
-    second: Tensor
-    weight: Tensor
-
-
 @lru_cache(maxsize=1024)  # the pixels of a small clip take less time than its taps
-def _taps(source: int, target: int, start: int, count: int, flip: bool) -> _Taps:
+def _taps(source: int, target: int, start: int, count: int, flip: bool) -> Taps:
     """Of `count` places from `start` on, of a side of `source` pixels resized to `target`."""
     places = (torch.arange(start, start + count) + 0.5) * (source / target) - 0.5
     places = places.clamp_(0, source - 1)
     first = places.floor().long()
-    second, weight = (first + 1).clamp_(max=source - 1), (places - first).float()
-    low, high = int(first[0]), int(second[-1])
+    neighbours, weight = torch.stack([first, (first + 1).clamp_(max=source - 1)]), (places - first).float()
     if flip:
-        first, second, weight = first.flip(0), second.flip(0), weight.flip(0)
-    return _Taps(slice(low, high + 1), first - low, second - low, weight[:, None])
+        neighbours, weight = neighbours.flip(1), weight.flip(0)
+    return Taps(neighbours.numpy(), weight.numpy())
 
 
 def _patch(
-    frames_THWC: Tensor, size: tuple[int, int], start: tuple[int, int], shape: tuple[int, int], flip: bool
-) -> Tensor:
-    """(T, H, W, 3) bytes as if resized to `size`, of it `shape` pixels from `start` on; floats 0 to 255."""
+    frames_THWC: Tensor, size: tuple[int, int], start: tuple[int, int], shape: tuple[int, int],
+    flip: bool = False, scale: float = 255 * STD, shift: float = MEAN / STD,
+) -> Tensor:  # fmt: skip
+    """(T, H, W, 3) bytes as if resized to `size`, of it `shape` from `start` on; normalised floats."""
     _, height, width, _ = frames_THWC.shape
     down = _taps(height, size[0], start[0], shape[0], False)
     across = _taps(width, size[1], start[1], shape[1], flip)
-    seen = frames_THWC[:, down.part, across.part]
-    above, below = seen.index_select(1, down.first).float(), seen.index_select(1, down.second).float()
-    rows = torch.lerp(above, below, down.weight[:, None])
-    return torch.lerp(rows.index_select(2, across.first), rows.index_select(2, across.second), across.weight)
+    return resize_crop(frames_THWC, down, across, scale, shift)
 
 
 def view(frames_THWC: Tensor, window: Window) -> Tensor:
     """(T, H, W, 3) bytes to a (T, crop, crop, 3) float clip, normalised."""
     size = resized(frames_THWC.shape[1], frames_THWC.shape[2], window.short_side)
     square = (window.crop, window.crop)
-    clip = _patch(frames_THWC, size, (window.top, window.left), square, window.flip)
-    return clip.div_(255 * STD).sub_(MEAN / STD)
+    return _patch(frames_THWC, size, (window.top, window.left), square, window.flip)
 
 
 def whole(frames_THWC: Tensor, short_side: int) -> Tensor:
     """(T, h, w, 3) bytes to floats (T, H, W, 3) of all of the picture, the short side resized, normalised."""
     size = resized(frames_THWC.shape[1], frames_THWC.shape[2], short_side)
-    return _patch(frames_THWC, size, (0, 0), size, False).div_(255 * STD).sub_(MEAN / STD)
+    return _patch(frames_THWC, size, (0, 0), size)
 
 
 def painted(frames_THWC: Tensor, place: Canvas, rounded: bool = False) -> Tensor:
@@ -118,10 +103,11 @@ def painted(frames_THWC: Tensor, place: Canvas, rounded: bool = False) -> Tensor
     """
     top, left = (min(corner) for corner in zip(*place.places, strict=True))
     shape = extent(place)
-    frames = _patch(frames_THWC, (place.height, place.width), (top, left), shape, False)
+    size = place.height, place.width
     if rounded:
+        frames = _patch(frames_THWC, size, (top, left), shape, scale=1, shift=0)
         return frames.round_().sub_(BYTE_MEAN).div_(BYTE_STD)
-    return frames.div_(255 * STD).sub_(MEAN / STD)
+    return _patch(frames_THWC, size, (top, left), shape)
 
 
 def extent(place: Canvas) -> tuple[int, int]:
