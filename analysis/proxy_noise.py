@@ -159,6 +159,7 @@ def main() -> None:
     parser.add_argument("--space", default="tiny")
     parser.add_argument("--data", help="a folder of videos; none: the embedded ones")
     parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--recipes", nargs="*", help="some of them; all when left out")
     parser.add_argument("--show", action="store_true")
     told = parser.parse_args()
     lines = [json.loads(line) for line in told.out.read_text().splitlines()] if told.out.exists() else []
@@ -172,6 +173,8 @@ def main() -> None:
     frames, done = decoder(settings, data.fingerprint), {(x["recipe"], x["spec"], x["seed"]) for x in lines}
     for seed in range(told.seeds):
         for name, (recipe, step) in recipes(space.proxy).items():
+            if told.recipes and name not in told.recipes:
+                continue
             for title, spec in specs(space, len(data.classes)).items():
                 if (name, title, seed) in done:
                     continue

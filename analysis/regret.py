@@ -43,7 +43,7 @@ FEWER = {"TPE, 24 trainings": 4}
 """Draws of rules that ask for specs that no other rule asks for."""
 LONG = 4
 """A long training is so many times a proxy's."""
-JUDGES = 1
+JUDGES = 2
 """Long trainings of every spec that a search ended with."""
 
 
