@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from expander.config.space import load_spec
-from expander.kernels.depthwise import VARIABLE
+from expander.kernels.choice import VARIABLE
 from expander.specs.spec import Base, Spec
 from expander.video.transforms import random_window, view
 

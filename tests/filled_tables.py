@@ -11,6 +11,7 @@ if before:
 from numba.core.registry import cpu_target  # noqa: E402
 
 import expander.kernels.depthwise_numba  # noqa: E402
+import expander.kernels.frames.resize_numba  # noqa: E402
 import expander.kernels.norm  # noqa: E402
 import expander.kernels.temporal_numba  # noqa: E402, F401
 

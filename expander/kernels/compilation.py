@@ -15,9 +15,9 @@ import numba
 from expander.kernels.kept_code import KeptCode, warn_once
 
 HERE = Path(__file__).parent
-OPTIONS = {"nogil": True, "fastmath": {"contract", "nsz"}, "error_model": "numpy"}
+OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract", "nsz"}, "error_model": "numpy"}
 SOURCES = ("compilation.py", "kept_code.py", "vectors.py",
-           *sorted(path.name for path in HERE.glob("*_numba.py")))  # fmt: skip
+           *sorted(path.relative_to(HERE).as_posix() for path in HERE.rglob("*_numba.py")))  # fmt: skip
 
 
 def cache_folder() -> Path | None:
@@ -51,7 +51,16 @@ def _is_ours(folder: Path) -> bool:
 
 def compiled(function: Callable[..., Any]) -> Any:
     """A kernel: `function` as machine code without the GIL, kept on disk; multiply-adds may be fused."""
-    kernel = numba.njit(**OPTIONS)(function)
+    return _kept(function, OPTIONS)
+
+
+def exactly(function: Callable[..., Any]) -> Any:
+    """A kernel as `compiled` makes it, in which every operation is rounded, as in numpy."""
+    return _kept(function, OPTIONS | {"fastmath": False})
+
+
+def _kept(function: Callable[..., Any], options: dict[str, Any]) -> Any:
+    kernel = numba.njit(**options)(function)
     folder = cache_folder()
     before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder or "")
     try:

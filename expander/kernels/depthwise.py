@@ -12,7 +12,6 @@ import functools
 import importlib
 import importlib.util
 import logging
-import os
 import platform
 from typing import Any
 
@@ -21,26 +20,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from expander.errors import UsageError
 from expander.kernels import depthwise_cuda
+from expander.kernels.choice import enabled
 
 GROUPS = 16
 """Sums that a gradient of a weight is made of: enough for as many threads, and the same for any number."""
 
-VARIABLE = "EXPANDER_KERNELS"
-CHOICES = ("own", "reference")
 TRITON_KINDS = (torch.float32, torch.bfloat16, torch.float16)
 PROCESSORS = ("x86_64", "AMD64")
 """Names of the processor, by system, whose vector instructions the CPU kernels are made for."""
 log = logging.getLogger(__name__)
-
-
-def enabled() -> bool:
-    """Whether our kernels are wanted. Raises UsageError for a value of EXPANDER_KERNELS that is none."""
-    wanted = os.environ.get(VARIABLE, "own")
-    if wanted not in CHOICES:
-        raise UsageError(f"{VARIABLE}={wanted}: neither {' nor '.join(CHOICES)}")
-    return wanted == "own"
 
 
 @functools.cache

@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from expander.kernels.depthwise import TRITON_KINDS, compiles, enabled, installed
+from expander.kernels.choice import enabled
+from expander.kernels.depthwise import TRITON_KINDS, compiles, installed
 from expander.kernels.excite import Excite
 from expander.model.blocks import STEM_TAPS, Block, Head, SqueezeExcite, Stem
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from expander.kernels.resize import Taps, resize_crop
+from expander.kernels.frames.resize import Taps, resize_crop
 from expander.specs.spec import Spec
 from expander.video.view_protocols import Canvas, canvas
 

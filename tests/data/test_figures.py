@@ -26,6 +26,7 @@ from expander.data.embedded.skeleton import (
     mirrored,
     pose,
 )  # fmt: skip
+from expander.kernels.choice import VARIABLE, compiled_by_numba
 
 NAMED = {action.name: action for action in ACTIONS}
 SECONDS = np.arange(64) / FPS
@@ -201,3 +202,11 @@ def test_a_limb_outside_of_the_frame_is_not_seen() -> None:
     outside = np.array([[-30.0, 50.0]])
     paint(video, [Limb(outside, outside, (6, 6), np.zeros(1), np.full(3, 250.0))])
     assert np.all(video == 9)
+
+
+@pytest.mark.skipif(compiled_by_numba("frames.limbs_numba") is None, reason="needs numba")
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_machine_without_numba_draws_the_same_bytes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = render(name, np.random.default_rng(7), 20, 96, 112)
+    monkeypatch.setenv(VARIABLE, "reference")
+    assert np.array_equal(render(name, np.random.default_rng(7), 20, 96, 112), drawn)

@@ -17,7 +17,7 @@ from expander.errors import UsageError
 
 pytest.importorskip("numba", reason=NO_NUMBA)
 from expander.kernels import allocator, compilation, launch, norm_numba
-from expander.kernels.depthwise import enabled
+from expander.kernels.choice import enabled
 
 SIZE = 64 << 20  # bytes: more than glibc keeps by itself
 FAULTS = """

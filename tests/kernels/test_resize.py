@@ -9,11 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from expander.kernels import resize
-from expander.kernels.depthwise import VARIABLE
-from expander.kernels.resize import Taps, resize_crop
+from expander.kernels.choice import VARIABLE, compiled_by_numba
+from expander.kernels.frames.resize import Taps, resize_crop
 
-pytestmark = pytest.mark.skipif(resize._kernel() is None, reason="needs numba")
+pytestmark = pytest.mark.skipif(compiled_by_numba("frames.resize_numba") is None, reason="needs numba")
 arithmetic = settings(
     deadline=None, derandomize=True, max_examples=60,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
@@ -61,12 +60,3 @@ def test_the_kernel_gives_what_torch_gives(
     torch.testing.assert_close(found, by_torch, atol=1e-6, rtol=0)
     torch.testing.assert_close(found.double(), exact(frames, down, across), atol=1e-5, rtol=0)
     assert found.shape == (count, *target, 3)
-
-
-def test_without_numba_torch_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
-    random = np.random.default_rng(0)
-    frames = torch.from_numpy(random.integers(0, 256, (2, 9, 7, 3), np.uint8))
-    down, across = taps(random, 9, 5), taps(random, 7, 4)
-    monkeypatch.setattr(resize, "_kernel", lambda: None)
-    found = resize_crop(frames, down, across, SCALE, SHIFT)
-    torch.testing.assert_close(found.double(), exact(frames, down, across), atol=1e-5, rtol=0)

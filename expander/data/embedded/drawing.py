@@ -11,10 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from expander.kernels.choice import compiled_by_numba
+
 Array = NDArray[np.floating]
 
 OUTLINE = 1.1
 """Pixels from the edge inward that are darker, so that a limb is seen before a body of its colour."""
+RISE = np.float32(0.38 / OUTLINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ def _layer(limb: Limb, height: int, width: int) -> _Layer:
     near, far = map(np.float32, limb.radii)
     inside = near + (far - near) * along - np.hypot(x - along * dx, y - along * dy)
     cover = np.clip(inside + np.float32(0.5), 0, 1) * np.float32(limb.opacity)
-    shade = cover * np.clip(np.float32(0.62) + inside * np.float32(0.38 / OUTLINE), 0.62, 1)
+    shade = cover * np.clip(np.float32(0.62) + inside * RISE, 0.62, 1)
     paint, left = np.empty((2, *cover.shape, 3), np.float32)
     for number, colour in enumerate(limb.colour.astype(np.float32)):  # in runs longer than three colours
         np.multiply(shade, colour, out=paint[..., number])
@@ -75,9 +78,19 @@ def paint(video: Array, limbs: Sequence[Limb]) -> None:
 
     What is outside the frame is not seen.
     """
+    order = np.argsort([limb.depth for limb in limbs], axis=0, kind="stable").T
+    kernels = compiled_by_numba("frames.limbs_numba")
+    if kernels is None:
+        _paint(video, limbs, order.tolist())
+        return
+    rows = ((limb.start, limb.end, limb.radii, limb.colour, limb.opacity) for limb in limbs)
+    starts, ends, radii, colours, opacities = (np.array(of, np.float32) for of in zip(*rows, strict=True))
+    kernels.paint(video, starts, ends, radii, order, colours, opacities, RISE)
+
+
+def _paint(video: Array, limbs: Sequence[Limb], order: list[list[int]]) -> None:
     height, width = video.shape[1:3]
     layers = [_layer(limb, height, width) for limb in limbs]
-    order = np.argsort([limb.depth for limb in limbs], axis=0, kind="stable").T.tolist()
     for time, (frame, numbers) in enumerate(zip(video, order, strict=True)):
         for number in numbers:
             layer = layers[number]

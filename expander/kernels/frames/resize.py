@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from expander.kernels.depthwise import enabled
+from expander.kernels.choice import compiled_by_numba
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +24,14 @@ class Taps:
 
 def resize_crop(frames_THWC: Tensor, down: Taps, across: Taps, scale: float, shift: float) -> Tensor:
     """(T, H, W, 3) bytes to floats at the places of `down` and `across`, divided by scale, less shift."""
-    kernel = _kernel() if enabled() else None
-    if kernel is None:
+    kernels = compiled_by_numba("frames.resize_numba")
+    if kernels is None:
         return _by_torch(frames_THWC, down, across).div_(scale).sub_(shift)
     frames = np.ascontiguousarray(frames_THWC.numpy())
     out = np.empty((len(frames), len(down.weight), len(across.weight), frames.shape[3]), np.float32)
-    kernel(frames, down.neighbours, down.weight, across.neighbours, across.weight,
-           np.float32(scale), np.float32(shift), out)  # fmt: skip
+    kernels.resize_crop(frames, down.neighbours, down.weight, across.neighbours, across.weight,
+                        np.float32(scale), np.float32(shift), out)  # fmt: skip
     return torch.from_numpy(out)
-
-
-@functools.cache
-def _kernel() -> Any:
-    """None where numba cannot be imported, of which `depthwise.compiles` warns."""
-    try:
-        from expander.kernels.resize_numba import resize_crop as kernel
-    except ImportError:
-        return None
-    return kernel
 
 
 def _by_torch(frames_THWC: Tensor, down: Taps, across: Taps) -> Tensor:

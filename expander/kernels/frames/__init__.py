@@ -1,0 +1,1 @@
+"""Kernels for the frames of videos, on a CPU."""
