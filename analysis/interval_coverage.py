@@ -1,6 +1,6 @@
 """Do the intervals of a search cover? On the table of trainings (`analysis/lattice.py`), pair by pair.
 
-    python analysis/coverage.py            # about two minutes
+    python analysis/interval_coverage.py            # about two minutes
 
 A pair is two specs, each trained once, and judged on one half of the validation videos: that gives a
 difference with its stated 95 % interval. The same two specs trained with another seed and judged on the
