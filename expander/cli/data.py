@@ -170,7 +170,7 @@ def prepare(out: Path, **options: Any) -> None:
     The result is a data set for --data. Exit code 4 when sources could not be prepared: damaged.csv in it
     has them with the reasons.
     """
-    from expander.cli.output.terminal import Counter, about
+    from expander.cli.output.terminal import Counter, about, going_on
     from expander.engine import prepare as engine
 
     def tell(plan: engine.Plan) -> None:
@@ -183,7 +183,8 @@ def prepare(out: Path, **options: Any) -> None:
         options["verify"], options["workers"], options["ray_address"],
         options["shards"],
     )  # fmt: skip
-    with Counter("preparing the videos", "video", timed=True) as counter:
+    kept = going_on(not options["dry_run"], "what is prepared is kept, the same command")
+    with kept, Counter("preparing the videos", "video", timed=True) as counter:
         made = engine.prepare(order, lambda found: say(describe_data(found)), tell, counter,
                               options["dry_run"])  # fmt: skip
     if made is None:

@@ -119,7 +119,7 @@ def _go(training: Training, data: TaskData, folder: TrainingFolder) -> None:
         with recorded(folder):
             with Counter("decoding the videos (once)", "video") as counter:
                 fill_cache(data, training.data, counter)
-            with Reporter(training, folder) as reporter, interruptible() as interruption:
+            with Reporter(training, folder) as reporter, interruptible(folder) as interruption:
                 training = run(training, folder, reporter, interruption.asked)
     except (KeyboardInterrupt, SystemExit):
         if folder.read().state != "finished":

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from expander.data.annotations import Label, VideoList, multi_hot
 from expander.data.shards.order import Buffered
+from expander.data.store.patience import STOP
 from expander.runs.machine import end_with_parent
 from expander.specs.spec import Spec
 from expander.video.decoder import Decoder, VideoError
@@ -150,7 +153,7 @@ def batched(dataset: Collated, batches: Iterable[Any], workers: int) -> DataLoad
         # A fork would copy this process's threads and CUDA state into a dead lock.
         multiprocessing_context="forkserver" if workers else None,
         # A forkserver and its loaders keep each other alive when who started them is killed.
-        worker_init_fn=_of_parent,
+        worker_init_fn=partial(_begin, STOP.file),
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
         # Else each loader would draw from the generator that dropout draws from.
@@ -158,5 +161,7 @@ def batched(dataset: Collated, batches: Iterable[Any], workers: int) -> DataLoad
     )
 
 
-def _of_parent(_: int) -> None:
+def _begin(stop: Path | None, _: int) -> None:
+    """In a loader. stop: see patience.Wish."""
+    STOP.file = stop
     end_with_parent()

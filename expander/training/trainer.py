@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 import torch
 
 from expander.data.clips import Batch
+from expander.data.store.patience import STOP, Ended
 from expander.errors import TrainingFault
 from expander.model.network import X3D
 from expander.model.sync_bn import synced
@@ -58,9 +59,15 @@ def fit(training: Training, folder: TrainingFolder, team: Workers, watcher: Watc
     EnvironmentFault for lack of memory, disk or a compiler, TrainingFault for a loss that is no number.
     """
     torch.set_num_threads(training.backend.cpus_per_trial)
-    task = task_of(training, checked_data(training), team)
+    if team.size == 1:
+        STOP.file = folder.stop
     try:
+        task = task_of(training, checked_data(training), team)
         return Trainer(training, folder, task, team, watcher, stop).run()
+    except Ended:  # before the first step
+        training = replace(training, state="stopped", reason="interrupted")
+        folder.write(training)
+        return training
     except Diverged as error:
         raise TrainingFault(f"{folder.folder}: {error}: --set train.lr=...") from None
     except (RuntimeError, MemoryError) as error:
@@ -97,6 +104,13 @@ class Trainer:
 
     def run(self) -> Training:
         """See `fit`."""
+        try:
+            return self._run()
+        except Ended:  # all that was done until a store was waited for is kept
+            self._save(self.step)
+            return self._end("stopped", "interrupted")
+
+    def _run(self) -> Training:
         recipe, per_epoch = self.training.recipe, self.training.steps_per_epoch
         full = self.task.step(self.network, recipe, self.training.seed, self.team, self.average, self.step)
         stream = self.task.batches(self.step, self.training.data.workers)
