@@ -40,7 +40,7 @@ class ScoreFile:
     """
 
     def __init__(self, path: Path, head: Mapping[str, Any], videos: int, resume: bool) -> None:
-        self.path, self.length = path, 0
+        self.length = 0
         self.lines, kept = _begun(path, head, "videos", videos, resume, self._video)
         self.known = {row["video"]: np.array(row["scores"], np.float32) for row in kept}
 
@@ -67,7 +67,7 @@ class KeyFrameScores:
     def __init__(
         self, path: Path, head: Mapping[str, Any], boxes: Sequence[int], classes: int, resume: bool
     ) -> None:
-        self.path, self.known = path, dict[int, Floats]()
+        self.known = dict[int, Floats]()
         self.lines, kept = _begun(path, head, "key_frames", len(boxes), resume, _frames)
         for row in kept:
             sizes = [boxes[number] for number in row["frames"]]

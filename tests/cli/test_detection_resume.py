@@ -1,19 +1,24 @@
-"""Tests of detection that are stopped and gone on with, as a user has them."""
+"""Tests that are stopped and gone on with, of detection, or begun twice, as a user has them."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
 import signal
 from pathlib import Path
 
 import pytest
 from conftest import Run
+from films import film
 from forking import Command
 from kills import left_of
 from people import CLASSES, made
 from saved_networks import SPEC, saved
 
 from expander import detect
+from expander.config.settings import Task
 from expander.errors import UsageError
 
 WORDS = ("test", "net.yaml", "net.safetensors", "--task", "detection", "--data", "set", "--batch", "1")
@@ -72,3 +77,42 @@ def test_what_cannot_be_is_refused_in_one_line(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="--resume needs the --out"):
         detect("net.yaml", "net.safetensors", "set", resume=True)
+
+
+@pytest.mark.parametrize("task", ["detection", "classification"])
+def test_a_second_test_leaves_the_first_its_scores_until_its_result_is_written(
+    expander: Run, tmp_path: Path, task: Task
+) -> None:
+    """The first one stands still where nobody reads what it says of its figures."""
+    if task == "detection":
+        made(tmp_path / "set", train=1, val=2)
+    else:
+        for name in CLASSES:
+            film(tmp_path / "set" / "val" / name / "a.mp4", 20, size=(66, 98))
+            film(tmp_path / "set" / "train" / name / "b.mp4", 20, size=(66, 98))
+    saved(tmp_path, CLASSES, SPEC.with_classes(3), task=task)
+    words = ["test", "net.yaml", "net.safetensors", "--task", task, "--data", "set", "--out", "r.json"]
+    os.mkfifo(tmp_path / "out")
+    reader = os.open(tmp_path / "out", os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(tmp_path / "out", os.O_WRONLY | os.O_NONBLOCK)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(512))
+    os.close(writer)
+    with Command(words, tmp_path, str(tmp_path / "out")) as first, contextlib.ExitStack() as failed:
+        failed.callback(first.kill)
+        assert any(re.match(r"testing: (\d+)/\1$", line) for line in first.stderr)
+        scores = tmp_path / "r.scores.jsonl"
+        kept = scores.read_bytes()
+        second = expander(*words)
+        assert second.returncode == 6
+        assert f"r.scores.jsonl: in use by process {first.pid}; wait or stop it" in second.stderr
+        assert scores.read_bytes() == kept
+        assert not (tmp_path / "r.json").exists()
+        os.set_blocking(reader, True)
+        while os.read(reader, 1 << 16):
+            pass
+        os.close(reader)
+        assert first.wait(60) == 0
+    assert (tmp_path / "r.json").exists()
+    assert not list(tmp_path.glob("*scores*")) + list(tmp_path.glob(".*.lock"))
