@@ -241,6 +241,7 @@ def _head(scorer: Scorer, data: HeldOut, identity: str) -> dict[str, Any]:
     """What the scores belong to."""
     look = scorer.how
     head: dict[str, Any] = {
+        "task": "several labels" if data.videos.multi_label else "classification",
         "checkpoint": identity, "spec": str(look.spec), "protocol": look.protocol,
         "views": str(look.views), "average_clips": scorer.average, "data": data.fingerprint,
     }  # fmt: skip

@@ -116,3 +116,41 @@ def test_a_second_test_leaves_the_first_its_scores_until_its_result_is_written(
         assert first.wait(60) == 0
     assert (tmp_path / "r.json").exists()
     assert not list(tmp_path.glob("*scores*")) + list(tmp_path.glob(".*.lock"))
+
+
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+def test_scores_of_another_task_are_told_and_left_alone(
+    expander: Run, tmp_path: Path, resume: list[str]
+) -> None:
+    made(tmp_path / "set", train=1, val=2)
+    film(tmp_path / "a.mp4", 20, size=(66, 98))
+    (tmp_path / "one.txt").write_text("a.mp4 1\nbad.mp4 0\n")
+    (tmp_path / "several.txt").write_text("a.mp4 1 2\nbad.mp4 0 1\n")
+    for bad in (tmp_path / "bad.mp4", min((tmp_path / "set").rglob("*val*.mp4"))):
+        bad.write_text("no video")
+    calls = {"detection": ["--task", "detection", "--data", "set"],
+             "classification": ["--val-ann", "one.txt", "--views", "1x1"],
+             "several labels": ["--val-ann", "several.txt", "--views", "1x1", "--ann-format",
+                                "multilabel"]}  # fmt: skip
+    files = {}
+    for task, words in calls.items():
+        folder = tmp_path / task.split()[0]
+        folder.mkdir()
+        saved(folder, CLASSES, SPEC.with_classes(3), multi_label=task == "several labels",
+              task="detection" if task == "detection" else "classification")  # fmt: skip
+        words[:0] = ["test", f"{folder}/net.yaml", f"{folder}/net.safetensors", "--out", "r.json"]
+        failed = expander(*words)  # which leaves its scores for a resume
+        assert failed.returncode == 4, failed.stderr
+        files[task] = (tmp_path / "r.scores.jsonl").read_bytes()
+        (tmp_path / "r.scores.jsonl").unlink()
+    for wrote, content in files.items():
+        for task, words in calls.items():
+            (tmp_path / "r.scores.jsonl").write_bytes(content)
+            done = expander(*words, *resume)
+            if task == wrote:
+                assert done.returncode == 4, done.stderr
+                continue
+            told = f"r.scores.jsonl: scores of a test of {wrote}, and this is one of {task}; delete it"
+            assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+            assert told in done.stderr
+            assert (tmp_path / "r.scores.jsonl").read_bytes() == content
