@@ -175,8 +175,9 @@ def prepare(out: Path, **options: Any) -> None:
 
     def tell(plan: engine.Plan) -> None:
         say(f"short side {plan.how.short_side}: crops up to {plan.crop}")
+        copies = f"and {plan.copies / 1e9:.2f} GB for copies of originals, " if plan.copies else ""
         say(f"{plan.left} of {plan.videos} videos are left: about {plan.bytes / 1e9:.2f} GB, "
-                   f"{plan.free / 1e9:.1f} GB are free; {about(plan.seconds)}")  # fmt: skip
+                   f"{copies}{plan.free / 1e9:.1f} GB are free; {about(plan.seconds)}")  # fmt: skip
 
     order = engine.PrepareOrder(
         _config(options), out, options["space"], options["short_side"], options["gop"], options["crf"],
