@@ -115,15 +115,15 @@ def train(
     workers: int | None = None,
     gpus: int | None = None,
     on_row: Callable[[Row], None] = lambda _: None,
-    task: Task = "classification",
+    task: Task | None = None,
 ) -> TrainResult:
     """Trains a network to the end.
 
     data: as for `search` (default: the run's videos, or the embedded data set). recipe: x3d, finetune, tiny,
     ava or a YAML file (default: x3d, of detection ava). run: name of the folder below runs/. init: weights to
     start from. settings: `train.epochs=30` and the like. workers, gpus: processes on CPUs, or with a GPU
-    each, that share a batch (Ray Train). on_row: told of every step and validation. task: as for `search`.
-    An interrupted training goes on with `expander train --run NAME --resume`.
+    each, that share a batch (Ray Train). on_row: told of every step and validation. task: as for `search`
+    (default: the run's). An interrupted training goes on with `expander train --run NAME --resume`.
 
     Raises UsageError, DataError, EnvironmentFault, or TrainingFault for a loss that is no number.
     """
