@@ -68,9 +68,9 @@ class Search:
         self.below = descendants(self.process.pid)
         return found[0]
 
-    def end(self) -> tuple[int, str]:
+    def end(self, limit: float = LIMIT) -> tuple[int, str]:
         """Exit code and stderr; nothing that it started is left."""
-        _, told = self.process.communicate(timeout=LIMIT)
+        _, told = self.process.communicate(timeout=limit)
         deadline = time.monotonic() + 30
         while (left := [p for p in self.below if p.alive]) and time.monotonic() < deadline:
             time.sleep(0.1)

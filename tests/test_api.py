@@ -146,7 +146,7 @@ def test_a_notebook_trains_tests_and_asks_a_network_for_detection(
     grown = expander.search(0.0008, data, str(ASSETS / "micro.yaml"), "grown", "inline", max_steps=1,
                             settings=["axes.width.limit=1"], task="detection")  # fmt: skip
     assert grown.path[0].cost == expander.specs.cost.cost(grown.path[0].spec, boxes=1)
-    trained = expander.train("grown:final", run="full", task="detection", init="grown",
+    trained = expander.train("grown:final", run="full", init="grown",  # for detection, as the run is
                              settings=["train.epochs=2", "train.batch=8"])  # fmt: skip
     assert trained.top1 is None
     found = expander.detect("full", workers=0)

@@ -115,15 +115,15 @@ def train(
     workers: int | None = None,
     gpus: int | None = None,
     on_row: Callable[[Row], None] = lambda _: None,
-    task: Task = "classification",
+    task: Task | None = None,
 ) -> TrainResult:
     """Trains a network to the end.
 
     data: as for `search` (default: the run's videos, or the embedded data set). recipe: x3d, finetune, tiny,
     ava or a YAML file (default: x3d, of detection ava). run: name of the folder below runs/. init: weights to
     start from. settings: `train.epochs=30` and the like. workers, gpus: processes on CPUs, or with a GPU
-    each, that share a batch (Ray Train). on_row: told of every step and validation. task: as for `search`.
-    An interrupted training goes on with `expander train --run NAME --resume`.
+    each, that share a batch (Ray Train). on_row: told of every step and validation. task: as for `search`
+    (default: the run's). An interrupted training goes on with `expander train --run NAME --resume`.
 
     Raises UsageError, DataError, EnvironmentFault, or TrainingFault for a loss that is no number.
     """
@@ -166,7 +166,7 @@ def test(
     in the run folder). resume: go on with a test of the same result that was stopped. Raises UsageError or
     DataError.
     """
-    from expander.engine.test import Evaluation, carry_out, forget_scores, prepare
+    from expander.engine.test import Evaluation, carry_out, prepare
     from expander.report.confusion import write
     from expander.video.view_protocols import parse_protocol
 
@@ -174,10 +174,11 @@ def test(
                        protocol=parse_protocol(protocol), out=None if out is None else Path(out),
                        device=device, workers=workers, resume=resume)  # fmt: skip
     prepared = prepare(order)
-    found, outcome = carry_out(order, prepared)
-    if prepared.out is not None:
-        write(prepared.out, found, f"{Path(spec).name}, {found['n']} videos")
-    forget_scores(prepared, outcome)
+    with prepared.scores:
+        found, outcome = carry_out(order, prepared)
+        if prepared.out is not None:
+            write(prepared.out, found, f"{Path(spec).name}, {found['n']} videos")
+        prepared.scores.forget(len(outcome.failed))
     return found
 
 
@@ -197,17 +198,18 @@ def detect(
     data.test_score, 0.8). out: a JSON file for the result, detections and figures beside it (default: in the
     run folder). resume: as for `test`. Raises UsageError or DataError.
     """
-    from expander.engine.detect import DetectionTest, carry_out, forget_scores, prepare
+    from expander.engine.detect import DetectionTest, carry_out, prepare
     from expander.report.detection.detections import write
 
     order = DetectionTest(spec, None if checkpoint is None else str(checkpoint), _lists(data), min_score,
                           device, workers=workers, resume=resume,
                           out=None if out is None else Path(out))  # fmt: skip
     prepared = prepare(order)
-    found = carry_out(prepared)
-    if prepared.out is not None:
-        write(prepared.out, found)
-    forget_scores(prepared, found)
+    with prepared.scores:
+        found = carry_out(prepared)
+        if prepared.out is not None:
+            write(prepared.out, found)
+        prepared.scores.forget(found.result["n_failed"])
     return found.result
 
 

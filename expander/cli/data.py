@@ -170,20 +170,22 @@ def prepare(out: Path, **options: Any) -> None:
     The result is a data set for --data. Exit code 4 when sources could not be prepared: damaged.csv in it
     has them with the reasons.
     """
-    from expander.cli.output.terminal import Counter, about
+    from expander.cli.output.terminal import Counter, about, going_on
     from expander.engine import prepare as engine
 
     def tell(plan: engine.Plan) -> None:
         say(f"short side {plan.how.short_side}: crops up to {plan.crop}")
+        copies = f"and {plan.copies / 1e9:.2f} GB for copies of originals, " if plan.copies else ""
         say(f"{plan.left} of {plan.videos} videos are left: about {plan.bytes / 1e9:.2f} GB, "
-                   f"{plan.free / 1e9:.1f} GB are free; {about(plan.seconds)}")  # fmt: skip
+                   f"{copies}{plan.free / 1e9:.1f} GB are free; {about(plan.seconds)}")  # fmt: skip
 
     order = engine.PrepareOrder(
         _config(options), out, options["space"], options["short_side"], options["gop"], options["crf"],
         options["verify"], options["workers"], options["ray_address"],
         options["shards"],
     )  # fmt: skip
-    with Counter("preparing the videos", "video", timed=True) as counter:
+    kept = going_on(not options["dry_run"], "what is prepared is kept, the same command")
+    with kept, Counter("preparing the videos", "video", timed=True) as counter:
         made = engine.prepare(order, lambda found: say(describe_data(found)), tell, counter,
                               options["dry_run"])  # fmt: skip
     if made is None:

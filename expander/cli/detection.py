@@ -22,7 +22,7 @@ SHOWN = 10
 
 def test(spec: str, checkpoint: str | None, least: float | None, options: dict[str, Any]) -> None:
     """Carries it out. Raises UsageError for options of a test of classification."""
-    from expander.engine.detect import DetectionTest, carry_out, forget_scores, prepare
+    from expander.engine.detect import DetectionTest, carry_out, prepare
     from expander.report.detection.detections import write
 
     if strange := [name for name, usual in USUAL.items() if options[name] != usual]:
@@ -35,14 +35,15 @@ def test(spec: str, checkpoint: str | None, least: float | None, options: dict[s
     order = DetectionTest(spec, checkpoint, data_settings(options), least, **own)
     with Counter("making the embedded scenes (once)", "video") as counter:
         prepared = prepare(order, counter)
-    with going_on(prepared.file is not None), Counter("testing", "key frame") as counter:
-        found = carry_out(prepared, counter)
-    _show(found.result)
-    if prepared.out is not None:
-        table = write(prepared.out, found)
-        say(f"result: {prepared.out}")
-        say(f"detections: {table}")
-    forget_scores(prepared, found)
+    with prepared.scores:
+        with going_on(prepared.scores.file is not None), Counter("testing", "key frame") as counter:
+            found = carry_out(prepared, counter)
+        _show(found.result)
+        if prepared.out is not None:
+            table = write(prepared.out, found)
+            say(f"result: {prepared.out}")
+            say(f"detections: {table}")
+        prepared.scores.forget(found.result["n_failed"])
     if found.result["n_failed"] and not options["allow_missing"]:
         say(f"{found.result['n_failed']} videos failed; --allow-missing accepts that", err=True)
         raise SystemExit(4)

@@ -27,6 +27,7 @@ from expander.cli.search import search
 from expander.cli.test import test
 from expander.cli.train import train
 from expander.cli.weights import predict, weights
+from expander.data.store.patience import STOP
 from expander.errors import EnvironmentFault, ExpanderError, out_of_memory
 from expander.video.filenames import one_line
 
@@ -62,7 +63,13 @@ for command in (
     cli.add_command(command)
 
 
+def _interrupted(*_: Any) -> NoReturn:
+    STOP.asked = True
+    raise KeyboardInterrupt
+
+
 def _terminated(*_: Any) -> NoReturn:
+    STOP.asked = True
     raise SystemExit(143)
 
 
@@ -71,6 +78,8 @@ def main() -> NoReturn:
     open_streams()
     log_to_terminal()
     signal.signal(signal.SIGTERM, _terminated)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background ignores it
+        signal.signal(signal.SIGINT, _interrupted)
     out = sys.stdout
     try:
         code = cli.main(standalone_mode=False)
@@ -83,7 +92,13 @@ def main() -> NoReturn:
         code = _told(error.format_message(), error.exit_code)
     except Exception as error:
         code = _ended(error)
-    sys.exit(code if isinstance(code, int) else 0)
+    code = code if isinstance(code, int) else 0
+    if STOP.abandoned:  # the libraries would wait for a store that is silent
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _ended(error: Exception) -> int:

@@ -95,7 +95,7 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
     if least is not None:
         raise UsageError("--min-score goes with --task detection")
     from expander.cli.output.terminal import Counter, going_on
-    from expander.engine.test import Evaluation, carry_out, forget_scores, prepare
+    from expander.engine.test import Evaluation, carry_out, prepare
     from expander.report.confusion import write
 
     allowed = options.pop("allow_missing")
@@ -103,13 +103,14 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
     order = Evaluation(spec, checkpoint, data=data_settings(options), **own)
     with Counter("making the embedded videos (once)", "video") as counter:
         prepared = prepare(order, counter, lambda note: say(note, err=True))
-    with going_on(prepared.file is not None), Counter("testing", "video") as counter:
-        found, outcome = carry_out(order, prepared, counter)
-    _show(found, prepared.scorer, outcome)
-    if prepared.out is not None:
-        write(prepared.out, found, f"{Path(spec).name}, {found['n']} videos")
-        say(f"result: {prepared.out}")
-    forget_scores(prepared, outcome)
+    with prepared.scores:
+        with going_on(prepared.scores.file is not None), Counter("testing", "video") as counter:
+            found, outcome = carry_out(order, prepared, counter)
+        _show(found, prepared.scorer, outcome)
+        if prepared.out is not None:
+            write(prepared.out, found, f"{Path(spec).name}, {found['n']} videos")
+            say(f"result: {prepared.out}")
+        prepared.scores.forget(len(outcome.failed))
     if outcome.failed and not allowed:
         say(f"{found['n_failed']} videos failed; --allow-missing accepts that", err=True)
         raise SystemExit(4)

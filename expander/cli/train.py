@@ -23,7 +23,8 @@ FRESH_ONLY = (*DATA_OPTIONS, "task", "recipe", "init", "epochs", "batch", "seed"
 @click.argument("spec", required=False)
 @data_options
 @click.option("--task", type=click.Choice(["classification", "detection"]),
-              help="What a video shows, or what each person at key frames does.  [default: classification]")
+              help="What a video shows, or what each person at key frames does.  "
+                   "[default: the run's, or classification]")
 @click.option("--recipe", help="x3d, finetune, tiny, ava, or a YAML file.  [default: x3d; of detection ava]")
 @click.option("--init", help="Weights to start from: a .safetensors file, RUN or TRAINING.")
 @click.option("--epochs", type=int, help="Passes over the training videos.  [default: the recipe's]")
@@ -119,7 +120,7 @@ def _go(training: Training, data: TaskData, folder: TrainingFolder) -> None:
         with recorded(folder):
             with Counter("decoding the videos (once)", "video") as counter:
                 fill_cache(data, training.data, counter)
-            with Reporter(training, folder) as reporter, interruptible() as interruption:
+            with Reporter(training, folder) as reporter, interruptible(folder) as interruption:
                 training = run(training, folder, reporter, interruption.asked)
     except (KeyboardInterrupt, SystemExit):
         if folder.read().state != "finished":
@@ -133,14 +134,12 @@ def _go(training: Training, data: TaskData, folder: TrainingFolder) -> None:
 
 def order_of(options: dict[str, Any]) -> TrainOrder:
     """What the options of `train` ask for."""
-    from expander.engine.references import task_of
     from expander.engine.train import TrainOrder
 
     return TrainOrder(
         options["spec"], data_settings(options), options["recipe"], options["init"],
         options["epochs"], options["batch"], options["seed"] or 0, options["gpus"], options["workers_ddp"],
-        options["overfit_batches"] or 0, options["log"] or "", options["task"] or task_of(options["spec"]),
-        options["overrides"],
+        options["overfit_batches"] or 0, options["log"] or "", options["task"], options["overrides"],
     )  # fmt: skip
 
 

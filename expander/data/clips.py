@@ -6,8 +6,12 @@ memory, as decoded video already is.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing.forkserver import ensure_running
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +21,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from expander.data.annotations import Label, VideoList, multi_hot
 from expander.data.shards.order import Buffered
-from expander.runs.machine import end_with_parent
+from expander.data.store.patience import STOP
+from expander.runs.machine import begin_worker
 from expander.specs.spec import Spec
 from expander.video.decoder import Decoder, VideoError
 from expander.video.sampling import training_indices, view_indices
@@ -142,6 +147,8 @@ def loader(dataset: Collated, items: Any, batch: int, workers: int) -> DataLoade
 
 def batched(dataset: Collated, batches: Iterable[Any], workers: int) -> DataLoader[Any]:
     """One batch for each of `batches`, lists of items; taken from it only as they are needed."""
+    if workers:
+        _start_server()
     return DataLoader(
         dataset,  # type: ignore[arg-type]
         batch_sampler=batches,
@@ -150,7 +157,7 @@ def batched(dataset: Collated, batches: Iterable[Any], workers: int) -> DataLoad
         # A fork would copy this process's threads and CUDA state into a dead lock.
         multiprocessing_context="forkserver" if workers else None,
         # A forkserver and its loaders keep each other alive when who started them is killed.
-        worker_init_fn=_of_parent,
+        worker_init_fn=partial(_begin, STOP.file),
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
         # Else each loader would draw from the generator that dropout draws from.
@@ -158,5 +165,18 @@ def batched(dataset: Collated, batches: Iterable[Any], workers: int) -> DataLoad
     )
 
 
-def _of_parent(_: int) -> None:
-    end_with_parent()
+def _start_server() -> None:
+    """Of whom loaders are forked. Ctrl-C reaches neither, for a terminal sends it to all: even one that just
+    begins would end, and be missed.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin(stop: Path | None, _: int) -> None:
+    """In a loader. stop: see patience.Wish."""
+    STOP.file = stop
+    begin_worker()

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from expander.data.folders import below, class_folders
 from expander.data.format_detection import read_rows
 from expander.data.rows import Rows
 from expander.data.shards import tables
+from expander.data.store import listing
 from expander.data.store.addresses import address_of, is_remote
 from expander.data.store.listing import Listing
 from expander.errors import DataError
@@ -70,9 +72,9 @@ def _in_store(folder: Path, again: bool) -> tuple[Split, Split]:
     if address.startswith("http"):
         raise DataError(f"{address}: no train and val lists and no shards in it; a web server lists no "
                         "folders of videos by class: put lists beside them")  # fmt: skip
-    listing = Listing(address, again)
-    found = class_folders(folder, listing.look)
-    listing.keep()
+    there = Listing(address, again)
+    found = class_folders(folder, there.look)
+    there.keep()
     return found
 
 
@@ -104,16 +106,28 @@ def _joined(folder: Path, files: list[Path]) -> tuple[Split, Split]:
     return whole.only("train"), whole.only("val")
 
 
-def present(split: Split, root: Path) -> tuple[Split, int]:
-    """Rows whose stems (Kinetics, Something-Something, Charades) are given the file that is on disk.
+def named_below(root: Path, again: bool = False) -> dict[str, str]:
+    """See folders.below; of a store too. again: see `Listing`. Raises DataError, EnvironmentFault."""
+    address = address_of(root) or ""
+    if address.startswith("http"):
+        raise DataError(f"{address}: the annotations name videos without their endings, and a web server "
+                        "lists no folders to look them up in: write lists of `path label`")  # fmt: skip
+    return listing.below(root, again) if address else below(root)
 
-    Returns how many rows have none; they are left out. Raises DataError when none has any.
+
+def present(
+    split: Split, root: Path, look: Callable[[Path], dict[str, str]] = named_below
+) -> tuple[Split, int]:
+    """Rows whose stems (Kinetics, Something-Something, Charades) are given the file that is there.
+
+    look: see `named_below`. Returns how many rows have none; they are left out. Raises DataError when none
+    has any.
     """
     if split.rows.form not in ("kinetics", "ssv2", "charades"):
         return split, 0
     table = split.rows.table
-    found = table["path"].map(below(root))
+    found = table["path"].map(look(root))
     if found.isna().all():
-        raise DataError(f"{split.file}: none of its {len(table)} videos is below {root}")
+        raise DataError(f"{split.file}: none of its {len(table)} videos is below {address_of(root) or root}")
     kept = table.assign(path=found)[found.notna()]
     return replace(split, rows=replace(split.rows, table=kept)), int(found.isna().sum())

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Literal, Protocol, TypeVar
@@ -16,7 +17,7 @@ import numpy as np
 
 from expander.config.settings import DataConfig
 from expander.data.annotations import Paths, Split, VideoData, assemble, check_root, numbers_of
-from expander.data.discovery import find, present, read
+from expander.data.discovery import find, named_below, present, read
 from expander.data.embedded import synthetic
 from expander.data.embedded.detection import ensure_scenes
 from expander.data.prepared import manifest
@@ -72,13 +73,14 @@ def open_data(
         train, val = find(root)
         return assemble(train, val, root, listed_classes(root))
     train, val, root = own_rows(config, again)
-    kept = []
+    kept, look = [], cache(partial(named_below, again=again))  # both splits may lie in one place
     for split in (train, val):
         start = split.root or root
         check_root(start)
-        found, lost = present(split, start)
+        found, lost = present(split, start, look)
         if lost and not again:
-            log.warning("%s: %d rows have no video below %s and are left out", split.file, lost, start)
+            log.warning("%s: %d rows have no video below %s and are left out", split.file, lost,
+                        address_of(start) or start)  # fmt: skip
         kept.append(found)
     data = assemble(kept[0], kept[1], root, listed_classes(lists_folder(config)), config.allow_outside, again)
     _check_learnable(data, train.file, val.file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,12 @@ from expander.data.ava.samples import TestPeople
 from expander.data.ava.writing import detections
 from expander.data.sources import decoder
 from expander.engine.references import data_of, find_spec, find_training, find_weights, home_of
-from expander.engine.test import device_of, locked
+from expander.engine.test import Kept, device_of, locked
 from expander.errors import DataError, UsageError
 from expander.evaluation.scores import KeyFrameScores
 from expander.metrics.boxes import Floats
 from expander.metrics.frame_map import IOU, average_precisions, interval, mean_over
 from expander.runs.names import below, inside
-from expander.runs.ownership import Lock
 from expander.runs.targets import regular
 from expander.specs.cost import cost
 from expander.training.detection.scores import Answers, Loading, PeopleScores, answered, measured
@@ -60,10 +59,7 @@ class DetectionTest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """All that a test needs. frames: the key frames with the boxes that are scored. out: of its result.
-
-    file: of its scores; lock: keeps other tests from it, until the test ends. Without a result neither is.
-    """
+    """All that a test needs. frames: the key frames with the boxes that are scored. out: of its result."""
 
     loaded: Loaded
     path: Path
@@ -72,8 +68,7 @@ class Prepared:
     frames: tuple[KeyFrame, ...]
     how: Loading
     out: Path | None
-    file: KeyFrameScores | None
-    lock: Lock | None
+    scores: Kept[KeyFrameScores]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,23 +111,20 @@ def prepare(order: DetectionTest, progress: Progress | None = None) -> Prepared:
     if out is None:
         if order.resume:
             raise UsageError("--resume needs the --out of the test that was stopped")
-        return Prepared(loaded, path, config, data, frames, how, None, None, None)
+        return Prepared(loaded, path, config, data, frames, how, None, Kept())
     place, sizes = out.with_suffix(".scores.jsonl"), [len(frame) for frame in frames]
     head = {"task": "detection", "checkpoint": loaded.sha256, "spec": str(loaded.spec),
             "min_score": config.test_score, "data": data.fingerprint}  # fmt: skip
-    file, lock = locked(place, lambda: KeyFrameScores(place, head, sizes, len(loaded.classes), order.resume))
-    return Prepared(loaded, path, config, data, frames, how, out, file, lock)
+    kept = locked(place, lambda: KeyFrameScores(place, head, sizes, len(loaded.classes), order.resume))
+    return Prepared(loaded, path, config, data, frames, how, out, kept)
 
 
 def carry_out(prepared: Prepared, progress: Progress | None = None) -> Found:
     """The result and the scores behind it. Raises DataError when no video is read."""
     begun = time.monotonic()
-    loaded, data, frames, file = prepared.loaded, prepared.data, prepared.frames, prepared.file
+    loaded, data, frames, file = prepared.loaded, prepared.data, prepared.frames, prepared.scores.file
     known = file.known if file else {}
-    with ExitStack() as stack:
-        if prepared.lock is not None:
-            stack.callback(prepared.lock.give_up)
-        uncached = stack.enter_context(closing(decoder(replace(prepared.config, cache_gb=0.0), "")))
+    with closing(decoder(replace(prepared.config, cache_gb=0.0), "")) as uncached:
         clips = TestPeople(frames, data.val.footage, loaded.spec, uncached)
         found = _answers(prepared, clips, progress)
         # Who tests is told of unreadable videos in the result.
@@ -146,7 +138,7 @@ def carry_out(prepared: Prepared, progress: Progress | None = None) -> Found:
 
 def _answers(prepared: Prepared, clips: TestPeople, progress: Progress | None) -> Answers:
     """The scores of every key frame: those that are kept of a test that was stopped, and the others."""
-    file, done = prepared.file, dict[int, Floats]()
+    file, done = prepared.scores.file, dict[int, Floats]()
     if file is not None:
         done |= file.known
 
@@ -166,12 +158,6 @@ def _answers(prepared: Prepared, clips: TestPeople, progress: Progress | None) -
         raise DataError(f"{prepared.path}: its scores are not finite: it is damaged or its training "
                         "diverged") from None  # fmt: skip
     return Answers(done, found.bad)
-
-
-def forget_scores(prepared: Prepared, found: Found) -> None:
-    """Deletes the scores that were kept for a resume, once nothing is left to do."""
-    if prepared.file is not None and not found.result["n_failed"]:
-        prepared.file.path.unlink()
 
 
 def _shown(prepared: Prepared, clips: TestPeople, found: Answers) -> Iterator[Shown]:

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from heapq import nlargest
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from expander.config.space import load_space
 from expander.data.annotations import Paths, VideoData
 from expander.data.prepared import manifest, packing
 from expander.data.prepared.manifest import Outcome, Source
-from expander.data.prepared.originals import Listed, Look
+from expander.data.prepared.originals import Listed, Look, sizes_of
 from expander.data.prepared.resume import Record, finished, place_of
 from expander.data.prepared.video import Job, sweep
 from expander.data.sources import open_data
@@ -65,7 +66,8 @@ class PrepareOrder:
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is ahead. crop: the largest whose training frames are no larger than the short side. bytes,
-    seconds: of the videos that are left, a guess. free: bytes on the disk.
+    seconds: of the videos that are left, a guess. free: bytes on the disk. copies: bytes of the originals of
+    a store that lie there meanwhile, at most.
     """
 
     how: Encoding
@@ -75,6 +77,7 @@ class Plan:
     bytes: int
     seconds: float
     free: int
+    copies: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +173,7 @@ def _all(
         left = [source for source in left if source.name not in known]
         plan = _plan(order, crop, job.how, len(sources), left, tried, look)
         on_plan(plan)
-        asked = RESERVE * plan.bytes + min(order.shard_bytes or 0, plan.bytes)
+        asked = RESERVE * plan.bytes + max(plan.copies, min(order.shard_bytes or 0, plan.bytes))
         if asked > plan.free:
             needed, free = f"{asked / 1e9:.2f} GB", f"{plan.free / 1e9:.2f} GB"
             raise EnvironmentFault(f"{out}: about {needed} more are needed, and {free} are free; make room, "
@@ -233,20 +236,14 @@ def _plan(
     look: Look,
 ) -> Plan:  # fmt: skip
     """What is left, in proportion to the bytes of the samples and their originals."""
-    ahead = sum(_bytes(source, look) for source in left)
+    sizes = sizes_of([source.file for source in left], look)
+    far = (size for source, size in zip(left, sizes, strict=True) if is_remote(source.file))
+    ahead, copied = sum(sizes), nlargest(_processes(order), far)
     needed = round(tried.made / tried.given * ahead) if tried.given else 0
     spread = min(_processes(order), max(1, tried.count)) / _processes(order)
     out = order.out.resolve()
     free = shutil.disk_usage(next(folder for folder in (out, *out.parents) if folder.is_dir())).free
-    return Plan(how, crop, videos, len(left), needed, tried.pace * ahead * spread, free)
-
-
-def _bytes(source: Source, look: Look) -> int:
-    """Of a file, or of the pictures in a folder; none for what is not there."""
-    try:
-        return look(source.file)[0]
-    except OSError:
-        return 0
+    return Plan(how, crop, videos, len(left), needed, tried.pace * ahead * spread, free, sum(copied))
 
 
 def _summary(out: Path, sources: Sequence[Source], known: dict[str, Outcome]) -> Prepared:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -56,20 +56,38 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """All that a test needs. out: of its result. file: of its scores; keep: whether it is to stay.
-
-    lock: keeps other tests from that file, until the test ends.
+class Kept(Generic[File]):
+    """The scores of a test, while it runs: a context that keeps other tests from them until its end, when the
+    result is written. file: none where none are kept.
     """
+
+    file: File | None = None
+    path: Path | None = None
+    lock: Lock | None = None
+
+    def __enter__(self) -> None:
+        """They are its own since it was prepared."""
+
+    def __exit__(self, *_: object) -> None:
+        if self.lock is not None:
+            self.lock.give_up()
+
+    def forget(self, failed: int) -> None:
+        """Deletes what was kept for a resume, once the result is written and no video failed."""
+        if self.path is not None and not failed:
+            self.path.unlink()
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that a test needs. out: of its result."""
 
     loaded: Loaded
     path: Path
     data: HeldOut
     scorer: Scorer
     out: Path | None
-    file: ScoreFile | None
-    lock: Lock | None
-    keep: bool
+    scores: Kept[ScoreFile]
 
 
 def prepare(
@@ -92,10 +110,10 @@ def prepare(
     identity = f"{loaded.sha256} {order.key}" if order.key else loaded.sha256
     place = _scores_path(order, out)
     if place is None:
-        return Prepared(loaded, path, data, scorer, out, None, None, False)
-    count = len(set(data.names))
-    file, lock = locked(place, lambda: ScoreFile(place, _head(scorer, data, identity), count, order.resume))
-    return Prepared(loaded, path, data, scorer, out, file, lock, order.dump is not None)
+        return Prepared(loaded, path, data, scorer, out, Kept())
+    head, count = _head(scorer, data, identity), len(set(data.names))
+    kept = locked(place, lambda: ScoreFile(place, head, count, order.resume), order.dump is None)
+    return Prepared(loaded, path, data, scorer, out, kept)
 
 
 def carry_out(
@@ -103,11 +121,7 @@ def carry_out(
 ) -> tuple[dict[str, Any], Outcome]:
     """The result, as docs/protocols.md describes it, and what it took. Raises DataError: no video is read."""
     data, loaded, scorer = prepared.data, prepared.loaded, prepared.scorer
-    try:
-        outcome = scorer.run(data, prepared.file, progress)
-    finally:
-        if prepared.lock is not None:
-            prepared.lock.give_up()
+    outcome = scorer.run(data, prepared.scores.file, progress)
     if len(outcome.failed) == len(data.names) + len(data.lost):
         first = ": ".join(outcome.failed[0])
         raise DataError(f"none of the {len(outcome.failed)} videos can be read, the first is {first}")
@@ -116,12 +130,6 @@ def carry_out(
     found = summary(scorer, data, outcome, loaded.classes, metrics, topk)
     origin = {"path": str(prepared.path), "sha256": loaded.sha256} | ({"key": order.key} if order.key else {})
     return {**found, "checkpoint": origin}, outcome
-
-
-def forget_scores(prepared: Prepared, outcome: Outcome) -> None:
-    """Deletes the scores that were kept for a resume, once nothing is left to do."""
-    if prepared.file is not None and not prepared.keep and not outcome.failed:
-        prepared.file.path.unlink()
 
 
 def _weights(order: Evaluation, note: Callable[[str], None]) -> tuple[Loaded, Path]:
@@ -187,11 +195,11 @@ def _result_path(order: Evaluation, views: str) -> Path | None:
     return file
 
 
-def locked(place: Path, begin: Callable[[], File]) -> tuple[File, Lock]:
-    """The file of scores that `begin` opens there, and its lock. Raises EnvironmentFault: in use."""
+def locked(place: Path, begin: Callable[[], File], passing: bool = True) -> Kept[File]:
+    """The scores that `begin` opens there. passing: for a resume alone. Raises EnvironmentFault: in use."""
     lock = taken(place)
     try:
-        return begin(), lock
+        return Kept(begin(), place if passing else None, lock)
     except BaseException:
         lock.give_up()
         raise
@@ -233,6 +241,7 @@ def _head(scorer: Scorer, data: HeldOut, identity: str) -> dict[str, Any]:
     """What the scores belong to."""
     look = scorer.how
     head: dict[str, Any] = {
+        "task": "several labels" if data.videos.multi_label else "classification",
         "checkpoint": identity, "spec": str(look.spec), "protocol": look.protocol,
         "views": str(look.views), "average_clips": scorer.average, "data": data.fingerprint,
     }  # fmt: skip

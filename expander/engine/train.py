@@ -13,7 +13,7 @@ from expander.config.settings import BackendConfig, Task, TrainRecipe
 from expander.data.annotations import VideoData
 from expander.data.tasks import TaskData, open_for, samples_of
 from expander.engine.preparation import check_backend, command_line, versions
-from expander.engine.references import data_of, dilation_of, find_spec, find_weights
+from expander.engine.references import data_of, dilation_of, find_spec, find_weights, task_of
 from expander.errors import ExpanderError, UsageError
 from expander.runs.machine import cores
 from expander.specs.spec import Spec
@@ -35,8 +35,8 @@ class TrainOrder:
 
     spec: a Spec, a published name, a file or RUN:step. data: settings by name (default: the run's videos, or
     the embedded ones). recipe: none, the usual one of the task. init: weights to start from. gpus: processes
-    with a GPU each; workers: without. task: what the network is asked. overrides: `train.lr=0.1` and the
-    like.
+    with a GPU each; workers: without. task: what the network is asked; none, that of the run, or else
+    classification. overrides: `train.lr=0.1` and the like.
     """
 
     spec: Spec | str
@@ -50,38 +50,40 @@ class TrainOrder:
     workers: int | None = None
     overfit_batches: int = 0
     log: Literal["", "csv", "tensorboard"] = ""
-    task: Task = "classification"
+    task: Task | None = None
     overrides: tuple[str, ...] = ()
 
 
 def plan(order: TrainOrder, progress: Progress | None = None) -> tuple[Training, TaskData]:
     """The training, and its data; nothing is written. Raises UsageError, DataError, EnvironmentFault."""
-    own = data_of(order.spec) if isinstance(order.spec, str) else None
+    named = order.spec if isinstance(order.spec, str) else None
+    own = data_of(named) if named else None
+    task = order.task or (task_of(named) if named else "classification")
     given = {
         "data": dict(order.data) or (asdict(own) if own else {}),
         "train": {"epochs": order.epochs, "batch": order.batch},
     }
     inherited = {}
-    if order.task == "detection" and isinstance(order.spec, str):
-        inherited["dilation"] = dilation_of(order.spec)
-    name = order.recipe or RECIPES[order.task]
+    if task == "detection" and named:
+        inherited["dilation"] = dilation_of(named)
+    name = order.recipe or RECIPES[task]
     recipe, place, backend = load_training(name, order.overrides, given, inherited)
-    spec = find_spec(order.spec) if isinstance(order.spec, str) else order.spec
+    spec = order.spec if isinstance(order.spec, Spec) else find_spec(order.spec)
     init = str(absolute(find_weights(order.init))) if order.init else ""
     workers = _processes(order, recipe)
     backend = _devices(order, _threads(order, backend, workers), workers)
     check_training(spec, recipe.batch // (workers * recipe.accumulate))
-    if order.task == "detection" and recipe.mixup:
+    if task == "detection" and recipe.mixup:
         raise UsageError("train.mixup: people of two clips cannot be mixed; leave it out of a detection")
-    for setting in ("dilation", "validate_stride") if order.task != "detection" else ():
+    for setting in ("dilation", "validate_stride") if task != "detection" else ():
         if getattr(recipe, setting) != 1:
             raise UsageError(f"train.{setting} is of --task detection; leave it out of a classification")
-    data = open_for(order.task, place, progress)
+    data = open_for(task, place, progress)
     training = Training(
         spec.with_classes(len(data.classes)), recipe, place, data.fingerprint, data.classes,
         samples_of(data, place), order.seed, init, workers, order.gpus is not None, backend,
         order.overfit_batches, order.log, tuple(command_line()), versions(),
-        multi_label=isinstance(data, VideoData) and data.multi_label, task=order.task,
+        multi_label=isinstance(data, VideoData) and data.multi_label, task=task,
     )  # fmt: skip
     return training, data
 

@@ -40,7 +40,7 @@ class ScoreFile:
     """
 
     def __init__(self, path: Path, head: Mapping[str, Any], videos: int, resume: bool) -> None:
-        self.path, self.length = path, 0
+        self.length = 0
         self.lines, kept = _begun(path, head, "videos", videos, resume, self._video)
         self.known = {row["video"]: np.array(row["scores"], np.float32) for row in kept}
 
@@ -67,7 +67,7 @@ class KeyFrameScores:
     def __init__(
         self, path: Path, head: Mapping[str, Any], boxes: Sequence[int], classes: int, resume: bool
     ) -> None:
-        self.path, self.known = path, dict[int, Floats]()
+        self.known = dict[int, Floats]()
         self.lines, kept = _begun(path, head, "key_frames", len(boxes), resume, _frames)
         for row in kept:
             sizes = [boxes[number] for number in row["frames"]]
@@ -106,6 +106,8 @@ def _begun(
         found, *rows = list(rows_of(lines)) or [{}]
         if not found or names(found) is not None:
             raise DataError(f"{path}: no scores of a test; {ELSEWHERE}")
+        if (task := _task(found, own := head.get("task"))) != own:
+            raise UsageError(f"{path}: scores of a test of {task}, and this is one of {own}; {ELSEWHERE}")
         tried, scored = set[str | int](), set[str | int]()
         for number, row in enumerate(rows, 2):
             if (of_row := names(row)) is None:
@@ -114,7 +116,7 @@ def _begun(
             if "scores" in row:
                 scored.update(of_row)
                 kept.append(row)
-        other = [key for key in head if found.get(key) != head[key]]
+        other = [key for key in head if key != "task" and found.get(key) != head[key]]
         if resume and other:
             raise UsageError(f"{path}: scores of another test, it differs in {', '.join(other)}; {ELSEWHERE}")
         if not resume:
@@ -125,6 +127,11 @@ def _begun(
     # Written anew: without a line that a kill cut short, and without failures, which are tried again.
     write_atomic(path, sealed_lines([{**head, counted: count}, *kept]))
     return lines, kept
+
+
+def _task(found: Row, own: Any) -> Any:
+    """Which one scores are of. Earlier versions named detection alone."""
+    return found.get("task", "classification" if own == "detection" else own)
 
 
 def _stopped(path: Path, scored: int, count: Any, what: str, other: list[str]) -> str:

@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 import torch
 
 from expander.data.clips import Batch
+from expander.data.store.patience import STOP, Ended
 from expander.errors import TrainingFault
 from expander.model.network import X3D
 from expander.model.sync_bn import synced
@@ -58,9 +59,15 @@ def fit(training: Training, folder: TrainingFolder, team: Workers, watcher: Watc
     EnvironmentFault for lack of memory, disk or a compiler, TrainingFault for a loss that is no number.
     """
     torch.set_num_threads(training.backend.cpus_per_trial)
-    task = task_of(training, checked_data(training), team)
+    if team.size == 1:
+        STOP.file = folder.stop
     try:
+        task = task_of(training, checked_data(training), team)
         return Trainer(training, folder, task, team, watcher, stop).run()
+    except Ended:  # before the first step
+        training = replace(training, state="stopped", reason="interrupted")
+        folder.write(training)
+        return training
     except Diverged as error:
         raise TrainingFault(f"{folder.folder}: {error}: --set train.lr=...") from None
     except (RuntimeError, MemoryError) as error:
@@ -78,7 +85,7 @@ class Trainer:
         self.watcher, self.stop = watcher, stop
         self.recipe = training.recipe.loop(training.steps, he_head(training))
         self.checkpoints = Checkpoints(folder.checkpoints)
-        self.step, self.validated, self.worse, self.loss = 0, 0, 0, math.nan
+        self.step, self.validated, self.worse, self.loss, self.asked = 0, 0, 0, math.nan, False
         self.bad: set[str] = set()
         state = self.checkpoints.newest()
         network = new_network(training if state is None else replace(training, init=""))
@@ -97,27 +104,36 @@ class Trainer:
 
     def run(self) -> Training:
         """See `fit`."""
+        try:
+            return self._run()
+        except Ended:  # all that was done until a store was waited for is kept
+            self._save(self.step)
+            return self._end("stopped", "interrupted")
+
+    def _run(self) -> Training:
         recipe, per_epoch = self.training.recipe, self.training.steps_per_epoch
         full = self.task.step(self.network, recipe, self.training.seed, self.team, self.average, self.step)
         stream = self.task.batches(self.step, self.training.data.workers)
-        while self.step < self.training.steps:
-            if self._enough():  # asked here, so that a training killed after its last validation stops too
-                break
-            epoch = self.step // per_epoch + 1
-            ahead = islice(stream, epoch * per_epoch - self.step)
+        while not self._enough():  # also where it was killed after its last validation
+            if self._due():  # also where it was stopped between an epoch and its validation
+                self._validate(self.step // per_epoch)
+                continue
+            if self.step >= self.training.steps:
+                return self._finished("")
+            if self.asked:
+                self._save(self.step)
+                return self._end("stopped", "interrupted")
+            ahead = islice(stream, per_epoch - self.step % per_epoch)
             self.meter.begin(self.step)
             train(self.network, self.sgd, self._watched(ahead), self.recipe, self.team.device, self._log,
                   self.step, full, max(1, per_epoch // ROWS))  # fmt: skip
-            if self.step < epoch * per_epoch:
-                self._save(self.step)
-                return self._end("stopped", "interrupted")
-            if epoch % recipe.validate_every == 0 or epoch == recipe.epochs:
-                self._validate(epoch)
-        if self._enough():
-            return self._finished(f"no better {self.training.measure} for {self.worse} validations")
-        if self.validated < recipe.epochs:  # killed between the last step and its validation
-            self._validate(recipe.epochs)
-        return self._finished("")
+        return self._finished(f"no better {self.training.measure} for {self.worse} validations")
+
+    def _due(self) -> bool:
+        """Whether an epoch is done, and is to be validated."""
+        recipe, (epoch, more) = self.training.recipe, divmod(self.step, self.training.steps_per_epoch)
+        chosen = epoch % recipe.validate_every == 0 or epoch == recipe.epochs
+        return not more and self.validated < epoch and chosen
 
     def _enough(self) -> bool:
         return 0 < self.training.recipe.patience <= self.worse
@@ -130,7 +146,8 @@ class Trainer:
             self.step += 1
             if self.watcher is not None:
                 self.watcher.step(self.meter.pace(self.step), self.loss)
-            if self.team.agreed(self.stop()):
+            self.asked = self.team.agreed(self.stop())
+            if self.asked:
                 return
 
     def _log(self, step: int, loss: float, lr: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import resource
 import signal
@@ -194,6 +195,20 @@ def test_an_interrupted_training_keeps_a_checkpoint_and_says_how_to_go_on(
     folder = TrainingFolder(tmp_path / "runs" / "cut")
     assert folder.read().state == "stopped"
     assert list(folder.checkpoints.glob("*.pt"))
+
+
+@pytest.mark.slow
+def test_ctrl_c_on_a_terminal_which_reaches_the_loaders_too_stops_a_training(
+    small: list[str], tmp_path: Path
+) -> None:
+    """Of one step an epoch, so that it comes among loaders that begin to validate."""
+    options = ["--run", "cut", "--set=train.epochs=400", "--set=data.workers=2", "--set=train.batch=48"]
+    with Command([*small, *options], tmp_path) as process:
+        wait_for(3, process, tmp_path)
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert said.splitlines()[-1] == "stopped; go on with: expander train --run cut --resume"
 
 
 def test_wrong_options_are_one_line_with_a_remedy(fails: Fail, small: list[str], tmp_path: Path) -> None:

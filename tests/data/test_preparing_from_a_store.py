@@ -22,7 +22,7 @@ from expander.data.prepared import manifest
 from expander.data.prepared.manifest import Source
 from expander.data.prepared.originals import Listed, content_of, state_of
 from expander.data.prepared.video import Job, prepare_video
-from expander.data.store import remote
+from expander.data.store import patience, remote
 from expander.errors import EnvironmentFault
 from expander.video.worker import DecodingProcess
 from expander.video.writing.encoder import Encoded, Encoding
@@ -138,7 +138,7 @@ def test_what_is_deleted_in_the_store_while_it_is_encoded_is_damaged_and_ends_no
 def test_an_outage_while_sources_are_looked_at_is_waited_for_once_and_told_to_all(
     store: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(remote, "PATIENCE", 1.0)
+    monkeypatch.setattr(patience, "PATIENCE", 1.0)
     with closing(Door(store)) as door, ThreadPoolExecutor(8) as pool:
         monkeypatch.setenv("AWS_ENDPOINT_URL", door.variables["AWS_ENDPOINT_URL"])
         remote._connected.cache_clear()

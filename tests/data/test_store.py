@@ -44,7 +44,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is wrong shows soon."""
-    monkeypatch.setattr(remote, "PATIENCE", 10.0)
+    monkeypatch.setattr("expander.data.store.patience.PATIENCE", 10.0)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_a_store_that_stays_away_is_one_line(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(remote, "PATIENCE", 1.0)
+    monkeypatch.setattr("expander.data.store.patience.PATIENCE", 1.0)
     remote._connected.cache_clear()
     begun = time.monotonic()
     with pytest.raises(EnvironmentFault, match=r"did not answer for 1 s: .*go on when it is back") as told:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import http.server
 import logging
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 from conftest import Run
 from store import BUCKET, Door, Server, client, serving, upload
 from test_class_folders import touch
+from test_formats import as_kinetics, as_ssv2
+from test_multi_label import CHARADES
 
 from expander.config.settings import DataConfig
 from expander.data.annotations import VideoData
@@ -170,3 +173,46 @@ def test_an_outage_while_many_folders_are_asked_for_is_waited_for_and_told_once(
     remote._connected.cache_clear()
     assert found == [[Item("1.mp4", is_folder=False)]] * 8
     assert [line.partition(" again")[0].rpartition("/")[0] for line in caplog.messages] == [address]
+
+
+def as_charades(root: Path) -> None:
+    touch(root, "Charades_v1_480/AB1.mp4", "Charades_v1_480/CD2.mp4", "Charades_v1_480/EF3.mp4")
+    (root / "Charades_v1_train.csv").write_text(f"{CHARADES}AB1,,,c092 1 2;c147 0 1,\nCD2,,,c003 1 2,\n"
+                                                "lost,,,c003 1 2,\n")  # fmt: skip
+    (root / "Charades_v1_test.csv").write_text(f"{CHARADES}EF3,,,c092 1 2,\n")
+
+
+@pytest.mark.parametrize("make", [as_kinetics, as_ssv2, as_charades])
+@pytest.mark.parametrize("lists", ["there", "here"])
+def test_videos_named_without_their_ending_are_looked_up_in_the_store(
+    store: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture, make: Callable[[Path], None], lists: str
+) -> None:  # fmt: skip
+    """With what is lost told alike, of two of a name the same, and every folder asked for once."""
+    root = tmp_path / "set"
+    make(root)
+    video = next(path for path in sorted(root.rglob("*")) if path.suffix in (".mp4", ".webm"))
+    touch(root, *(f"{folder}/{video.stem}.avi" for folder in ("zz", "train/a", ".hidden")))
+    address = upload(store, root, f"stems-{make.__name__}-{lists}")
+    local = opened(root)
+    told = [line.replace(str(root), address) for line in caplog.messages]
+    assert len(told) == (make is not as_ssv2)
+    caplog.clear()
+    before = Path(store.log.name).read_text()
+    config = DataConfig(folder=address) if lists == "there" else DataConfig(folder=str(root), root=address)
+    both(local, open_data(config), root, address)
+    last = [line.rpartition("/")[2] for line in told]
+    assert [line.rpartition("/")[2] for line in caplog.messages] == last
+    asked = re.findall(r"list-type=2\S*prefix=(\S*?)[& ]", Path(store.log.name).read_text()[len(before) :])
+    below = [folder for folder in asked if folder != f"stems-{make.__name__}-{lists}/"]
+    assert len(set(below)) == len(below) > 0
+    assert not any("hidden" in folder for folder in below)
+    before = Path(store.log.name).read_text()
+    again = open_data(config, again=True)
+    both(local, again, root, address)
+    assert "list-type=2" not in Path(store.log.name).read_text()[len(before) :]
+
+
+def test_a_web_server_is_said_to_list_no_folders_to_look_videos_up_in(tmp_path: Path) -> None:
+    as_kinetics(tmp_path)
+    with pytest.raises(DataError, match=r"^https://example.org/k400: .* write lists of `path label`$"):
+        open_data(DataConfig(folder=str(tmp_path), root="https://example.org/k400"))

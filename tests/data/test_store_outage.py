@@ -17,7 +17,7 @@ from conftest import Run, decisions
 from ray_searches import LONG, journal, searches
 from store import Door, Server, serving, upload
 
-from expander.data.store import remote
+from expander.data.store import patience
 from expander.errors import EnvironmentFault
 
 
@@ -44,16 +44,16 @@ def test_a_store_may_be_away_for_minutes_but_not_for_ever(
 
         return ask
 
-    assert remote.PATIENCE >= 120
-    for seconds in (60, remote.PATIENCE - 1):
+    assert patience.PATIENCE >= 120
+    for seconds in (60, patience.PATIENCE - 1):
         caplog.clear()
-        assert 0 <= remote.patiently("s3://bucket/x", away(seconds)) <= remote.LONGEST_WAIT
+        assert 0 <= patience.patiently("s3://bucket/x", away(seconds)) <= patience.LONGEST_WAIT
         (line,) = caplog.messages
         assert line.startswith("s3://bucket/x: the store does not answer, trying again for up to 300 s: ")
     begun = now
     with pytest.raises(EnvironmentFault, match="did not answer for 300 s"):
-        remote.patiently("s3://bucket/x", away(math.inf))
-    assert now - begun == pytest.approx(remote.PATIENCE)
+        patience.patiently("s3://bucket/x", away(math.inf))
+    assert now - begun == pytest.approx(patience.PATIENCE)
 
 
 @pytest.fixture

@@ -111,13 +111,13 @@ class Counter:
 
 
 @contextlib.contextmanager
-def going_on(kept: bool) -> Iterator[None]:
-    """Says how to go on with a test that is interrupted, where its scores are kept."""
+def going_on(kept: bool, how: str = "the same command with --resume") -> Iterator[None]:
+    """Says how to go on with what is interrupted, where what was done is kept."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
         if kept:
-            say("stopped; the same command with --resume goes on", err=True)
+            say(f"stopped; {how} goes on", err=True)
         raise
 
 

@@ -115,13 +115,16 @@ def how_to_go_on(folder: TrainingFolder) -> str:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[Interruption]:
+def interruptible(folder: TrainingFolder) -> Iterator[Interruption]:
     """The first SIGINT or SIGTERM ends the training after its step, with a checkpoint; the second at once."""
     interruption = Interruption()
+    folder.stop.unlink(missing_ok=True)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def note(number: int, _: object) -> None:
         interruption.code = 128 + number
+        with contextlib.suppress(OSError):
+            folder.stop.touch()  # for who waits for a store
         # Not by print: the signal may have come in the middle of one.
         os.write(2, b"\nstopping after the next step, with a checkpoint; once more to stop at once\n")
         for each, handler in before.items():
@@ -132,5 +135,6 @@ def interruptible() -> Iterator[Interruption]:
     try:
         yield interruption
     finally:
+        folder.stop.unlink(missing_ok=True)
         for number, handler in before.items():
             signal.signal(number, handler)

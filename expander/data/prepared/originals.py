@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import uuid
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from expander.data.store import remote
@@ -20,6 +20,10 @@ from expander.video.writing.film import digest_of
 DRAFT = ".draft"
 """What names of files have that are being written."""
 SECOND = 10**9
+AT_ONCE = 16
+"""Sources of a store whose sizes are asked for together: an answer comes after a while."""
+QUEUED = 10_000
+"""Of these so many wait: a list of a million is never queued whole."""
 State = tuple[int, int]
 """Bytes of a source, and when its content changed, in ns."""
 Look = Callable[[Path], State]
@@ -70,6 +74,22 @@ class Listed:
         if name not in found.result():
             raise FileNotFoundError(address)
         return found.result()[name]
+
+
+def sizes_of(paths: Sequence[Path], look: Look) -> list[int]:
+    """Bytes of files, or of the pictures in folders; none of what is not there. Raises EnvironmentFault."""
+
+    def one(path: Path) -> int:
+        try:
+            return look(path)[0]
+        except OSError:
+            return 0
+
+    if not any(map(is_remote, paths)):
+        return list(map(one, paths))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        parts = (paths[first : first + QUEUED] for first in range(0, len(paths), QUEUED))
+        return [size for part in parts for size in pool.map(one, part)]
 
 
 @contextlib.contextmanager

@@ -6,12 +6,13 @@ import contextlib
 import hashlib
 import json
 import os
+import posixpath
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from expander.config.reading import parse_json
-from expander.data.folders import Item
+from expander.data.folders import Item, is_video
 from expander.data.store import remote
 from expander.data.store.addresses import address_of
 from expander.data.store.kept import draft
@@ -50,6 +51,21 @@ class Listing:
             out.write(json.dumps(rows).encode())
             out.flush()
             os.replace(out.name, self.file)
+
+
+def below(root: Path, again: bool = False) -> dict[str, str]:
+    """As folders.below of a folder in a store; again: see Listing. Raises DataError, EnvironmentFault."""
+    listing, level, videos = Listing(address_of(root) or "", again), [""], list[str]()
+    while level:
+        found = [(path + item.name, item.is_folder)
+                 for path, items in zip(level, listing.look([root / path for path in level]), strict=True)
+                 for item in items if not item.name.startswith(".")]  # fmt: skip
+        videos += [path for path, is_folder in found if not is_folder and is_video(posixpath.basename(path))]
+        level = [f"{path}/" for path, is_folder in found if is_folder]
+    listing.keep()
+    # Of two of one name the same counts as on a disk: what lies deeper, in the later folder.
+    videos.sort(key=lambda path: path.split("/")[:-1])
+    return {posixpath.splitext(posixpath.basename(path))[0]: path for path in videos}
 
 
 def _items(address: str) -> list[Item]:

@@ -1,4 +1,4 @@
-"""Reading from a store, patiently: what fails for a while is tried again, up to PATIENCE seconds.
+"""Reading from a store, patiently.
 
 Credentials are the business of the libraries: they find them in the environment or in their own files.
 """
@@ -7,34 +7,19 @@ from __future__ import annotations
 
 import functools
 import io
-import logging
 import os
-import random
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
-from expander.errors import EnvironmentFault, disk_faults, first_line
-from expander.video.filenames import one_line
+from expander.data.store.patience import patiently
+from expander.errors import disk_faults
 from expander.video.tar_members import Placed
 
-log = logging.getLogger(__name__)
-Found = TypeVar("Found")
-PATIENCE = 300.0
-"""Seconds for which a store may be away before a command gives up."""
-FIRST_WAIT, LONGEST_WAIT = 0.5, 20.0
 CONNECT, ANSWER = 10, 60
 """Seconds for a connection, and for an answer."""
 BLOCK = 1 << 16
 """Bytes that are asked for together where headers of a tar are read: its small members come with them."""
 CHUNK = 1 << 22
-TELLS = threading.Lock()
-"""Of the threads that wait for a store one tells it."""
-DENIED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "HTTP status 400",
-          "HTTP status 403", "HTTP status 301")  # fmt: skip
-"""How AWS says that waiting does not help; 301: the bucket lies in another region than AWS_REGION."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,42 +30,6 @@ class Entry:
     size: int
     changed: int
     is_folder: bool = False
-
-
-def patiently(address: str, ask: Callable[[], Found]) -> Found:
-    """What `ask` gives, asked again while the store is away.
-
-    Raises FileNotFoundError for what is not there, EnvironmentFault for a store that stays away or refuses.
-    """
-    begun, wait, tells = time.monotonic(), FIRST_WAIT, False
-    try:
-        while True:
-            try:
-                return ask()
-            except FileNotFoundError:
-                raise
-            except (OSError, ImportError) as error:
-                reason = _fault(address, error, begun + PATIENCE)
-            if not tells and (tells := TELLS.acquire(blocking=False)):
-                log.warning("%s: the store does not answer, trying again for up to %g s: %s", address,
-                            PATIENCE, reason)  # fmt: skip
-            # Not all processes at the same moment.
-            time.sleep(min(max(0.0, begun + PATIENCE - time.monotonic()), wait * random.uniform(0.5, 1)))
-            wait = min(2 * wait, LONGEST_WAIT)
-    finally:
-        if tells:
-            TELLS.release()
-
-
-def _fault(address: str, error: Exception, end: float) -> str:
-    """What a store says. Raises EnvironmentFault where no more waiting helps."""
-    reason = one_line(first_line(error))
-    if isinstance(error, PermissionError | ImportError) or any(word in str(error) for word in DENIED):
-        raise EnvironmentFault(f"{address}: the store refuses: {reason}") from None
-    if time.monotonic() >= end:
-        raise EnvironmentFault(f"{address}: the store did not answer for {PATIENCE:g} s: {reason}; "
-                               "go on when it is back, nothing is lost") from None  # fmt: skip
-    return reason
 
 
 def copy(address: str, out: IO[bytes]) -> None:

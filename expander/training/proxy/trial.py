@@ -17,6 +17,7 @@ from torch import nn
 
 from expander.data.clips import Batch, loader
 from expander.data.filling import fill_cache
+from expander.data.store.patience import STOP, Ended
 from expander.data.tasks import reopened
 from expander.errors import DataError, EnvironmentFault, first_line, out_of_memory
 from expander.model.detector import network_of
@@ -25,7 +26,7 @@ from expander.runs.orders import TrialOrder, parent_weights
 from expander.runs.trials import TrialFailure, TrialResult
 from expander.training.loop import Diverged, train
 from expander.training.proxy.tasks import ProxyTask, proxy_task
-from expander.training.proxy.trial_folder import Stopped, TrialRun
+from expander.training.proxy.trial_folder import Stopped, TrialRun, stop_file
 from expander.training.schedule import optimizer
 from expander.training.validation import check_readable
 from expander.weights.safetensors_file import load_weights, save_weights
@@ -50,8 +51,11 @@ def run_trial(order: TrialOrder) -> TrialResult | TrialFailure:
     """
     started = time.monotonic()
     torch.set_num_threads(order.threads)
+    STOP.file = stop_file(order)
     try:
         return _run(order)
+    except Ended:  # while it waited for a store, so without a checkpoint of its own
+        raise Stopped from None
     except Diverged as error:
         reason = str(error)
     except (MemoryError, RuntimeError) as error:

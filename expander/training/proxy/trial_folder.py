@@ -33,6 +33,11 @@ class Stopped(Exception):
     """The run was asked to stop, and the trial has written a checkpoint."""
 
 
+def stop_file(order: TrialOrder) -> Path:
+    """Asks the trials of a run to stop, once it is there."""
+    return Path(order.folder) / "trials" / STOP
+
+
 class TrialRun:
     """From the newest checkpoint to the end of a trial, or of its rung.
 
@@ -43,7 +48,7 @@ class TrialRun:
     def __init__(self, order: TrialOrder) -> None:
         self.order, self.started = order, time.monotonic()
         trials = Path(order.folder) / "trials"
-        self.folder, self.stop = below(trials, order.trial.folder), trials / STOP
+        self.folder, self.stop = below(trials, order.trial.folder), stop_file(order)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.checkpoints = Checkpoints(self.folder / "checkpoints")
         steps = order.recipe.steps
