@@ -25,7 +25,7 @@ from expander.runs.orders import TrialOrder, parent_weights
 from expander.runs.trials import TrialFailure, TrialResult
 from expander.training.loop import Diverged, train
 from expander.training.proxy.tasks import ProxyTask, proxy_task
-from expander.training.proxy.trial_folder import Stopped, TrialRun
+from expander.training.proxy.trial_folder import Keep, Stopped, TrialRun, on_disk
 from expander.training.schedule import optimizer
 from expander.training.validation import check_readable
 from expander.weights.safetensors_file import load_weights, save_weights
@@ -41,8 +41,10 @@ def gpus_here() -> float:
     return float(torch.cuda.is_available())
 
 
-def run_trial(order: TrialOrder) -> TrialResult | TrialFailure:
+def run_trial(order: TrialOrder, keep: Keep = on_disk) -> TrialResult | TrialFailure:
     """Trains and validates one candidate, from its newest checkpoint on if an earlier attempt left one.
+
+    keep: called when its folder has something that must not be lost: who tries, a checkpoint.
 
     A diverged training, and one that does not fit into memory, is a TrialFailure. Raises DataError
     when the data differ from the run's or too many videos are unreadable, EnvironmentFault when its
@@ -51,7 +53,7 @@ def run_trial(order: TrialOrder) -> TrialResult | TrialFailure:
     started = time.monotonic()
     torch.set_num_threads(order.threads)
     try:
-        return _run(order)
+        return _run(order, keep)
     except Diverged as error:
         reason = str(error)
     except (MemoryError, RuntimeError) as error:
@@ -64,11 +66,11 @@ def run_trial(order: TrialOrder) -> TrialResult | TrialFailure:
     return TrialFailure(order.trial.id, reason, time.monotonic() - started, order.gpus)
 
 
-def _run(order: TrialOrder) -> TrialResult:
+def _run(order: TrialOrder, keep: Keep) -> TrialResult:
     data = reopened(order.task, order.data, order.data_fingerprint)
     if data.fingerprint != order.data_fingerprint:
         raise DataError("the data set differs from the one this run was started on")
-    course = TrialRun(order)
+    course = TrialRun(order, keep)
     if course.asked_to_stop:
         raise Stopped
     # On the node where the search was called it is done already.
