@@ -28,8 +28,10 @@ class Scratch:
 
     def __init__(self, place: Path = PLACE, prefix: str = PREFIX) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=place))
-        self.lock = (self.folder / OWNER).open("w")
+        draft = self.folder / f".{OWNER}"
+        self.lock = draft.open("w")
         fcntl.flock(self.lock, fcntl.LOCK_EX)
+        draft.rename(self.folder / OWNER)  # under its name it is locked: else one that sweeps could take it
 
     def delete(self) -> None:
         """Takes the folder away."""

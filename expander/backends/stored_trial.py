@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +19,8 @@ from expander.runs.names import below
 from expander.runs.orders import TrialOrder
 from expander.training.proxy.trial_folder import Keep, on_disk
 
-PREFIX = "trial-"
+PREFIX = f"trial-{os.uname().nodename}-"
+"""A home folder may be that of several machines: each looks after its own."""
 LOOK = 2.0
 """Seconds between two questions whether the run was asked to stop."""
 END = 5.0

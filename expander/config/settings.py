@@ -251,8 +251,8 @@ class BackendConfig:
     address: of a Ray cluster; `local` starts one here. max_failures: retries of a crashed trial;
     the loss of a node counts only if neither it nor its step came on since the last.
     storage: folder for the trials' files that every node sees at the same path, or an address in
-    a store (none: the run's own). checkpoint_seconds: between two checkpoints of a trial, which shorter trials do without.
-    log: trackers told of every trial, by Ray Tune's callbacks.
+    a store (none: the run's own). checkpoint_seconds: between two checkpoints of a trial, which
+    shorter trials do without. log: trackers told of every trial, by Ray Tune's callbacks.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT

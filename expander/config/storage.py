@@ -7,10 +7,11 @@ WRITABLE = ("s3://", "gs://", "hdfs://")
 
 
 def check_storage(storage: str | None) -> None:
-    """Raises ValueError for an address that cannot be written."""
-    if storage and "://" in storage and not storage.startswith(WRITABLE):
-        raise ValueError("storage must be a folder that every node has mounted, or an address in a store that "
-                         f"can be written: {', '.join(WRITABLE)}")  # fmt: skip
+    """Raises ValueError for an address that cannot be written, or names no bucket."""
+    scheme, _, rest = (storage or "").partition("://")
+    if rest[:1] in ("", "/") if scheme + "://" in WRITABLE else rest:
+        raise ValueError("storage must be a folder that every node has mounted, or an address in a store: "
+                         f"{', '.join(WRITABLE)} and a bucket or host; others cannot be written")  # fmt: skip
 
 
 def store_of(storage: str | None) -> str:

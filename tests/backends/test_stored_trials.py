@@ -1,0 +1,79 @@
+"""Trials that are kept in a store: nodes share no folder, and a search comes out as on a disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Run, decisions
+from ray_searches import LONG, Search, clustered, events, journal, searches
+from store import BUCKET, Server, client, serving
+
+from expander.backends.inline import outcome_of
+from expander.backends.stored_trial import at_hand
+from expander.config.settings import DataConfig, Recipe
+from expander.data.store import objects, remote
+from expander.runs.journal import Run as RunFolder
+
+PLACE = f"s3://{BUCKET}/runs"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Server]:
+    with serving(tmp_path / "log") as server:
+        remote._connected.cache_clear()
+        client(server).create_dir(BUCKET)
+        yield server
+    remote._connected.cache_clear()
+
+
+def weights(tmp_path: Path, run: str) -> dict[str, bytes]:
+    files = (tmp_path / "runs" / run / "trials").glob("*/weights.safetensors")
+    return {file.parent.name: file.read_bytes() for file in files}
+
+
+def tries(tmp_path: Path, run: str, trial: object) -> list[dict[str, Any]]:
+    file = tmp_path / "runs" / run / "trials" / str(trial) / "attempts.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_a_search_on_nodes_without_a_shared_folder_loses_a_worker_and_a_node_and_goes_on_elsewhere(
+    expander: Run, brief: list[str], store: Server, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """It is stopped too, and ends on another machine: with an empty cache, and without Ray."""
+    options = [*brief, *LONG, "--set", "proxy.steps=400"]
+    done = expander(*options, "--run", "here", "--backend", "inline")
+    assert done.returncode == 0, done.stderr
+    env, killed = {**environment, **store.variables}, list[str]()
+    with searches(tmp_path) as start, clustered(env, tmp_path, hidden=tmp_path / "runs") as cluster:
+        search = start([*options, "--ray-address", cluster.address, "--storage-path", PLACE, "--run", "there"],
+                       {**cluster.more, **store.variables})  # fmt: skip
+        for end in (lambda pid: os.kill(pid, signal.SIGKILL), cluster.kill_node,
+                    lambda _: search.process.send_signal(signal.SIGINT)):  # fmt: skip
+            row = search.in_trial(frozenset(killed))
+            killed.append(str(row["trial"]))
+            end(int(str(row["pid"])))
+        code, told = search.end()
+        assert code == 130, told
+    assert "its worker is gone; it goes on elsewhere" in told
+    assert not list((tmp_path / "runs" / "there" / "trials").rglob("*.pt"))  # they are in the store alone
+    assert [name for name in objects.below(f"{PLACE}/there/trials") if name.endswith(".pt")]
+    done = expander("search", "--run", "there", "--resume", "--backend", "inline",
+                    **{**store.variables, "XDG_CACHE_HOME": str(tmp_path / "elsewhere")})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert decisions(journal(tmp_path, "there")) == decisions(journal(tmp_path, "here"))
+    assert weights(tmp_path, "there") == weights(tmp_path, "here")
+    for trial in killed:
+        steps = [row["step"] for row in tries(tmp_path, "there", trial)]
+        assert steps[0] == 0
+        assert len(steps) > 1
+        assert min(steps[1:]) > 0, steps
+    assert list(objects.below(f"{PLACE}/there")) == ["owner"]
+    assert not list((tmp_path / "elsewhere" / "expander" / "trials").iterdir())
