@@ -105,8 +105,8 @@ class Cluster:
     def __init__(self, env: dict[str, str], folder: Path, blind: tuple[str, ...] = ()) -> None:
         self.more = {"RAY_ENABLE_AUTOSCALER_V2": "0", "RAY_AUTH_MODE": "disabled"}
         self.script = subprocess.Popen(
-            [*blind, sys.executable, str(HERE / "cluster.py")], cwd=folder, env={**env, **self.more}, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [*blind, sys.executable, str(HERE / "cluster.py")], cwd=folder, env={**env, **self.more},
+            text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         self.address = self.told()
 
@@ -143,8 +143,8 @@ def _hiding(folder: Path) -> tuple[str, ...]:
 
 @contextmanager
 def clustered(env: dict[str, str], folder: Path, hidden: Path | None = None) -> Iterator[Cluster]:
-    """A cluster while it is needed. env: of its nodes. hidden: a folder that they do not see, if the system lets
-    us hide one: they find an empty one there.
+    """A cluster while it is needed. env: of its nodes. hidden: a folder that they find empty, if the system
+    lets us hide one.
     """
     made = Cluster(env, folder, _hiding(hidden) if hidden else ())
     try:

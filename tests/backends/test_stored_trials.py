@@ -6,31 +6,24 @@ import json
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Run, decisions
-from ray_searches import LONG, Search, clustered, events, journal, searches
-from store import BUCKET, Server, client, serving
+from ray_searches import LONG, clustered, journal, searches
+from store import BUCKET, Door, Server, bucket
 
-from expander.backends.inline import outcome_of
-from expander.backends.stored_trial import at_hand
-from expander.config.settings import DataConfig, Recipe
-from expander.data.store import objects, remote
-from expander.runs.journal import Run as RunFolder
+from expander.data.store import objects
 
 PLACE = f"s3://{BUCKET}/runs"
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Server]:
-    with serving(tmp_path / "log") as server:
-        remote._connected.cache_clear()
-        client(server).create_dir(BUCKET)
+    with bucket(tmp_path / "log") as server:
         yield server
-    remote._connected.cache_clear()
 
 
 def weights(tmp_path: Path, run: str) -> dict[str, bytes]:
@@ -48,13 +41,13 @@ def test_a_search_on_nodes_without_a_shared_folder_loses_a_worker_and_a_node_and
     expander: Run, brief: list[str], store: Server, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     """It is stopped too, and ends on another machine: with an empty cache, and without Ray."""
-    options = [*brief, *LONG, "--set", "proxy.steps=400"]
+    options = [*brief, *LONG, "--set", "proxy.steps=300", "--set", "proxy.inherit=0.6"]
     done = expander(*options, "--run", "here", "--backend", "inline")
     assert done.returncode == 0, done.stderr
     env, killed = {**environment, **store.variables}, list[str]()
     with searches(tmp_path) as start, clustered(env, tmp_path, hidden=tmp_path / "runs") as cluster:
-        search = start([*options, "--ray-address", cluster.address, "--storage-path", PLACE, "--run", "there"],
-                       {**cluster.more, **store.variables})  # fmt: skip
+        place = ["--ray-address", cluster.address, "--storage-path", PLACE]
+        search = start([*options, *place, "--run", "there"], {**cluster.more, **store.variables})
         for end in (lambda pid: os.kill(pid, signal.SIGKILL), cluster.kill_node,
                     lambda _: search.process.send_signal(signal.SIGINT)):  # fmt: skip
             row = search.in_trial(frozenset(killed))
@@ -77,3 +70,34 @@ def test_a_search_on_nodes_without_a_shared_folder_loses_a_worker_and_a_node_and
         assert min(steps[1:]) > 0, steps
     assert list(objects.below(f"{PLACE}/there")) == ["owner"]
     assert not list((tmp_path / "elsewhere" / "expander" / "trials").iterdir())
+
+
+@pytest.mark.slow
+def test_a_search_with_rungs_comes_out_the_same_though_its_store_goes_away(
+    expander: Run, brief: list[str], store: Server, tmp_path: Path
+) -> None:
+    options = [*brief, *LONG, "--set", "selection.rungs=[0.3]", "--backend", "inline"]
+    done = expander(*options, "--run", "here")
+    assert done.returncode == 0, done.stderr
+    with closing(Door(store)) as door, searches(tmp_path) as start:
+        search = start([*options, "--run", "there", "--storage-path", f"{PLACE}/"], door.variables)
+        search.in_trial()
+        door.shut()
+        told = next(line for line in search.process.stderr if "the store does not answer" in line)
+        assert told.startswith(f"WARNING: {PLACE}/there/trials/")
+        door.open()
+        code, told = search.end()
+    assert code == 0, told
+    assert decisions(journal(tmp_path, "there")) == decisions(journal(tmp_path, "here"))
+    assert weights(tmp_path, "there") == weights(tmp_path, "here")
+    assert list(objects.below(f"{PLACE}/there")) == ["owner"]
+    assert not list((tmp_path / "runs" / "there" / "trials").glob("*/checkpoints"))
+    after = expander("baseline", "there", "--kind", "compound", "--count", "1", **store.variables)
+    assert after.returncode == 0, after.stderr
+    assert list(objects.below(f"{PLACE}/there")) == ["owner"]
+    other = tmp_path / "elsewhere"
+    (tmp_path / "runs" / "there").rename(other)
+    twice = expander(*options, "--run", "there", "--storage-path", PLACE, **store.variables)
+    assert twice.returncode == 2, twice.stderr
+    assert f"error: {PLACE}/there: there are files of a run already; choose another --run" in twice.stderr
+    assert not (tmp_path / "runs" / "there").exists()

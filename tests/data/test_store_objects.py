@@ -10,7 +10,7 @@ from pathlib import Path
 import boto3
 import pytest
 from conftest import Run
-from store import BUCKET, KEYS, Door, Server, client, serving
+from store import BUCKET, KEYS, Door, Server, bucket
 
 from expander.data.store import objects, remote
 from expander.errors import EnvironmentFault, UsageError
@@ -22,11 +22,8 @@ READ_ONLY = """{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Acti
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Server]:
-    with serving(tmp_path / "log") as server:
-        remote._connected.cache_clear()
-        client(server).create_dir(BUCKET)
+    with bucket(tmp_path / "log") as server:
         yield server
-    remote._connected.cache_clear()
 
 
 def filled(folder: Path, **files: str) -> Path:
