@@ -23,8 +23,8 @@ PREFIX = f"trial-{os.uname().nodename}-"
 """A home folder may be that of several machines: each looks after its own."""
 LOOK = 2.0
 """Seconds between two questions whether the run was asked to stop."""
-END = 5.0
-"""Seconds that a last question may take."""
+END = 1.0
+"""Seconds that a last question may take: who is interrupted does not wait for a store that is away."""
 
 
 def weights_only(name: str) -> bool:
@@ -50,6 +50,8 @@ def at_hand(order: TrialOrder) -> Iterator[tuple[TrialOrder, Keep]]:
     trials, there = scratch.folder / "trials", f"{order.store}/trials"
     try:
         trials.mkdir()
+        # On the machine where the search was called its own file says it, without the store.
+        (trials / STOP).symlink_to(Path(order.folder, "trials", STOP))
         if order.trial.parent:
             parent = objects.Copy(below(trials, order.trial.parent), f"{there}/{order.trial.parent}")
             parent.fetch(weights_only)
@@ -70,6 +72,7 @@ def _followed(stop: Path, there: str, own: objects.Copy) -> Iterator[None]:
     def look() -> None:
         with contextlib.suppress(ExpanderError, OSError):  # of a store that is away a trial tells by itself
             if not stop.exists() and objects.exists(there):
+                stop.unlink()
                 stop.touch()
             own.push(lambda name: name == FILE)
 

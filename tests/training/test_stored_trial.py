@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -93,12 +94,22 @@ def test_a_stop_is_heard_through_the_store(order: TrialOrder, monkeypatch: pytes
     assert list(left) == ["attempts.jsonl"]  # no step was done
     objects.delete(f"{HOME}/trials/stop")
     with at_hand(order) as (here, keep):
-        assert not (Path(here.folder) / "trials" / "stop").exists()
-        objects.put(f"{HOME}/trials/stop", b"")
+        stop = Path(here.folder) / "trials" / "stop"
+
+        def asked() -> None:
+            """After a checkpoint somebody asks for a stop, and it is heard before the next."""
+            keep()
+            if list(stop.parent.glob("*/checkpoints/*.json")):
+                objects.put(f"{HOME}/trials/stop", b"")
+                while not stop.exists():
+                    time.sleep(0.01)
+
+        assert not stop.exists()
         with pytest.raises(Stopped):
-            run_trial(here, keep)
+            run_trial(here, asked)
     names = objects.below(f"{HOME}/trials/{order.trial.folder}")
-    assert [name for name in names if name.endswith(".pt")]
+    steps = {name.partition("step-")[2] for name in names if "checkpoints" in name}
+    assert steps == {f"0000000{step}.{end}" for step in (3, 6) for end in ("pt", "json")}
 
 
 def test_what_a_trial_begins_with_comes_along_and_what_a_failure_leaves_is_kept(
@@ -133,3 +144,14 @@ def test_what_a_killed_worker_leaves_on_its_machine_is_deleted_by_the_next(order
         assert not left.exists()
         assert below(place, Path(here.folder).name).is_dir()
     assert not list(place.iterdir())
+
+
+def test_a_stop_is_heard_at_once_on_the_machine_where_the_search_was_called(order: TrialOrder) -> None:
+    stop = Path(order.folder) / "trials" / "stop"
+    with at_hand(order) as (here, keep):
+        stop.parent.mkdir(parents=True)
+        stop.touch()
+        with pytest.raises(Stopped):
+            run_trial(here, keep)
+    assert stop.exists()
+    assert not objects.exists(f"{HOME}/trials/stop")

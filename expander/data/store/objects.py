@@ -87,13 +87,16 @@ def below(address: str) -> dict[str, Entry]:
 
 def claim(address: str, owner: str) -> None:
     """Takes a folder for the files of a run. Raises UsageError where something lies there, EnvironmentFault
-    for a store that cannot be written.
+    for a store that cannot be written, listed, read and cleared.
     """
+    taken = f"{address}: there are files of a run already; choose another --run, or delete them"
     if below(address):
-        raise UsageError(f"{address}: there are files of a run already; choose another --run, or delete them")
-    for name in ("owner", "check", "owner"):
+        raise UsageError(taken)
+    for name in ("owner", "check"):
         put(f"{address}/{name}", owner.encode())
     delete(f"{address}/check")
+    if content(f"{address}/owner") != owner.encode():  # another one came at the same moment
+        raise UsageError(taken)
 
 
 class Copy:
