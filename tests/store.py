@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from expander.data.store import remote
+
 BUCKET = "bucket"
 KEYS = {"AWS_ACCESS_KEY_ID": "test-key-id", "AWS_SECRET_ACCESS_KEY": "hush-hush-secret",
         "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}  # fmt: skip
@@ -125,3 +127,13 @@ def serving(log: Path) -> Iterator[Server]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def bucket(log: Path) -> Iterator[Server]:
+    """A store with an empty bucket, which this process writes to as well."""
+    with serving(log) as server:
+        remote._connected.cache_clear()
+        client(server).create_dir(BUCKET)
+        yield server
+    remote._connected.cache_clear()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from expander.backends.base import Report, last_lines
+from expander.backends.stored_trial import at_hand
 from expander.errors import ExpanderError
 from expander.runs.orders import TrialOrder
 from expander.runs.trials import TrialFailure, TrialResult
@@ -34,7 +35,8 @@ class InlineBackend:
 def outcome_of(order: TrialOrder) -> TrialResult | TrialFailure | None:
     """Of a trial in this process; none if the run was asked to stop. Raises ExpanderError."""
     try:
-        return run_trial(order)
+        with at_hand(order) as (here, keep):
+            return run_trial(here, keep)
     except Stopped:
         return None
     except ExpanderError:

@@ -1,7 +1,7 @@
-"""The folder of a private Ray in /tmp, and what is left of those whose owner was killed.
+"""Folders that end with their owner: of a private Ray in /tmp, and what is left of those that were killed.
 
-It lies in /tmp/expander-ray-<pid>-*: paths of Unix sockets are limited to 107 bytes, so not below a TMPDIR
-that may be long. Its owner holds a lock in it, which ends with the process, in whatever way.
+A Ray's lies in /tmp/expander-ray-<pid>-*: paths of Unix sockets are limited to 107 bytes, so not below a
+TMPDIR that may be long. Its owner holds a lock in it, which ends with the process, in whatever way.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ OWNER = "owner"
 
 
 class Scratch:
-    """A folder that is deleted by its owner, or by the next one."""
+    """A folder that is deleted by its owner, or by the next one. Raises OSError."""
 
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=PLACE))
-        self.lock = (self.folder / OWNER).open("w")
+    def __init__(self, place: Path = PLACE, prefix: str = PREFIX) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=place))
+        draft = self.folder / f".{OWNER}"
+        self.lock = draft.open("w")
         fcntl.flock(self.lock, fcntl.LOCK_EX)
+        draft.rename(self.folder / OWNER)  # under its name it is locked: else one that sweeps could take it
 
     def delete(self) -> None:
         """Takes the folder away."""
@@ -37,16 +39,16 @@ class Scratch:
         self.lock.close()
 
 
-def sweep() -> None:
+def sweep(place: Path = PLACE, prefix: str = PREFIX) -> None:
     """Ends the processes and deletes the folders of owners that were killed."""
-    for folder in PLACE.glob(f"{PREFIX}*-*"):
+    for folder in place.glob(f"{prefix}*-*"):
         with contextlib.suppress(OSError):  # deleted by another one that sweeps
-            if _abandoned(folder):
+            if _abandoned(folder, prefix):
                 kill(users(folder))
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _abandoned(folder: Path) -> bool:
+def _abandoned(folder: Path, prefix: str) -> bool:
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         return False  # somebody else's
@@ -56,7 +58,7 @@ def _abandoned(folder: Path) -> bool:
     except BlockingIOError:
         return False
     except FileNotFoundError:  # about to be made, or half deleted
-        pid = folder.name.removeprefix(PREFIX).split("-")[0]
+        pid = folder.name.removeprefix(prefix).split("-")[0]
         return pid.isdigit() and not alive(int(pid))
     return True
 

@@ -23,6 +23,7 @@ from expander.backends.base import Report, last_lines, require_ray
 from expander.backends.processes import Watch, kill
 from expander.backends.ray_scratch import Scratch, sweep
 from expander.backends.ray_warnings import Warnings, written
+from expander.backends.stored_trial import at_hand
 from expander.backends.trackers import callbacks, told
 from expander.config.settings import BackendConfig
 from expander.errors import EnvironmentFault, ExpanderError
@@ -33,6 +34,7 @@ from expander.runs.names import below
 from expander.runs.orders import TrialOrder
 from expander.runs.trials import TrialFailure, TrialResult
 from expander.training.proxy.trial import Stopped, run_trial
+from expander.training.proxy.trial_folder import Keep
 from expander.video.filenames import one_line
 
 QUIET = {
@@ -60,7 +62,9 @@ def _trainable(config: dict[str, Any]) -> None:
     end_with_parent()
     order = from_json(TrialOrder, config["order"])
     try:
-        outcome = _run(order)
+        with at_hand(order) as (here, keep):
+            outcome = _run(here, keep)
+            rows = list(told(here, outcome)) if config["log"] else []
     except ExpanderError as error:
         tune.report({"fault": f"{error} (on node {os.uname().nodename})", "code": error.exit_code})
         return
@@ -68,17 +72,18 @@ def _trainable(config: dict[str, Any]) -> None:
         tune.report({"stopped": True})
         return
     kind = "result" if isinstance(outcome, TrialResult) else "failure"
-    for row in told(order, outcome) if config["log"] else ():
+    for row in rows:
         tune.report(row)
     tune.report({"kind": kind, "outcome": to_json(outcome)})
 
 
-def _run(order: TrialOrder) -> TrialResult | TrialFailure:
+def _run(order: TrialOrder, keep: Keep) -> TrialResult | TrialFailure:
     trials = Path(order.folder) / "trials"
     if not trials.is_dir():
-        raise EnvironmentFault(f"{trials}: not there; --storage-path must be a folder that all nodes share")
+        raise EnvironmentFault(f"{trials}: not there; --storage-path must be a folder that all nodes share, "
+                               "or an address in a store")  # fmt: skip
     with written(below(trials, order.trial.folder)):
-        return run_trial(order)
+        return run_trial(order, keep)
 
 
 class RayBackend:

@@ -27,7 +27,7 @@ from expander.cli.search import search
 from expander.cli.test import test
 from expander.cli.train import train
 from expander.cli.weights import predict, weights
-from expander.data.store.patience import STOP
+from expander.data.store.patience import WISH
 from expander.errors import EnvironmentFault, ExpanderError, out_of_memory
 from expander.video.filenames import one_line
 
@@ -64,12 +64,12 @@ for command in (
 
 
 def _interrupted(*_: Any) -> NoReturn:
-    STOP.asked = True
+    WISH.asked = True
     raise KeyboardInterrupt
 
 
 def _terminated(*_: Any) -> NoReturn:
-    STOP.asked = True
+    WISH.asked = True
     raise SystemExit(143)
 
 
@@ -93,7 +93,7 @@ def main() -> NoReturn:
     except Exception as error:
         code = _ended(error)
     code = code if isinstance(code, int) else 0
-    if STOP.abandoned:  # the libraries would wait for a store that is silent
+    if WISH.abandoned:  # the libraries would wait for a store that is silent
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError):
                 stream.flush()

@@ -58,7 +58,7 @@ FRESH_ONLY = (*DATA_OPTIONS, "task", "space", *COST_OPTIONS, "max_steps", "contr
 @click.option("--ray-address", help="Running Ray cluster: auto, or HEAD:6379.  [default: a Ray of its own]")
 @click.option("--cpus-per-trial", type=Whole("cpus_per_trial"), help="And threads.  [default: 1]")
 @click.option("--gpus-per-trial", type=click.FloatRange(min=0), help="[default: 1 where there are any]")
-@click.option("--storage-path", help="Folder that every node sees, for the trials.  [default: the run's]")
+@click.option("--storage-path", help="Of the trials: a folder all nodes see, or s3://.  [default: the run's]")
 @click.option("--max-hours", type=float, help="Stop after so many hours of this call.")
 @click.option("--max-trials", type=Whole("trials"), help="Stop after so many trials of the run.")
 @click.option("--max-gpu-hours", type=float, help="Stop after so many hours of GPUs, of the whole run.")

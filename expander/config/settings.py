@@ -14,6 +14,7 @@ from typing import ClassVar, Literal
 from pydantic import ConfigDict
 
 from expander.config.bounds import check_bounds
+from expander.config.storage import check_storage
 
 STRICT = ConfigDict(extra="forbid")
 Task = Literal["classification", "detection"]
@@ -249,9 +250,9 @@ class BackendConfig:
     cpus_per_trial: its torch threads too. gpus_per_trial: none says one where there are any.
     address: of a Ray cluster; `local` starts one here. max_failures: retries of a crashed trial;
     the loss of a node counts only if neither it nor its step came on since the last.
-    storage: folder for the trials' files that every node sees at the same path (none: the run's
-    own). checkpoint_seconds: between two checkpoints of a trial, which shorter trials do without.
-    log: trackers told of every trial, by Ray Tune's callbacks.
+    storage: folder for the trials' files that every node sees at the same path, or an address in
+    a store (none: the run's own). checkpoint_seconds: between two checkpoints of a trial, which
+    shorter trials do without. log: trackers told of every trial, by Ray Tune's callbacks.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = STRICT
@@ -272,8 +273,7 @@ class BackendConfig:
         _require(0 <= self.checkpoint_seconds < math.inf, "checkpoint_seconds must not be negative")
         client = "address: Ray Client (ray://) cannot carry a search; take auto or HEAD:6379 on a node"
         _require(not self.address.startswith("ray://"), f"{client}, or submit it as a Ray job")
-        local = self.storage is None or "://" not in self.storage
-        _require(local, "storage must be a folder that every node has mounted, not a URL")
+        check_storage(self.storage)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from expander.data.annotations import Label, VideoList, multi_hot
 from expander.data.shards.order import Buffered
-from expander.data.store.patience import STOP
+from expander.data.store.patience import WISH
 from expander.runs.machine import begin_worker
 from expander.specs.spec import Spec
 from expander.video.decoder import Decoder, VideoError
@@ -157,7 +157,7 @@ def batched(dataset: Collated, batches: Iterable[Any], workers: int) -> DataLoad
         # A fork would copy this process's threads and CUDA state into a dead lock.
         multiprocessing_context="forkserver" if workers else None,
         # A forkserver and its loaders keep each other alive when who started them is killed.
-        worker_init_fn=partial(_begin, STOP.file),
+        worker_init_fn=partial(_begin, WISH.file),
         prefetch_factor=4 if workers else None,
         pin_memory=torch.cuda.is_available(),
         # Else each loader would draw from the generator that dropout draws from.
@@ -178,5 +178,5 @@ def _start_server() -> None:
 
 def _begin(stop: Path | None, _: int) -> None:
     """In a loader. stop: see patience.Wish."""
-    STOP.file = stop
+    WISH.file = stop
     begin_worker()

@@ -10,6 +10,7 @@ from pathlib import Path
 from expander.backends.base import Backend
 from expander.config.settings import Budget
 from expander.config.space import dump_spec
+from expander.config.storage import mounted, store_of
 from expander.errors import DataError
 from expander.profiling.latency import cost_function
 from expander.runs.cache import Known, adopt, key_of, results
@@ -134,7 +135,7 @@ class _Search:
         if trials and not self._spent_hours():
             planned = self.state.planned.candidates if self.state.planned else ()
             self.macs = {candidate.axis: candidate.cost.macs for candidate in planned}
-            storage = self.start.backend.storage
+            storage = mounted(self.start.backend.storage)
             folder = Path(storage, self.run.folder.name) if storage else self.run.folder.resolve()
             self.backend.run([order_of(self.start, trial, folder) for trial in trials], self._report)
         else:
@@ -180,6 +181,12 @@ class _Search:
         return limit is not None and self.spent.gpu_seconds >= 3600 * limit
 
 
+def place_of(start: RunStarted, folder: Path) -> str:
+    """The address at which a run's trials are kept in a store; empty where they are on a disk."""
+    store = store_of(start.backend.storage)
+    return store and f"{store}/{folder.name}"
+
+
 def order_of(start: RunStarted, trial: Trial, folder: Path) -> TrialOrder:
     """What a worker is told of a trial of a run. folder: of the run, as workers see it."""
     return TrialOrder(
@@ -192,6 +199,7 @@ def order_of(start: RunStarted, trial: Trial, folder: Path) -> TrialOrder:
         threads=start.backend.cpus_per_trial,
         checkpoint_seconds=start.backend.checkpoint_seconds,
         task=start.problem.task,
+        store=place_of(start, folder),
     )
 
 

@@ -19,8 +19,12 @@ from expander.backends.trackers import require
 from expander.config.ceilings import NO_CEILINGS, Ceilings
 from expander.config.load import Settings
 from expander.config.settings import BackendConfig, DataConfig, Task
+from expander.config.storage import store_of
 from expander.data.embedded.detection import SceneConfig
 from expander.data.embedded.synthetic import SetConfig
+from expander.data.store.addresses import checked
+from expander.data.store.objects import claim
+from expander.engine.loop import place_of
 from expander.errors import TargetError, UsageError
 from expander.profiling.latency import cost_function
 from expander.runs.events import Problem, RunStarted, SourceLimits
@@ -131,6 +135,8 @@ def check_backend(backend: BackendConfig, together: bool = True) -> None:
     together: whether several processes are wanted of it, as trials are, and so Ray. Raises EnvironmentFault
     for Ray or a tracker that is not installed.
     """
+    if store := store_of(backend.storage):
+        checked(store)
     if together and backend.kind == "ray":
         require_ray()
     if backend.log and backend.kind != "ray":
@@ -142,7 +148,13 @@ def check_backend(backend: BackendConfig, together: bool = True) -> None:
 
 
 def begin(run: Run, start: RunStarted, command: list[str], pace: TrainingSpeed) -> None:
-    """Writes config.yaml, provenance.json (the pace of the forecast in it) and the first event."""
+    """Writes config.yaml, provenance.json (the pace of the forecast in it) and the first event.
+
+    In a store where trials are kept it takes the run's place first. Raises UsageError, EnvironmentFault.
+    """
+    home = run.folder.resolve()
+    if place := place_of(start, home):
+        claim(place, f"{platform.node()}:{home}\n")
     config = {
         "cost": start.problem.cost,
         "target": start.problem.target,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from expander.backends.base import Backend
 from expander.config.load import Settings
 from expander.config.settings import BackendConfig, Task
+from expander.config.storage import store_of
 from expander.data.annotations import VideoData
 from expander.data.sources import source_limits
 from expander.data.tasks import TaskData, open_for, reopened
@@ -85,6 +87,10 @@ def known_results(names: Sequence[str]) -> dict[str, Known]:
 
 def backend_of(config: BackendConfig) -> Backend:
     """Where trials run, as set."""
+    if store_of(config.storage):
+        from expander.backends.stored import StoredBackend
+
+        return StoredBackend(backend_of(replace(config, storage=None)))
     if config.kind == "inline":
         from expander.backends.inline import InlineBackend
 

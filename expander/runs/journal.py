@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from expander.config.reading import parse_json
+from expander.config.storage import mounted
 from expander.errors import DataError, EnvironmentFault
 from expander.runs.checks import Checks
 from expander.runs.events import SCHEMA, Event, from_json, to_json
@@ -69,11 +70,11 @@ class Run:
         return self.journal.exists()
 
     def create(self, storage: str | None = None) -> None:
-        """Makes the folder; `trials` in it is a link to one in `storage`, where that is given.
+        """Makes the folder; `trials` in it is a link to one in `storage`, where that is a folder.
 
         Raises EnvironmentFault when it cannot be written.
         """
-        trials = self.folder / "trials"
+        trials, storage = self.folder / "trials", mounted(storage)
         try:
             (self.folder / "specs").mkdir(parents=True, exist_ok=True)
             if storage is None:

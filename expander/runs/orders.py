@@ -19,7 +19,8 @@ class TrialOrder:
     """What a worker needs to run a trial: plain values, no open files, no tensors.
 
     folder: its files go to trials/<id> below it, which all workers see. gpus: that the worker holds. task:
-    what the network is asked.
+    what the network is asked. store: address at which its files are kept instead, in trials/<id>; `folder` is
+    then one of the machine where the search was called.
     """
 
     trial: Trial
@@ -32,6 +33,7 @@ class TrialOrder:
     gpus: float = 0.0
     checkpoint_seconds: float = 60.0
     task: Task = "classification"
+    store: str = ""
 
 
 def parents_of(problem: Problem, kind: str, current: Sequence[TrialResult]) -> tuple[str, ...]:

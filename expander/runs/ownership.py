@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
+from expander.config.storage import mounted
 from expander.errors import EnvironmentFault, UsageError
 
 BEGUN = ("journal.jsonl", "training.json")
@@ -209,7 +210,7 @@ def _give_up(folder: Path) -> None:
 
 def refuse_links(folder: Path, storage: str | None = None) -> None:
     """Raises EnvironmentFault for a link in a run folder that leaves it, but for `trials` into `storage`."""
-    home = os.path.realpath(folder)
+    home, storage = os.path.realpath(folder), mounted(storage)
     allowed = os.path.join(os.path.realpath(storage), os.path.basename(home), "trials") if storage else None
     places = [home]
     while places:

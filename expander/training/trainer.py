@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol
 import torch
 
 from expander.data.clips import Batch
-from expander.data.store.patience import STOP, Ended
+from expander.data.store.patience import WISH, Ended
 from expander.errors import TrainingFault
 from expander.model.network import X3D
 from expander.model.sync_bn import synced
@@ -60,7 +60,7 @@ def fit(training: Training, folder: TrainingFolder, team: Workers, watcher: Watc
     """
     torch.set_num_threads(training.backend.cpus_per_trial)
     if team.size == 1:
-        STOP.file = folder.stop
+        WISH.file = folder.stop
     try:
         task = task_of(training, checked_data(training), team)
         return Trainer(training, folder, task, team, watcher, stop).run()

@@ -143,10 +143,13 @@ def test_an_unknown_run_to_reuse_is_told(expander: Run, micro: list[str]) -> Non
 def test_bad_budgets_and_places_are_told_before_anything_is_done(expander: Run, tmp_path: Path) -> None:
     for option, value in (
         ("--max-hours", "0"), ("--max-hours", "nan"), ("--max-gpu-hours", "-1"), ("--max-trials", "0"),
-        ("--ray-address", "ray://head:10001"), ("--storage-path", "s3://bucket/x"),
+        ("--ray-address", "ray://head:10001"), ("--storage-path", "https://bucket/x"),
+        ("--storage-path", "ftp://user:secret@host/x"), ("--storage-path", "s3://user:secret@bucket/x"),
+        ("--storage-path", "s3://"),
     ):  # fmt: skip
         done = expander("search", "--space", ASSETS / "micro.yaml", "--target-gflops", "0.0004",
                         option, value)  # fmt: skip
         assert done.returncode == 2, (option, done.stderr)
         assert "Traceback" not in done.stderr
+        assert "secret" not in done.stderr
     assert not (tmp_path / "runs").exists()

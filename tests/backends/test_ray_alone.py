@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from expander.backends import ray_scratch
 from expander.backends.processes import descendants
 from expander.backends.ray_scratch import PLACE, PREFIX, Scratch, sweep, users
 
@@ -98,8 +97,7 @@ def test_a_folder_is_swept_once_its_owner_is_dead_though_nobody_has_waited_for_i
             assert user.wait(30) == -signal.SIGKILL
 
 
-def test_what_is_not_ours_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_scratch, "PLACE", tmp_path)
+def test_what_is_not_ours_is_left_alone(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.mkdir()
     (tmp_path / f"{PREFIX}999999999-a").symlink_to(target)
@@ -107,8 +105,8 @@ def test_what_is_not_ours_is_left_alone(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / f"{PREFIX}999999999-b").write_text("a file")
     abandoned = tmp_path / f"{PREFIX}999999999-c"
     abandoned.mkdir()
-    own = Scratch()
-    sweep()
+    own = Scratch(tmp_path)
+    sweep(tmp_path)
     assert target.is_dir()
     assert (tmp_path / f"{PREFIX}x-a").is_dir()
     assert not abandoned.exists()

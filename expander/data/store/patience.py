@@ -54,7 +54,7 @@ class Wish:
             raise Ended("stopped while the store did not answer")
 
 
-STOP = Wish()
+WISH = Wish()
 
 
 def patiently(address: str, ask: Callable[[], Found]) -> Found:
@@ -72,14 +72,14 @@ def patiently(address: str, ask: Callable[[], Found]) -> Found:
                 raise
             except (OSError, ImportError) as error:
                 reason = _fault(address, error, begun + PATIENCE)
-            STOP.heed()
+            WISH.heed()
             if not tells and (tells := TELLS.acquire(blocking=False)):
                 log.warning("%s: the store does not answer, trying again for up to %g s: %s", address,
                             PATIENCE, reason)  # fmt: skip
             # Not all processes at the same moment.
             again = min(begun + PATIENCE, time.monotonic() + pause * random.uniform(0.5, 1))
             while (left := again - time.monotonic()) > 0:
-                STOP.heed()
+                WISH.heed()
                 time.sleep(min(left, LOOK))
             pause = min(2 * pause, LONGEST_WAIT)
     finally:
@@ -99,9 +99,9 @@ def _asked(ask: Callable[[], Found]) -> Found:
     threading.Thread(target=work, name="store", daemon=True).start()
     try:
         while not wait((answer,), LOOK).done:
-            STOP.heed()
+            WISH.heed()
     except BaseException:
-        STOP.abandoned |= not answer.done()
+        WISH.abandoned |= not answer.done()
         raise
     return answer.result()
 

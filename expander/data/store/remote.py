@@ -38,7 +38,7 @@ def copy(address: str, out: IO[bytes]) -> None:
     def ask() -> None:
         out.seek(0)
         out.truncate()
-        with _store(address).open_input_stream(_place(address)) as source:
+        with file_system(address).open_input_stream(place_of(address)) as source:
             while chunk := source.read(CHUNK):
                 with disk_faults(out.name):
                     out.write(chunk)
@@ -60,10 +60,10 @@ def entry(address: str) -> Entry:
     """An object. Raises as `patiently`."""
 
     def ask() -> Entry:
-        (found,) = _store(address).get_file_info([_place(address)])
+        (found,) = file_system(address).get_file_info([place_of(address)])
         if found.type.name != "File":
             raise FileNotFoundError(address)
-        return _entry(found)
+        return entry_of(found)
 
     return patiently(address, ask)
 
@@ -79,8 +79,8 @@ def listed(address: str) -> list[Entry]:
     def ask() -> list[Entry]:
         from pyarrow.fs import FileSelector
 
-        found = _store(address).get_file_info(FileSelector(_place(address)))
-        return sorted((_entry(one) for one in found if one.base_name), key=lambda one: one.name)
+        found = file_system(address).get_file_info(FileSelector(place_of(address)))
+        return sorted((entry_of(one) for one in found if one.base_name), key=lambda one: one.name)
 
     return patiently(address, ask)
 
@@ -96,11 +96,12 @@ def opened(address: str, size: int) -> IO[bytes]:
     return io.BufferedReader(Placed(size, at), BLOCK)
 
 
-def _entry(info: Any) -> Entry:
+def entry_of(info: Any) -> Entry:
+    """Of what a library tells of an object."""
     return Entry(info.base_name, info.size or 0, info.mtime_ns or 0, info.type.name == "Directory")
 
 
-def _place(address: str) -> str:
+def place_of(address: str) -> str:
     """As the library names it: an S3 object by its bucket, all others by their path."""
     scheme, _, rest = address.partition("://")
     return rest if scheme in ("s3", "gs") else address if scheme.startswith("http") else _below_host(rest)
@@ -113,10 +114,11 @@ def _below_host(rest: str) -> str:
 @functools.lru_cache(maxsize=1024)
 def _handle(address: str) -> Any:
     """Of an object that is read in places: to open it costs a question, which is asked once."""
-    return _store(address).open_input_file(_place(address))
+    return file_system(address).open_input_file(place_of(address))
 
 
-def _store(address: str) -> Any:
+def file_system(address: str) -> Any:
+    """The library's, connected. Raises ImportError or OSError."""
     scheme, _, rest = address.partition("://")
     return _connected(scheme, rest.partition("/")[0] if scheme == "hdfs" else "")
 
@@ -133,6 +135,7 @@ def _connected(scheme: str, host: str) -> Any:
         return fs.S3FileSystem(
             endpoint_override=endpoint or None, scheme=kind or "https", connect_timeout=CONNECT,
             request_timeout=ANSWER, retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=1),
+            allow_delayed_open=True,  # a small object is one request
         )  # fmt: skip
     if scheme == "gs":
         return fs.GcsFileSystem()

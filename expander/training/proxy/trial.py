@@ -17,7 +17,7 @@ from torch import nn
 
 from expander.data.clips import Batch, loader
 from expander.data.filling import fill_cache
-from expander.data.store.patience import STOP, Ended
+from expander.data.store.patience import WISH, Ended
 from expander.data.tasks import reopened
 from expander.errors import DataError, EnvironmentFault, first_line, out_of_memory
 from expander.model.detector import network_of
@@ -26,7 +26,7 @@ from expander.runs.orders import TrialOrder, parent_weights
 from expander.runs.trials import TrialFailure, TrialResult
 from expander.training.loop import Diverged, train
 from expander.training.proxy.tasks import ProxyTask, proxy_task
-from expander.training.proxy.trial_folder import Stopped, TrialRun, stop_file
+from expander.training.proxy.trial_folder import Keep, Stopped, TrialRun, on_disk, stop_file
 from expander.training.schedule import optimizer
 from expander.training.validation import check_readable
 from expander.weights.safetensors_file import load_weights, save_weights
@@ -42,8 +42,10 @@ def gpus_here() -> float:
     return float(torch.cuda.is_available())
 
 
-def run_trial(order: TrialOrder) -> TrialResult | TrialFailure:
+def run_trial(order: TrialOrder, keep: Keep = on_disk) -> TrialResult | TrialFailure:
     """Trains and validates one candidate, from its newest checkpoint on if an earlier attempt left one.
+
+    keep: called when its folder has something that must not be lost: who tries, a checkpoint.
 
     A diverged training, and one that does not fit into memory, is a TrialFailure. Raises DataError
     when the data differ from the run's or too many videos are unreadable, EnvironmentFault when its
@@ -51,9 +53,9 @@ def run_trial(order: TrialOrder) -> TrialResult | TrialFailure:
     """
     started = time.monotonic()
     torch.set_num_threads(order.threads)
-    STOP.file = stop_file(order)
+    WISH.file = stop_file(order)
     try:
-        return _run(order)
+        return _run(order, keep)
     except Ended:  # while it waited for a store, so without a checkpoint of its own
         raise Stopped from None
     except Diverged as error:
@@ -68,11 +70,11 @@ def run_trial(order: TrialOrder) -> TrialResult | TrialFailure:
     return TrialFailure(order.trial.id, reason, time.monotonic() - started, order.gpus)
 
 
-def _run(order: TrialOrder) -> TrialResult:
+def _run(order: TrialOrder, keep: Keep) -> TrialResult:
     data = reopened(order.task, order.data, order.data_fingerprint)
     if data.fingerprint != order.data_fingerprint:
         raise DataError("the data set differs from the one this run was started on")
-    course = TrialRun(order)
+    course = TrialRun(order, keep)
     if course.asked_to_stop:
         raise Stopped
     # On the node where the search was called it is done already.

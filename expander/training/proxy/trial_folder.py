@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +29,13 @@ from expander.training.timing.throughput import Waiting
 log = logging.getLogger(__name__)
 
 
+Keep = Callable[[], None]
+
+
+def on_disk() -> None:
+    """What is written is kept already."""
+
+
 class Stopped(Exception):
     """The run was asked to stop, and the trial has written a checkpoint."""
 
@@ -43,10 +50,12 @@ class TrialRun:
 
     step: optimiser steps done. first: those done when this order began; what a kill undid is not
     counted twice. end: the step to stop at. bad: unreadable videos so far. waiting: for clips.
+
+    keep: called when the folder has something that must not be lost.
     """
 
-    def __init__(self, order: TrialOrder) -> None:
-        self.order, self.started = order, time.monotonic()
+    def __init__(self, order: TrialOrder, keep: Keep = on_disk) -> None:
+        self.order, self.started, self.keep = order, time.monotonic(), keep
         trials = Path(order.folder) / "trials"
         self.folder, self.stop = below(trials, order.trial.folder), stop_file(order)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -64,6 +73,7 @@ class TrialRun:
         self.saved, self.saved_step = self.started, self.step
         self.metrics = SealedLines(self.folder / "metrics.jsonl", "a row of metrics")
         self.attempts: int = self._attempt()
+        keep()
 
     def _find(self) -> Mapping[str, Any] | None:
         """The newest checkpoint of this very training that is not beyond the end."""
@@ -136,6 +146,7 @@ class TrialRun:
                  "waiting": (self.waiting.waited, self.waiting.passed)}  # fmt: skip
         kept = {"keep": 1} if self.step == self.end else {}
         self.checkpoints.save(self.step, {**state, **snapshot(self.network, self.sgd)}, **kept)
+        self.keep()
         self.saved, self.saved_step = time.monotonic(), self.step
 
     def pause(self) -> None:
