@@ -1,6 +1,7 @@
 """Candidates that begin with the weights of the spec they grew from, against candidates from scratch.
 
     python analysis/inherit.py --scratch runs/a runs/b --inherited runs/c runs/d [--train]
+    python analysis/inherit.py --second DIR      # makes another set of videos to search on, with --data DIR
 
 The runs are searches like the demo's, with other seeds, without and with `--set proxy.inherit=0.5`. Prints
 what each spent and found; how well the order of each step's candidates agrees with their order after long
@@ -18,12 +19,18 @@ import pandas as pd
 from lattice import Lattice, Training, problem
 from regret import LONG
 
+from expander.data.embedded.synthetic import SetConfig, make
 from expander.report.reader import History, history
 from expander.runs.journal import Run
 from expander.runs.trials import TrialResult
 from expander.search.accounting import total
 from expander.specs.spec import Spec
 
+SECOND = SetConfig(
+    classes=("walk", "walk-backwards", "sit-down", "stand-up", "lie-down", "get-up", "wave", "raise-hand",
+             "run", "jump", "clap", "kick"),
+    train=90, val=60, frames=48, height=80, width=80,
+)  # fmt: skip
 KEEPING = ("temporal", "frame_rate", "spatial")
 """Axes along which every weight stays as it is, and none is added."""
 
@@ -65,11 +72,15 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 def main() -> None:
     """Trains what is missing, or prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--scratch", nargs="+", type=Path, required=True)
-    parser.add_argument("--inherited", nargs="+", type=Path, required=True)
+    parser.add_argument("--scratch", nargs="*", type=Path, default=())
+    parser.add_argument("--inherited", nargs="*", type=Path, default=())
+    parser.add_argument("--second", type=Path)
     parser.add_argument("--table", type=Path, default=Path(__file__).with_name("lattice.csv.gz"))
     parser.add_argument("--train", action="store_true")
     told = parser.parse_args()
+    if told.second:
+        print(make(told.second, SECOND, seed=11))
+        return
     folders = {"from scratch": told.scratch, "with weights": told.inherited}
     runs = {how: [history(Run(folder)) for folder in some] for how, some in folders.items()}
     for how, all_of in runs.items():
