@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
@@ -109,7 +110,8 @@ def test_writing_waits_for_a_store_that_is_away(
         remote._connected.cache_clear()
         objects.put(f"{HOME}/x", b"1")
         door.shut()
-        monkeypatch.setattr(remote.time, "sleep", lambda _: door.open())
+        back = iter([door.open])
+        monkeypatch.setattr(time, "sleep", lambda _: next(back, int)())
         objects.put(f"{HOME}/x", b"2")
         assert objects.content(f"{HOME}/x") == b"2"
     assert "the store does not answer, trying again" in caplog.text
