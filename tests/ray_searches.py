@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from forking import Command
@@ -102,11 +102,11 @@ def searches(folder: Path) -> Iterator[Start]:
 class Cluster:
     """A real cluster on this machine: a head without CPUs and nodes of one CPU, each with its own raylet."""
 
-    def __init__(self, env: dict[str, str], folder: Path) -> None:
+    def __init__(self, env: dict[str, str], folder: Path, blind: tuple[str, ...] = ()) -> None:
         self.more = {"RAY_ENABLE_AUTOSCALER_V2": "0", "RAY_AUTH_MODE": "disabled"}
         self.script = subprocess.Popen(
-            [sys.executable, str(HERE / "cluster.py")], cwd=folder, env={**env, **self.more}, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [*blind, sys.executable, str(HERE / "cluster.py")], cwd=folder, env={**env, **self.more},
+            text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         self.address = self.told()
 
@@ -131,10 +131,22 @@ class Cluster:
         return self.told()
 
 
+def _hiding(folder: Path) -> tuple[str, ...]:
+    """What a command begins with that must not see a folder; nothing where that cannot be done."""
+    folder.mkdir(exist_ok=True)
+    command = ("unshare", "-rm", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(folder))
+    with suppress(OSError):
+        if subprocess.run([*command, "true"], check=False, capture_output=True).returncode == 0:
+            return command
+    return ()
+
+
 @contextmanager
-def clustered(env: dict[str, str], folder: Path) -> Iterator[Cluster]:
-    """A cluster while it is needed. env: of its nodes."""
-    made = Cluster(env, folder)
+def clustered(env: dict[str, str], folder: Path, hidden: Path | None = None) -> Iterator[Cluster]:
+    """A cluster while it is needed. env: of its nodes. hidden: a folder that they find empty, if the system
+    lets us hide one.
+    """
+    made = Cluster(env, folder, _hiding(hidden) if hidden else ())
     try:
         yield made
     finally:
