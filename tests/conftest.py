@@ -18,10 +18,10 @@ from forking import run
 from expander.data.embedded.synthetic import SetConfig, make
 
 LONGEST = ("test_ray_faults.py", "test_ray_store.py", "test_ray_losses.py", "test_store_outage.py",
-           "test_stored_trials.py", "test_kills.py", "test_several_labels_commands.py",
-           "test_detection_search.py", "test_detection_command.py", "test_faults.py",
-           "test_train_terminal.py", "test_ray_train.py", "test_tutorial.py",
-           "test_search_command.py", "test_gpu_benchmark.py", "test_step.py")  # fmt: skip
+           "test_kills.py", "test_several_labels_commands.py", "test_detection_search.py",
+           "test_detection_command.py", "test_faults.py", "test_train_terminal.py", "test_ray_train.py",
+           "test_tutorial.py", "test_search_command.py", "test_gpu_benchmark.py", "test_step.py",
+           "test_api.py", "test_inheritance.py", "test_end_to_end.py", "test_stored_trials.py")  # fmt: skip
 """Files whose slow tests take tens of seconds each."""
 ASSETS = Path(__file__).parent / "assets"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -52,7 +52,7 @@ class Door:
     """Stands before a store. While it is shut callers are refused, as if the store were switched off."""
 
     def __init__(self, server: Server) -> None:
-        self.behind, self.port = server.port, 0
+        self.behind, self.port, self.slow = server.port, 0, 0.0  # slow: seconds that every answer takes
         self.ends: list[socket.socket] = []
         self.open()
         self.variables = {**server.variables, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}"}
@@ -79,14 +79,15 @@ class Door:
                 caller, _ = listener.accept()
                 store = socket.create_connection(("127.0.0.1", self.behind))
                 self.ends += [caller, store]
-                for one, other in ((caller, store), (store, caller)):
-                    threading.Thread(target=_pass_on, args=(one, other), daemon=True).start()
+                for one, other, slow in ((caller, store, 0.0), (store, caller, self.slow)):
+                    threading.Thread(target=_pass_on, args=(one, other, slow), daemon=True).start()
 
 
-def _pass_on(one: socket.socket, other: socket.socket) -> None:
+def _pass_on(one: socket.socket, other: socket.socket, slow: float) -> None:
     with one:
         with suppress(OSError):
             while content := one.recv(1 << 16):
+                time.sleep(slow)
                 other.sendall(content)
         with suppress(OSError):
             other.shutdown(socket.SHUT_RDWR)

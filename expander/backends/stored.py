@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from expander.backends.base import Backend, Report
-from expander.backends.stored_trial import END, LOOK
+from expander.backends.stored_trial import LOOK, finish
 from expander.data.store import objects, remote
 from expander.errors import ExpanderError
 from expander.runs.events import StepChosen, TrialFailed, TrialFinished
@@ -108,7 +108,7 @@ class _Mirror:
             yield
         finally:
             self.done.set()
-            thread.join(END)
+            finish(thread)
 
     def _follow(self) -> None:
         asked, since = False, 0.0

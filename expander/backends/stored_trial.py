@@ -12,6 +12,7 @@ from pathlib import Path
 from expander.backends.ray_scratch import Scratch, sweep
 from expander.backends.ray_warnings import FILE
 from expander.data.store import objects
+from expander.data.store.patience import WISH
 from expander.errors import ExpanderError, disk_faults
 from expander.runs.journal import STOP
 from expander.runs.machine import cache_folder
@@ -64,6 +65,12 @@ def at_hand(order: TrialOrder) -> Iterator[tuple[TrialOrder, Keep]]:
         scratch.delete()
 
 
+def finish(thread: threading.Thread) -> None:
+    """Waits for the end of a thread, or leaves it to a store that does not answer."""
+    thread.join(END)
+    WISH.abandoned |= thread.is_alive()
+
+
 @contextlib.contextmanager
 def _followed(stop: Path, there: str, own: objects.Copy) -> Iterator[None]:
     """Looks for the wish to stop, and passes on what the trial warns of, while it runs."""
@@ -87,4 +94,4 @@ def _followed(stop: Path, there: str, own: objects.Copy) -> Iterator[None]:
         yield
     finally:
         done.set()
-        thread.join(END)
+        finish(thread)

@@ -8,20 +8,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from store import BUCKET, bucket
+from store import BUCKET, Door, Server, bucket
 from test_trial import timeless
 from test_trial_folder import folder, order_in, rows
 
 from expander.backends import stored_trial
 from expander.backends.inline import outcome_of
 from expander.backends.stored_trial import at_hand
-from expander.data.store import objects
+from expander.data.store import objects, patience, remote
 from expander.runs.machine import cache_folder
 from expander.runs.names import below
 from expander.runs.orders import TrialOrder, parent_weights
@@ -34,10 +35,16 @@ HOME = f"s3://{BUCKET}/runs/r"
 
 
 @pytest.fixture
-def order(videos: Path, tmp_path: Path) -> Iterator[TrialOrder]:
+def server(tmp_path: Path) -> Iterator[Server]:
+    with bucket(tmp_path / "log") as made:
+        yield made
+    patience.WISH.file = None
+
+
+@pytest.fixture
+def order(server: Server, videos: Path, tmp_path: Path) -> TrialOrder:  # noqa: ARG001
     """A trial in a store that writes a checkpoint every third step, with every row of its metrics."""
-    with bucket(tmp_path / "log"):
-        yield replace(order_in(tmp_path / "run", videos), checkpoint_seconds=0.0, store=HOME)
+    return replace(order_in(tmp_path / "run", videos), checkpoint_seconds=0.0, store=HOME)
 
 
 def dying(monkeypatch: pytest.MonkeyPatch, step: int, error: BaseException) -> None:
@@ -146,12 +153,20 @@ def test_what_a_killed_worker_leaves_on_its_machine_is_deleted_by_the_next(order
     assert not list(place.iterdir())
 
 
-def test_a_stop_is_heard_at_once_on_the_machine_where_the_search_was_called(order: TrialOrder) -> None:
+def test_a_stop_is_heard_at_once_where_the_search_was_called_and_a_slow_store_gets_the_checkpoint(
+    order: TrialOrder, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stop = Path(order.folder) / "trials" / "stop"
-    with at_hand(order) as (here, keep):
-        stop.parent.mkdir(parents=True)
-        stop.touch()
-        with pytest.raises(Stopped):
+    stop.parent.mkdir(parents=True)
+    with closing(Door(server)) as door:
+        door.slow = 2 * patience.LOOK  # longer than a call that is to end is waited for
+        monkeypatch.setenv("AWS_ENDPOINT_URL", door.variables["AWS_ENDPOINT_URL"])
+        remote._connected.cache_clear()
+        monkeypatch.setattr(VideoTask, "step", lambda *_: lambda *of: (stop.touch(), train_step(*of))[1])
+        with at_hand(replace(order, checkpoint_seconds=1e6)) as (here, keep), pytest.raises(Stopped):
             run_trial(here, keep)
-    assert stop.exists()
-    assert not objects.exists(f"{HOME}/trials/stop")
+        assert not objects.exists(f"{HOME}/trials/stop")
+        names = objects.below(f"{HOME}/trials/{order.trial.folder}")
+        assert {name for name in names if "checkpoints" in name} == {
+            f"checkpoints/step-00000003.{end}" for end in ("json", "pt")
+        }

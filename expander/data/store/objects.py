@@ -36,7 +36,7 @@ def put(address: str, content: bytes) -> None:
             raise
 
     try:
-        patiently(address, ask)
+        patiently(address, ask, whole=True)
     except FileNotFoundError:
         raise EnvironmentFault(f"{address}: the store has no such bucket; make it first") from None
 
@@ -48,7 +48,7 @@ def content(address: str) -> bytes:
         with remote.file_system(address).open_input_stream(remote.place_of(address)) as source:
             return bytes(source.read())
 
-    return patiently(address, ask)
+    return patiently(address, ask, whole=True)
 
 
 def exists(address: str) -> bool:
@@ -68,7 +68,7 @@ def delete(address: str, folder: bool = False) -> None:
         (store.delete_dir if folder else store.delete_file)(remote.place_of(address))
 
     with contextlib.suppress(FileNotFoundError):
-        patiently(address, ask)
+        patiently(address, ask, whole=True)
 
 
 def below(address: str) -> dict[str, Entry]:
@@ -83,7 +83,7 @@ def below(address: str) -> dict[str, Entry]:
         return {one.path.removeprefix(home).lstrip("/"): remote.entry_of(one)
                 for one in found if one.type.name == "File"}  # fmt: skip
 
-    return patiently(address, ask)
+    return patiently(address, ask, whole=True)
 
 
 def claim(address: str, owner: str) -> None:

@@ -57,9 +57,10 @@ class Wish:
 WISH = Wish()
 
 
-def patiently(address: str, ask: Callable[[], Found]) -> Found:
+def patiently(address: str, ask: Callable[[], Found], whole: bool = False) -> Found:
     """What `ask` gives, asked again while the store is away.
 
+    whole: a call that is answered slowly is not broken off for the end of the command, which it belongs to.
     Raises FileNotFoundError for what is not there, EnvironmentFault for a store that stays away or refuses,
     Ended once the command is to end.
     """
@@ -67,7 +68,7 @@ def patiently(address: str, ask: Callable[[], Found]) -> Found:
     try:
         while True:
             try:
-                return _asked(ask)
+                return _asked(ask, whole)
             except FileNotFoundError:
                 raise
             except (OSError, ImportError) as error:
@@ -87,7 +88,7 @@ def patiently(address: str, ask: Callable[[], Found]) -> Found:
             TELLS.release()
 
 
-def _asked(ask: Callable[[], Found]) -> Found:
+def _asked(ask: Callable[[], Found], whole: bool) -> Found:
     answer: Future[Found] = Future()
 
     def work() -> None:
@@ -99,7 +100,8 @@ def _asked(ask: Callable[[], Found]) -> Found:
     threading.Thread(target=work, name="store", daemon=True).start()
     try:
         while not wait((answer,), LOOK).done:
-            WISH.heed()
+            if not whole:
+                WISH.heed()
     except BaseException:
         WISH.abandoned |= not answer.done()
         raise
