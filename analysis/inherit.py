@@ -19,7 +19,9 @@ import pandas as pd
 from lattice import Lattice, Training, problem
 from regret import LONG
 
+from expander.config.settings import DataConfig
 from expander.data.embedded.synthetic import SetConfig, make
+from expander.data.sources import open_data
 from expander.report.reader import History, history
 from expander.runs.journal import Run
 from expander.runs.trials import TrialResult
@@ -85,12 +87,17 @@ def main() -> None:
     runs = {how: [history(Run(folder)) for folder in some] for how, some in folders.items()}
     for how, all_of in runs.items():
         for of in all_of:
-            last = of.path[-1].chosen
-            assert last is not None
+            last = of.path[-1].chosen if of.path else None
+            if last is None:
+                parser.error(f"{of.name}: has decided no step")
             path = ", ".join(step.chosen.winner.axis for step in of.path[1:] if step.chosen)
             print(f"{of.name}, {how}: {path}: {last.winner.spec}, {last.winner.cost.macs / 1e6:.3f} M, "
                   f"{last.accuracy:.1%}, {total(of.run.events()).clips} clips")  # fmt: skip
     lattice = Lattice(told.table, problem())
+    data = {of.start.data_fingerprint for all_of in runs.values() for of in all_of if of.start}
+    if data != {open_data(DataConfig()).fingerprint}:
+        print("order of the candidates: only for searches on the embedded videos, which the table is of")
+        return
     if told.train:
         specs = (spec for all_of in runs.values() for of in all_of for _, _, spec, _ in candidates(of))
         steps = LONG * lattice.problem.space.proxy.steps

@@ -1,6 +1,6 @@
 """Do the intervals of a search cover? On the table of trainings (`analysis/lattice.py`), pair by pair.
 
-    python analysis/interval_coverage.py            # about two minutes
+    python analysis/interval_coverage.py            # about five minutes
 
 A pair is two specs, each trained once, and judged on one half of the validation videos: that gives a
 difference with its stated 95 % interval. The same two specs trained with another seed and judged on the
@@ -66,7 +66,7 @@ def main() -> None:
     """Prints what share of the pairs is covered, by what a search knows of the spread between seeds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--table", type=Path, default=Path(__file__).with_name("lattice.csv.gz"))
-    parser.add_argument("--pairs", type=int, default=2000)
+    parser.add_argument("--pairs", type=int, default=1000)
     told = parser.parse_args()
     rows = specs(Lattice(told.table, problem()))
     base, every = pooled([by_videos(rows[0])]), pooled([by_videos(row) for row in rows])

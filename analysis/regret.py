@@ -1,7 +1,7 @@
 """How far from the best do the rules of a search end? Whole searches, replayed on a table of trainings.
 
     python analysis/regret.py --train          # trains what the rules ask for and the table lacks; resumable
-    python analysis/regret.py                  # seconds: the table of regrets
+    python analysis/regret.py                  # minutes: the table of regrets
 
 Every rule searches DRAWS times; a draw gives every spec its own order of the seeds that the table has of
 it, so that no two searches see the same luck. What a search ends with is judged by long trainings. Its

@@ -12,16 +12,17 @@ from pathlib import Path
 from expander.backends.ray_scratch import Scratch, sweep
 from expander.backends.ray_warnings import FILE
 from expander.data.store import objects
-from expander.data.store.patience import WISH
+from expander.data.store.patience import WISH, Ended
 from expander.errors import ExpanderError, disk_faults
 from expander.runs.journal import STOP
 from expander.runs.machine import cache_folder
 from expander.runs.names import below
 from expander.runs.orders import TrialOrder
-from expander.training.proxy.trial_folder import Keep, on_disk
+from expander.training.proxy.trial_folder import Keep, Stopped, on_disk
 
-PREFIX = f"trial-{os.uname().nodename}-"
-"""A home folder may be that of several machines: each looks after its own."""
+HOST = os.uname().nodename
+PREFIX = f"trial-{len(HOST)}-{HOST}-"
+"""A home folder may be that of several machines: each looks after its own. No prefix begins another."""
 LOOK = 2.0
 """Seconds between two questions whether the run was asked to stop."""
 END = 1.0
@@ -38,11 +39,12 @@ def at_hand(order: TrialOrder) -> Iterator[tuple[TrialOrder, Keep]]:
     """The order as a trial is run here, and what keeps what it has written. What it leaves is kept too.
 
     Earlier attempts of the trial and its parent's weights are there; once the run is asked to stop, so is the
-    file that says it. Raises EnvironmentFault.
+    file that says it. Raises EnvironmentFault, Stopped.
     """
     if not order.store:
         yield order, on_disk
         return
+    WISH.file = Path(order.folder, "trials", STOP)  # until the trial has its own
     place = cache_folder() / "trials"
     sweep(place, PREFIX)
     with disk_faults(place, "made"):
@@ -61,6 +63,8 @@ def at_hand(order: TrialOrder) -> Iterator[tuple[TrialOrder, Keep]]:
         with _followed(trials / STOP, f"{there}/{STOP}", own):
             yield replace(order, folder=str(scratch.folder)), own.push
             own.push()
+    except Ended:
+        raise Stopped from None
     finally:
         scratch.delete()
 
@@ -81,7 +85,7 @@ def _followed(stop: Path, there: str, own: objects.Copy) -> Iterator[None]:
             if not stop.exists() and objects.exists(there):
                 stop.unlink()
                 stop.touch()
-            own.push(lambda name: name == FILE)
+            own.push(lambda name: name == FILE, clear=False)  # the folder may be gone by now
 
     def follow() -> None:
         while not done.wait(LOOK):

@@ -123,8 +123,9 @@ class Copy:
                     write_atomic(self.folder / name, content(f"{self.address}/{name}"))
                     self.there[name], self.here[name] = state, _state(self.folder / name)
 
-    def push(self, wanted: Wanted = lambda _: True) -> None:
-        """Writes what is new or has changed here, then deletes what is gone here. Raises EnvironmentFault.
+    def push(self, wanted: Wanted = lambda _: True, clear: bool = True) -> None:
+        """Writes what is new or has changed here, then deletes what is gone here, if `clear`. Raises
+        EnvironmentFault.
 
         A checkpoint comes after what belongs to it, and its manifest after it: a kill anywhere leaves one to
         go on from.
@@ -137,7 +138,8 @@ class Copy:
                 if self.here.get(name) != found[name]:
                     put(f"{self.address}/{name}", (self.folder / name).read_bytes())
                     self.here[name] = found[name]
-            for name in sorted(filter(wanted, self.here.keys() - found.keys()), key=_rank, reverse=True):
+            gone = self.here.keys() - found.keys() if clear else ()
+            for name in sorted(filter(wanted, gone), key=_rank, reverse=True):
                 delete(f"{self.address}/{name}")
                 del self.here[name]
 

@@ -25,6 +25,8 @@ PATIENCE = 300.0
 FIRST_WAIT, LONGEST_WAIT = 0.5, 20.0
 LOOK = 0.2
 """Seconds from look to look whether the command is to end."""
+SILENT = 1.5
+"""Seconds after which a store does not answer for one that is to end; until then it is only slow."""
 TELLS = threading.Lock()
 """Of the threads that wait for a store one tells it."""
 DENIED = ("ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "HTTP status 400",
@@ -98,9 +100,10 @@ def _asked(ask: Callable[[], Found], whole: bool) -> Found:
             answer.set_exception(error)
 
     threading.Thread(target=work, name="store", daemon=True).start()
+    begun = time.monotonic()
     try:
         while not wait((answer,), LOOK).done:
-            if not whole:
+            if not whole and time.monotonic() - begun > SILENT:
                 WISH.heed()
     except BaseException:
         WISH.abandoned |= not answer.done()

@@ -1,4 +1,4 @@
-"""Resize and crop of decoded frames: by the own kernel, or where numba is not by torch, the same numbers."""
+"""Resize and crop of decoded frames: by the own kernel, or where numba is not by torch, up to rounding."""
 
 from __future__ import annotations
 
