@@ -160,6 +160,7 @@ def main() -> None:
     parser.add_argument("--data", help="a folder of videos; none: the embedded ones")
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--recipes", nargs="*", help="some of them; all when left out")
+    parser.add_argument("--specs", nargs="*", help="some of them; all when left out")
     parser.add_argument("--show", action="store_true")
     told = parser.parse_args()
     lines = [json.loads(line) for line in told.out.read_text().splitlines()] if told.out.exists() else []
@@ -176,7 +177,7 @@ def main() -> None:
             if told.recipes and name not in told.recipes:
                 continue
             for title, spec in specs(space, len(data.classes)).items():
-                if (name, title, seed) in done:
+                if (name, title, seed) in done or (told.specs and title not in told.specs):
                     continue
                 begun = time.monotonic()
                 read = one(spec, recipe, step or smoothed(0.0), seed, data, frames)
