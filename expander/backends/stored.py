@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from expander.backends.base import Backend, Report
-from expander.backends.stored_trial import LOOK, finish
+from expander.backends.stored_trial import LOOK, beside
 from expander.data.store import objects, remote
 from expander.errors import ExpanderError
 from expander.runs.events import StepChosen, TrialFailed, TrialFinished
@@ -64,7 +64,7 @@ class StoredBackend:
             if outcome.trial in whole:
                 self.over.add(names[outcome.trial])
 
-        with mirror.following():
+        with beside(mirror.follow):
             self.inner.run(orders, fetched)
 
     def _sweep(self) -> None:
@@ -89,7 +89,7 @@ class _Mirror:
     def __init__(self, trials: Path, store: str, running: set[str]) -> None:
         self.stop, self.running = trials / STOP, running
         self.copy = objects.Copy(trials, store)
-        self.lock, self.done = threading.Lock(), threading.Event()
+        self.lock = threading.Lock()
 
     def bring(self, folder: str) -> None:
         """What a trial that is over leaves, but its checkpoints. Raises EnvironmentFault."""
@@ -99,20 +99,10 @@ class _Mirror:
                 lambda name: not name.startswith(objects.CHECKPOINTS)
             )
 
-    @contextlib.contextmanager
-    def following(self) -> Iterator[None]:
-        """A thread looks for the wish to stop, here, and for news of trials, there."""
-        thread = threading.Thread(target=self._follow, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self.done.set()
-            finish(thread)
-
-    def _follow(self) -> None:
+    def follow(self, done: threading.Event) -> None:
+        """Looks for the wish to stop, here, and for news of trials, there, until it is done."""
         asked, since = False, 0.0
-        while not self.done.wait(STOP_LOOK):
+        while not done.wait(STOP_LOOK):
             with contextlib.suppress(ExpanderError):  # of a store that is away the library tells
                 if not asked and self.stop.exists():
                     objects.put(f"{self.copy.address}/{STOP}", b"")

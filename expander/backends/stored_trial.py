@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from expander.runs.journal import STOP
 from expander.runs.machine import cache_folder
 from expander.runs.names import below
 from expander.runs.orders import TrialOrder
-from expander.training.proxy.trial_folder import Keep, Stopped, on_disk
+from expander.training.proxy.trial_folder import Keep, Stopped, on_disk, stop_file
 
 HOST = os.uname().nodename
 PREFIX = f"trial-{len(HOST)}-{HOST}-"
@@ -44,7 +44,7 @@ def at_hand(order: TrialOrder) -> Iterator[tuple[TrialOrder, Keep]]:
     if not order.store:
         yield order, on_disk
         return
-    WISH.file = Path(order.folder, "trials", STOP)  # until the trial has its own
+    WISH.file = stop_file(order)  # until the trial has its own
     place = cache_folder() / "trials"
     sweep(place, PREFIX)
     with disk_faults(place, "made"):
@@ -54,7 +54,7 @@ def at_hand(order: TrialOrder) -> Iterator[tuple[TrialOrder, Keep]]:
     try:
         trials.mkdir()
         # On the machine where the search was called its own file says it, without the store.
-        (trials / STOP).symlink_to(Path(order.folder, "trials", STOP))
+        (trials / STOP).symlink_to(stop_file(order))
         if order.trial.parent:
             parent = objects.Copy(below(trials, order.trial.parent), f"{there}/{order.trial.parent}")
             parent.fetch(weights_only)
@@ -69,16 +69,23 @@ def at_hand(order: TrialOrder) -> Iterator[tuple[TrialOrder, Keep]]:
         scratch.delete()
 
 
-def finish(thread: threading.Thread) -> None:
-    """Waits for the end of a thread, or leaves it to a store that does not answer."""
-    thread.join(END)
-    WISH.abandoned |= thread.is_alive()
+@contextlib.contextmanager
+def beside(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Has a thread at `work`, which ends once its event is set. A silent store keeps its own."""
+    done = threading.Event()
+    thread = threading.Thread(target=work, args=(done,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(END)
+        WISH.abandoned |= thread.is_alive()
 
 
 @contextlib.contextmanager
 def _followed(stop: Path, there: str, own: objects.Copy) -> Iterator[None]:
     """Looks for the wish to stop, and passes on what the trial warns of, while it runs."""
-    done = threading.Event()
 
     def look() -> None:
         with contextlib.suppress(ExpanderError, OSError):  # of a store that is away a trial tells by itself
@@ -87,15 +94,10 @@ def _followed(stop: Path, there: str, own: objects.Copy) -> Iterator[None]:
                 stop.touch()
             own.push(lambda name: name == FILE, clear=False)  # the folder may be gone by now
 
-    def follow() -> None:
+    def follow(done: threading.Event) -> None:
         while not done.wait(LOOK):
             look()
 
     look()
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
-    try:
+    with beside(follow):
         yield
-    finally:
-        done.set()
-        finish(thread)

@@ -181,7 +181,7 @@ class _Search:
         return limit is not None and self.spent.gpu_seconds >= 3600 * limit
 
 
-def place_of(start: RunStarted, folder: Path) -> str:
+def stored_at(start: RunStarted, folder: Path) -> str:
     """The address at which a run's trials are kept in a store; empty where they are on a disk."""
     store = store_of(start.backend.storage)
     return store and f"{store}/{folder.name}"
@@ -199,7 +199,7 @@ def order_of(start: RunStarted, trial: Trial, folder: Path) -> TrialOrder:
         threads=start.backend.cpus_per_trial,
         checkpoint_seconds=start.backend.checkpoint_seconds,
         task=start.problem.task,
-        store=place_of(start, folder),
+        store=stored_at(start, folder),
     )
 
 

@@ -24,7 +24,7 @@ from expander.data.embedded.detection import SceneConfig
 from expander.data.embedded.synthetic import SetConfig
 from expander.data.store.addresses import checked
 from expander.data.store.objects import claim
-from expander.engine.loop import place_of
+from expander.engine.loop import stored_at
 from expander.errors import TargetError, UsageError
 from expander.profiling.latency import cost_function
 from expander.runs.events import Problem, RunStarted, SourceLimits
@@ -153,7 +153,7 @@ def begin(run: Run, start: RunStarted, command: list[str], pace: TrainingSpeed) 
     In a store where trials are kept it takes the run's place first. Raises UsageError, EnvironmentFault.
     """
     home = run.folder.resolve()
-    if place := place_of(start, home):
+    if place := stored_at(start, home):
         claim(place, f"{platform.node()}:{home}\n")
     config = {
         "cost": start.problem.cost,

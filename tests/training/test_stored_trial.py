@@ -11,13 +11,11 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 from store import BUCKET, Door, Server, bucket
 from test_trial import timeless
-from test_trial_folder import folder, order_in, rows
+from test_trial_folder import dying, folder, order_in, rows
 
 from expander.backends import stored_trial
 from expander.backends.inline import outcome_of
@@ -45,21 +43,6 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def order(server: Server, videos: Path, tmp_path: Path) -> TrialOrder:  # noqa: ARG001
     """A trial in a store that writes a checkpoint every third step, with every row of its metrics."""
     return replace(order_in(tmp_path / "run", videos), checkpoint_seconds=0.0, store=HOME)
-
-
-def dying(monkeypatch: pytest.MonkeyPatch, step: int, error: BaseException) -> None:
-    """Raises an error after so many optimiser steps."""
-    done = 0
-
-    def stepped(*arguments: Any) -> torch.Tensor:
-        nonlocal done
-        loss = train_step(*arguments)
-        done += 1
-        if done == step:
-            raise error
-        return loss
-
-    monkeypatch.setattr(VideoTask, "step", lambda *_: stepped)
 
 
 def there(order: TrialOrder, tmp_path: Path) -> TrialOrder:

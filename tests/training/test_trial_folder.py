@@ -59,20 +59,25 @@ def rows(order: TrialOrder, name: str = "metrics.jsonl") -> list[dict[str, Any]]
     return [json.loads(line) for line in (folder(order) / name).read_text().splitlines()]
 
 
-def cut(order: TrialOrder, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Ends the trial as a kill would: after the optimiser step `step`, nothing is written any more."""
+def dying(monkeypatch: pytest.MonkeyPatch, step: int, error: BaseException) -> None:
+    """Raises an error after so many optimiser steps."""
     done = 0
 
-    def dying(*arguments: Any) -> torch.Tensor:
+    def stepped(*arguments: Any) -> torch.Tensor:
         nonlocal done
         loss = train_step(*arguments)
         done += 1
         if done == step:
-            raise KeyboardInterrupt
+            raise error
         return loss
 
+    monkeypatch.setattr(VideoTask, "step", lambda *_: stepped)
+
+
+def cut(order: TrialOrder, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Ends the trial as a kill would: after the optimiser step `step`, nothing is written any more."""
     with monkeypatch.context() as patched:
-        patched.setattr(VideoTask, "step", lambda *_: dying)
+        dying(patched, step, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
             run_trial(order)
 
