@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -20,13 +21,21 @@ KEYS = {"AWS_ACCESS_KEY_ID": "test-key-id", "AWS_SECRET_ACCESS_KEY": "hush-hush-
         "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}  # fmt: skip
 
 
+def free_port() -> int:
+    """One that stays free between two listeners: the system gives it to no caller, as it does those from
+    32768 on.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
 class Server:
     """The store, on a free port. Its objects are gone when it ends."""
 
     def __init__(self, log: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.log = log.open("wb")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)],
@@ -52,7 +61,8 @@ class Door:
     """Stands before a store. While it is shut callers are refused, as if the store were switched off."""
 
     def __init__(self, server: Server) -> None:
-        self.behind, self.port, self.slow = server.port, 0, 0.0  # slow: seconds that every answer takes
+        self.behind, self.port = server.port, free_port()
+        self.slow = 0.0  # seconds that every answer takes
         self.ends: list[socket.socket] = []
         self.open()
         self.variables = {**server.variables, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}"}
@@ -60,7 +70,6 @@ class Door:
     def open(self) -> None:
         """Where it was before."""
         self.listener = socket.create_server(("127.0.0.1", self.port))
-        self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._admit, args=(self.listener,), daemon=True).start()
 
     def shut(self) -> None:

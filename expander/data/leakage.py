@@ -9,11 +9,11 @@ import stat
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from operator import attrgetter
 from pathlib import Path
 
 from expander.data.store.addresses import is_remote
+from expander.data.threads import in_order
 from expander.video.filenames import printable
 from expander.video.tar_members import open_video, tar_and_size
 
@@ -58,8 +58,7 @@ def stats(root: Path, names: Sequence[str]) -> Stats:
         rest = range(AT_ONCE, len(names), AT_ONCE)
         if time.perf_counter() - begun < SLOW * len(found):
             return found + [one for first in rest for one in some(first)]
-        with ThreadPoolExecutor(THREADS) as pool:
-            return found + [one for part in pool.map(some, rest) for one in part]
+        return found + [one for part in in_order(some, rest, THREADS) for one in part]
     finally:
         os.close(folder)
 
@@ -107,10 +106,9 @@ def copies(
             sized[found.st_size].append(train[number])
     suspects = [(val[number], found.st_size) for number, found in enumerate(of_val)
                 if found is not None and found.st_size in sized and found.st_size]  # fmt: skip
-    with ThreadPoolExecutor(THREADS) as pool:
-        originals = pool.map(lambda one: _equal(one[0], one[1], sized[one[1]]), suspects)
-        pairs = zip((path for path, _ in suspects), originals, strict=True)
-        return [(path, original) for path, original in pairs if original is not None]
+    originals = in_order(lambda one: _equal(one[0], one[1], sized[one[1]]), suspects, THREADS)
+    pairs = zip((path for path, _ in suspects), originals, strict=True)
+    return [(path, original) for path, original in pairs if original is not None]
 
 
 def _equal(path: Path, size: int, others: Sequence[Path]) -> Path | None:

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from expander.data.shards.tables import root_of
 from expander.data.store.addresses import address_of
 from expander.data.store.kept import Kept
 from expander.data.store.lists import localized, mirrored
+from expander.data.threads import in_order
 from expander.errors import DataError, EnvironmentFault
 from expander.runs.events import SourceLimits
 from expander.runs.machine import cache_folder, cores
@@ -243,11 +243,10 @@ def every(
             free.put(frames)
 
     found = []
-    with ThreadPoolExecutor(threads) as pool:
-        for done, result in enumerate(pool.map(one, paths), 1):
-            found.append(result)
-            if progress is not None:
-                progress(done, len(paths))
+    for done, result in enumerate(in_order(one, paths, threads), 1):
+        found.append(result)
+        if progress is not None:
+            progress(done, len(paths))
     for _ in range(threads):
         free.get().close()
     return found

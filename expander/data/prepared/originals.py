@@ -6,12 +6,13 @@ import contextlib
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 
 from expander.data.store import remote
 from expander.data.store.addresses import address_of, is_remote
 from expander.data.store.kept import bring
+from expander.data.threads import in_order
 from expander.errors import disk_faults
 from expander.video.pictures import stamp
 from expander.video.tar_members import span_of
@@ -22,8 +23,6 @@ DRAFT = ".draft"
 SECOND = 10**9
 AT_ONCE = 16
 """Sources of a store whose sizes are asked for together: an answer comes after a while."""
-QUEUED = 10_000
-"""Of these so many wait: a list of a million is never queued whole."""
 State = tuple[int, int]
 """Bytes of a source, and when its content changed, in ns."""
 Look = Callable[[Path], State]
@@ -87,9 +86,7 @@ def sizes_of(paths: Sequence[Path], look: Look) -> list[int]:
 
     if not any(map(is_remote, paths)):
         return list(map(one, paths))
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        parts = (paths[first : first + QUEUED] for first in range(0, len(paths), QUEUED))
-        return [size for part in parts for size in pool.map(one, part)]
+    return list(in_order(one, paths, AT_ONCE))
 
 
 @contextlib.contextmanager

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
 
 from expander.data.prepared.manifest import PROGRESS, Outcome, Source, read_outcomes
 from expander.data.prepared.originals import Look, content_of
+from expander.data.threads import in_order
 from expander.errors import EnvironmentFault
 from expander.runs.machine import cores
 from expander.video.pictures import stamp
@@ -17,8 +17,6 @@ from expander.video.readers import Unreadable
 from expander.video.writing.film import digest_of
 
 NONE: Mapping[str, str] = MappingProxyType({})
-AT_ONCE = 10_000
-"""Videos that wait to be looked at: a list of a million is never queued whole."""
 
 
 def finished(
@@ -38,12 +36,8 @@ def finished(
         place = folder / place_of(folder, source, packed)
         return None if outcome is None else _confirmed(folder, place, source, outcome, verify, look)
 
-    found: dict[str, Outcome] = {}
-    with ThreadPoolExecutor(cores()) as pool:
-        for first in range(0, len(sources), AT_ONCE):
-            outcomes = pool.map(one, sources[first : first + AT_ONCE])
-            found |= {outcome.name: outcome for outcome in outcomes if outcome is not None}
-    return found
+    outcomes = in_order(one, sources, cores())
+    return {outcome.name: outcome for outcome in outcomes if outcome is not None}
 
 
 def place_of(folder: Path, source: Source, packed: Mapping[str, str]) -> str:

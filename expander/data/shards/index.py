@@ -7,13 +7,13 @@ import hashlib
 import json
 import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from expander.config.reading import parse_json, read_bytes
 from expander.data.shards.tars import Sample, Shard, read_shard
 from expander.data.store import remote
 from expander.data.store.addresses import address_of, is_remote
+from expander.data.threads import in_order
 from expander.errors import EnvironmentFault
 from expander.runs.journal import write_atomic
 from expander.runs.machine import cache_folder
@@ -28,8 +28,7 @@ THREADS = 16
 
 def indexed(tars: list[Path]) -> list[Shard]:
     """The samples of each shard, from its headers or from what is kept of them. Raises DataError."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(_indexed, tars))
+    return list(in_order(_indexed, tars, THREADS))
 
 
 def _indexed(tar: Path) -> Shard:

@@ -8,7 +8,6 @@ import json
 import os
 import posixpath
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from expander.config.reading import parse_json
@@ -16,6 +15,7 @@ from expander.data.folders import Item, is_video
 from expander.data.store import remote
 from expander.data.store.addresses import address_of
 from expander.data.store.kept import draft
+from expander.data.threads import in_order
 from expander.errors import DataError, disk_faults
 from expander.runs.machine import cache_folder
 
@@ -36,8 +36,7 @@ class Listing:
         """See folders.Look. Raises DataError for a folder that is not there, EnvironmentFault."""
         addresses = [address_of(folder) or "" for folder in folders]
         missing = [address for address in addresses if address not in self.known]
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            self.known |= zip(missing, pool.map(_items, missing), strict=True)
+        self.known |= zip(missing, in_order(_items, missing, AT_ONCE), strict=True)
         self.asked = self.asked or bool(missing)
         return [self.known[address] for address in addresses]
 
