@@ -15,7 +15,7 @@ from pathlib import Path
 from expander.backends.base import Backend, Report
 from expander.backends.stored_trial import LOOK, beside
 from expander.data.store import objects, remote
-from expander.errors import ExpanderError
+from expander.errors import EnvironmentFault, ExpanderError
 from expander.runs.events import StepChosen, TrialFailed, TrialFinished
 from expander.runs.journal import STOP, Run
 from expander.runs.names import trial_name
@@ -40,7 +40,7 @@ class StoredBackend:
 
     def __exit__(self, *error: object) -> None:
         self.inner.__exit__(*error)
-        if error[0] is None and self.store:
+        if self.store and not isinstance(error[1], EnvironmentFault):  # it would stay away for the sweep too
             with contextlib.suppress(ExpanderError):  # the run is as good with it
                 self._sweep()
 

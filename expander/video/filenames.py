@@ -18,6 +18,8 @@ STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u20
 ENDS = 1000, 400
 """Characters of both ends of a line that is longer."""
 LINE_END = re.compile(r"\s*[\r\n]\s*")
+CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+"""In an address: of a user, perhaps with a password."""
 
 
 def printable(text: str) -> str:
@@ -26,8 +28,10 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """The same, without ends of lines, and without the middle of what nobody would read to its end."""
-    line = printable(LINE_END.sub(" ", text.strip()))
+    """The same, without ends of lines, credentials in addresses, and the middle of what nobody would read to
+    its end.
+    """
+    line = printable(CREDENTIALS.sub("…@", LINE_END.sub(" ", text.strip())))
     return line if len(line) <= sum(ENDS) else f"{line[: ENDS[0]]} … {line[-ENDS[1] :]}"
 
 

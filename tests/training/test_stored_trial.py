@@ -18,7 +18,8 @@ from test_trial import timeless
 from test_trial_folder import dying, folder, order_in, rows
 
 from expander.backends import stored_trial
-from expander.backends.inline import outcome_of
+from expander.backends.inline import InlineBackend, outcome_of
+from expander.backends.stored import StoredBackend
 from expander.backends.stored_trial import at_hand
 from expander.data.store import objects, patience, remote
 from expander.runs.machine import cache_folder
@@ -153,3 +154,21 @@ def test_a_stop_is_heard_at_once_where_the_search_was_called_and_a_slow_store_ge
         assert {name for name in names if "checkpoints" in name} == {
             f"checkpoints/step-00000003.{end}" for end in ("json", "pt")
         }
+
+
+def test_what_is_over_is_deleted_from_the_store_though_the_rest_is_interrupted(order: TrialOrder) -> None:
+    second = replace(order, trial=make_trial(0, "base", order.trial.spec, order.trial.seed + 1))
+    folder(order).parent.mkdir(parents=True)
+    (folder(order).parent.parent / "journal.jsonl").touch()
+    told = list[str]()
+
+    def report(outcome: TrialResult | TrialFailure) -> None:
+        if told:
+            raise KeyboardInterrupt
+        told.append(outcome.trial)
+
+    with pytest.raises(KeyboardInterrupt), StoredBackend(InlineBackend()) as backend:
+        backend.run([order, second], report)
+    assert told == [order.trial.id]
+    kept = {name.split("/")[1] for name in objects.below(HOME)}
+    assert kept == {second.trial.folder}  # what was told of goes on from nothing
