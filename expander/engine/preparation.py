@@ -150,11 +150,11 @@ def check_backend(backend: BackendConfig, together: bool = True) -> None:
 def begin(run: Run, start: RunStarted, command: list[str], pace: TrainingSpeed) -> None:
     """Writes config.yaml, provenance.json (the pace of the forecast in it) and the first event.
 
-    In a store where trials are kept it takes the run's place first. Raises UsageError, EnvironmentFault.
+    In a store where trials are kept it takes the run's place before that event. Raises UsageError,
+    EnvironmentFault.
     """
-    home = run.folder.resolve()
-    if place := stored_at(start, home):
-        claim(place, f"{platform.node()}:{home}\n")
+    home, file = run.folder.resolve(), run.folder / "config.yaml"
+    killed = file.exists()  # one that had the folder before, and perhaps the place in the store too
     config = {
         "cost": start.problem.cost,
         "target": start.problem.target,
@@ -167,7 +167,9 @@ def begin(run: Run, start: RunStarted, command: list[str], pace: TrainingSpeed) 
         "backend": asdict(start.backend),
         "budget": asdict(start.budget),
     }
-    write_atomic(run.folder / "config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
+    write_atomic(file, yaml.safe_dump(config, sort_keys=False).encode())
+    if place := stored_at(start, home):
+        claim(place, f"{platform.node()}:{home}\n", again=killed)
     facts = sealed_document({**_provenance(start, command), "pace": asdict(pace)})
     write_atomic(run.folder / "provenance.json", facts)
     run.append(start)

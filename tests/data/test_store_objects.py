@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import boto3
 import pytest
-from conftest import Run
+from conftest import Run as Command
+from searches import began, problem
 from store import BUCKET, KEYS, Door, Server, bucket
 
+from expander.config.settings import BackendConfig
 from expander.data.store import objects, remote
+from expander.engine.preparation import begin
 from expander.errors import EnvironmentFault, UsageError
+from expander.runs.journal import Run
+from expander.runs.ownership import claimed
+from expander.search.forecast import TrainingSpeed
 
 HOME = f"s3://{BUCKET}/runs/r"
 READ_ONLY = """{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:Get*", "s3:List*"],
@@ -91,15 +101,69 @@ def test_no_name_in_a_store_leads_out_of_the_folder(store: Server, tmp_path: Pat
 @pytest.mark.usefixtures("store")
 def test_a_place_is_taken_once_and_needs_a_bucket() -> None:
     objects.claim(HOME, "me")
-    assert sorted(objects.below(HOME)) == ["owner"]
-    with pytest.raises(UsageError, match="there are files of a run already; choose another --run"):
-        objects.claim(HOME, "somebody else")
-    assert objects.content(f"{HOME}/owner") == b"me"
-    with pytest.raises(EnvironmentFault, match="s3://nowhere/r/owner: the store has no such bucket"):
+    (mine,) = objects.below(HOME)
+    assert objects.content(f"{HOME}/{mine}") == b"me"
+    for owner, again in (("somebody else", True), ("me", False)):
+        with pytest.raises(UsageError, match="there are files of a run already; choose another --run"):
+            objects.claim(HOME, owner, again)
+    objects.put(f"{HOME}/check", b"me")
+    objects.claim(HOME, "me", again=True)  # after a kill in the middle of it
+    assert list(objects.below(HOME)) == [mine]
+    objects.put(f"{HOME}/trials/x", b"")
+    with pytest.raises(UsageError, match="there are files of a run already"):
+        objects.claim(HOME, "me", again=True)
+    with pytest.raises(EnvironmentFault, match=r"/r/owner-\w+: the store has no such bucket"):
         objects.claim("s3://nowhere/r", "me")
     objects.delete(f"{HOME}/nothing")
     objects.delete(HOME, folder=True)
     assert objects.below(HOME) == {}
+
+
+@pytest.mark.usefixtures("store")
+def test_a_search_that_was_killed_before_its_first_event_has_its_place_a_deleted_one_has_not(
+    tmp_path: Path,
+) -> None:
+    start = replace(began(problem()), backend=BackendConfig("inline", storage=f"s3://{BUCKET}/runs"))
+    folder, pace = tmp_path / "r", TrainingSpeed(1.0, 1.0, 0.0, 10, 1)
+    folder.mkdir()
+    (folder / "lock").touch()
+    begin(Run(folder), start, ["expander"], pace)
+    for later in ("journal.jsonl", "provenance.json"):
+        (folder / later).unlink()
+    with claimed(folder, start.backend.storage):
+        begin(Run(folder), start, ["expander"], pace)
+    assert Run(folder).events() == [start]
+    shutil.rmtree(folder)
+    with pytest.raises(UsageError, match="there are files of a run already"), claimed(folder):
+        begin(Run(folder), start, ["expander"], pace)
+    assert not folder.exists()
+
+
+@pytest.mark.usefixtures("store")
+def test_of_many_at_one_moment_at_most_one_gets_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All have found it free before the first one writes."""
+    count, put = 8, objects.put
+    begun = threading.Barrier(count)
+
+    def together(address: str, content: bytes) -> None:
+        if not address.endswith("check"):
+            begun.wait(60)
+        put(address, content)
+
+    def got(owner: str) -> bool:
+        try:
+            objects.claim(HOME, owner)
+        except UsageError:
+            return False
+        return True
+
+    monkeypatch.setattr(objects, "put", together)
+    with ThreadPoolExecutor(count) as pool:
+        winners = [number for number, won in enumerate(pool.map(got, map(str, range(count)))) if won]
+    assert len(winners) <= 1
+    assert [objects.content(f"{HOME}/{name}") for name in objects.below(HOME)] == [
+        str(number).encode() for number in winners
+    ]
 
 
 def test_writing_waits_for_a_store_that_is_away(
@@ -118,7 +182,7 @@ def test_writing_waits_for_a_store_that_is_away(
 
 
 def test_a_bucket_that_may_only_be_read_is_told_before_anything_is_trained(
-    store: Server, expander: Run, micro: list[str], tmp_path: Path
+    store: Server, expander: Command, micro: list[str], tmp_path: Path
 ) -> None:
     """moto heeds policies from a number of requests on, here from none."""
     people = boto3.client("iam", endpoint_url=store.address, region_name="us-east-1",
@@ -133,6 +197,6 @@ def test_a_bucket_that_may_only_be_read_is_told_before_anything_is_trained(
                        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]})  # fmt: skip
     assert done.returncode == 6, done.stderr
     line = done.stderr.strip().splitlines()[-1]
-    assert line.startswith(f"error: s3://{BUCKET}/runs/r/owner: the store refuses: ")
+    assert line.startswith(f"error: s3://{BUCKET}/runs/r/owner-")
     assert key["SecretAccessKey"] not in done.stderr + done.stdout
     assert not (tmp_path / "runs" / "r").exists()

@@ -6,6 +6,7 @@ An object appears whole or not at all. Waits for a store that is away as reading
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import threading
 from collections.abc import Callable
@@ -21,6 +22,9 @@ from expander.runs.names import is_plain
 Wanted = Callable[[str], bool]
 """Asked of a path below a folder, such as `checkpoints/step-00000012.pt`."""
 CHECKPOINTS = "checkpoints/"
+OWNER, CHECK = "owner-", "check"
+"""What a run that has taken a folder leaves there, named after it, and what tells whether it may delete."""
+TAKEN = "there are files of a run already; choose another --run, or delete them"
 
 
 def put(address: str, content: bytes) -> None:
@@ -86,18 +90,23 @@ def below(address: str) -> dict[str, Entry]:
     return patiently(address, ask, whole=True)
 
 
-def claim(address: str, owner: str) -> None:
-    """Takes a folder for the files of a run. Raises UsageError where something lies there, EnvironmentFault
-    for a store that cannot be written, listed, read and cleared.
+def claim(address: str, owner: str, again: bool = False) -> None:
+    """Takes a folder for the files of a run, with a file of its owner's. again: that owner may have before.
+
+    Of several at one moment at most one gets it: each leaves its file first, and then looks whose there are.
+    Raises UsageError where something lies there, EnvironmentFault for a store that cannot be written, listed
+    and cleared.
     """
-    taken = f"{address}: there are files of a run already; choose another --run, or delete them"
-    if below(address):
-        raise UsageError(taken)
-    for name in ("owner", "check"):
-        put(f"{address}/{name}", owner.encode())
-    delete(f"{address}/check")
-    if content(f"{address}/owner") != owner.encode():  # another one came at the same moment
-        raise UsageError(taken)
+    name = f"{OWNER}{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
+    ours, check = {name, CHECK}, f"{address}/{CHECK}"
+    if below(address).keys() - (ours if again else set()):
+        raise UsageError(f"{address}: {TAKEN}")
+    for place in (f"{address}/{name}", check):
+        put(place, owner.encode())
+    delete(check)
+    if below(address).keys() - ours:
+        delete(f"{address}/{name}")
+        raise UsageError(f"{address}: {TAKEN}")
 
 
 class Copy:
