@@ -22,13 +22,12 @@ KEYS = {"AWS_ACCESS_KEY_ID": "test-key-id", "AWS_SECRET_ACCESS_KEY": "hush-hush-
 
 
 def free_port() -> int:
-    """One that stays free between two listeners: the system gives it to no caller, as it does those from
-    32768 on.
-    """
-    while True:
+    """One that stays free between two listeners: by themselves systems give callers higher ones."""
+    for _ in range(100):
         port = 20_000 + secrets.randbelow(12_000)
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
+    raise OSError("no port is free")
 
 
 class Server:
@@ -49,6 +48,7 @@ class Server:
                 if caller.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
             assert time.monotonic() < deadline, "the store did not start"
+            assert self.process.poll() is None, f"the store ended, see {log}"
             time.sleep(0.1)
 
     def end(self) -> None:

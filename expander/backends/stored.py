@@ -15,6 +15,7 @@ from pathlib import Path
 from expander.backends.base import Backend, Report
 from expander.backends.stored_trial import LOOK, beside
 from expander.data.store import objects, remote
+from expander.data.store.patience import WISH
 from expander.errors import EnvironmentFault, ExpanderError
 from expander.runs.events import StepChosen, TrialFailed, TrialFinished
 from expander.runs.journal import STOP, Run
@@ -24,6 +25,8 @@ from expander.runs.trials import TrialFailure, TrialResult
 
 STOP_LOOK = 0.2
 """Seconds between two looks for the file that asks for a stop."""
+LEAVE = 3.0
+"""Seconds that deleting what is over may take once the run is stopped; what is left goes when it goes on."""
 
 
 class StoredBackend:
@@ -40,9 +43,18 @@ class StoredBackend:
 
     def __exit__(self, *error: object) -> None:
         self.inner.__exit__(*error)
-        if self.store and not isinstance(error[1], EnvironmentFault):  # it would stay away for the sweep too
-            with contextlib.suppress(ExpanderError):  # the run is as good with it
-                self._sweep()
+        if not self.store or isinstance(error[1], EnvironmentFault):  # it would stay away for the sweep too
+            return
+        # In a thread, for who stops the run does not wait for a store that is away.
+        thread = threading.Thread(target=self._leave, daemon=True)
+        thread.start()
+        stopped = error[0] is not None or (self.run_folder / "trials" / STOP).exists()
+        thread.join(LEAVE if stopped else None)
+        WISH.abandoned |= thread.is_alive()
+
+    def _leave(self) -> None:
+        with contextlib.suppress(ExpanderError):  # the run is as good with what is over
+            self._sweep()
 
     def run(self, orders: Sequence[TrialOrder], report: Report) -> None:
         """See backends.base.Backend. Raises EnvironmentFault for a store that stays away or refuses."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import platform
 import subprocess
 import sys
+import uuid
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -23,13 +26,14 @@ from expander.config.storage import store_of
 from expander.data.embedded.detection import SceneConfig
 from expander.data.embedded.synthetic import SetConfig
 from expander.data.store.addresses import checked
-from expander.data.store.objects import claim
+from expander.data.store.objects import claim, release
 from expander.engine.loop import stored_at
 from expander.errors import TargetError, UsageError
 from expander.profiling.latency import cost_function
 from expander.runs.events import Problem, RunStarted, SourceLimits
 from expander.runs.journal import Run, write_atomic
 from expander.runs.machine import cores
+from expander.runs.ownership import STORE_OWNER
 from expander.runs.sealed_lines import sealed_document
 from expander.search.contraction import TOLERANCE
 from expander.search.controller import candidates_of
@@ -153,8 +157,6 @@ def begin(run: Run, start: RunStarted, command: list[str], pace: TrainingSpeed) 
     In a store where trials are kept it takes the run's place before that event. Raises UsageError,
     EnvironmentFault.
     """
-    home, file = run.folder.resolve(), run.folder / "config.yaml"
-    killed = file.exists()  # one that had the folder before, and perhaps the place in the store too
     config = {
         "cost": start.problem.cost,
         "target": start.problem.target,
@@ -167,12 +169,30 @@ def begin(run: Run, start: RunStarted, command: list[str], pace: TrainingSpeed) 
         "backend": asdict(start.backend),
         "budget": asdict(start.budget),
     }
-    write_atomic(file, yaml.safe_dump(config, sort_keys=False).encode())
-    if place := stored_at(start, home):
-        claim(place, f"{platform.node()}:{home}\n", again=killed)
+    write_atomic(run.folder / "config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
     facts = sealed_document({**_provenance(start, command), "pace": asdict(pace)})
-    write_atomic(run.folder / "provenance.json", facts)
-    run.append(start)
+    with _place(start, run.folder):
+        write_atomic(run.folder / "provenance.json", facts)
+        run.append(start)
+
+
+@contextlib.contextmanager
+def _place(start: RunStarted, folder: Path) -> Iterator[None]:
+    """The run's place in a store, if trials are kept in one; given up if the run does not begin."""
+    home = folder.resolve()
+    if not (place := stored_at(start, home)):
+        yield
+        return
+    file = folder / STORE_OWNER
+    if not file.exists():  # else of a search that was killed before its first event
+        write_atomic(file, uuid.uuid4().hex.encode())
+    token = file.read_text()
+    claim(place, token, f"{platform.node()}:{home}\n")
+    try:
+        yield
+    except BaseException:
+        release(place, token)
+        raise
 
 
 def _provenance(start: RunStarted, command: list[str]) -> dict[str, object]:

@@ -20,7 +20,10 @@ from expander.errors import EnvironmentFault, UsageError
 BEGUN = ("journal.jsonl", "training.json")
 """What a search and a training begin with; a folder without either was not begun."""
 
-LEFTOVERS = ("lock", "journal.jsonl", "config.yaml", "provenance.json", "specs", "trials")
+STORE_OWNER = "store-owner"
+"""What names a run in a store where its trials are kept."""
+
+LEFTOVERS = ("lock", "journal.jsonl", "config.yaml", "provenance.json", STORE_OWNER, "specs", "trials")
 """What a search that was killed before its first event may leave."""
 
 

@@ -18,7 +18,7 @@ STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u20
 ENDS = 1000, 400
 """Characters of both ends of a line that is longer."""
 LINE_END = re.compile(r"\s*[\r\n]\s*")
-CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")
 """In an address: of a user, perhaps with a password."""
 
 

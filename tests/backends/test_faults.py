@@ -145,7 +145,8 @@ def test_bad_budgets_and_places_are_told_before_anything_is_done(expander: Run, 
         ("--max-hours", "0"), ("--max-hours", "nan"), ("--max-gpu-hours", "-1"), ("--max-trials", "0"),
         ("--ray-address", "ray://head:10001"), ("--storage-path", "https://bucket/x"),
         ("--storage-path", "ftp://user:secret@host/x"), ("--storage-path", "s3://user:secret@bucket/x"),
-        ("--storage-path", "s3://"), ("--set", "backend.storage=ftp://user:secret@host/x"),
+        ("--storage-path", "s3://key:a/secret@bucket/x"), ("--storage-path", "s3://"),
+        ("--set", "backend.storage=ftp://user:secret@host/x"),
     ):  # fmt: skip
         done = expander("search", "--space", ASSETS / "micro.yaml", "--target-gflops", "0.0004",
                         option, value)  # fmt: skip

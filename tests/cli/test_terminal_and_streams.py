@@ -140,6 +140,7 @@ def test_what_steers_is_written_out_and_letters_stay() -> None:
     assert printable("caf\udce9 \ud800") == "caf\\xe9 \\ud800"
     assert one_line("a\n  b\rc\r\nd ") == "a b c d"
     assert len(one_line("9" * 5000)) < 1500
+    assert one_line("no ftp://user:p@ss@host/a@b") == "no ftp://…@host/a@b"
 
 
 BUG = """

@@ -23,7 +23,7 @@ from expander.data.store import objects, remote
 from expander.engine.preparation import begin
 from expander.errors import EnvironmentFault, UsageError
 from expander.runs.journal import Run
-from expander.runs.ownership import claimed
+from expander.runs.ownership import STORE_OWNER, claimed
 from expander.search.forecast import TrainingSpeed
 
 HOME = f"s3://{BUCKET}/runs/r"
@@ -100,20 +100,19 @@ def test_no_name_in_a_store_leads_out_of_the_folder(store: Server, tmp_path: Pat
 
 @pytest.mark.usefixtures("store")
 def test_a_place_is_taken_once_and_needs_a_bucket() -> None:
-    objects.claim(HOME, "me")
-    (mine,) = objects.below(HOME)
-    assert objects.content(f"{HOME}/{mine}") == b"me"
-    for owner, again in (("somebody else", True), ("me", False)):
-        with pytest.raises(UsageError, match="there are files of a run already; choose another --run"):
-            objects.claim(HOME, owner, again)
+    objects.claim(HOME, "1f", "me")
+    assert list(objects.below(HOME)) == ["owner-1f"]
+    assert objects.content(f"{HOME}/owner-1f") == b"me"
+    with pytest.raises(UsageError, match="there are files of a run already; choose another --run"):
+        objects.claim(HOME, "2e", "me")
     objects.put(f"{HOME}/check", b"me")
-    objects.claim(HOME, "me", again=True)  # after a kill in the middle of it
-    assert list(objects.below(HOME)) == [mine]
+    objects.claim(HOME, "1f", "me")  # after a kill in the middle of it
+    assert list(objects.below(HOME)) == ["owner-1f"]
     objects.put(f"{HOME}/trials/x", b"")
     with pytest.raises(UsageError, match="there are files of a run already"):
-        objects.claim(HOME, "me", again=True)
-    with pytest.raises(EnvironmentFault, match=r"/r/owner-\w+: the store has no such bucket"):
-        objects.claim("s3://nowhere/r", "me")
+        objects.claim(HOME, "1f", "me")
+    with pytest.raises(EnvironmentFault, match=r"/r/\S+: the store has no such bucket"):
+        objects.claim("s3://nowhere/r", "1f", "me")
     objects.delete(f"{HOME}/nothing")
     objects.delete(HOME, folder=True)
     assert objects.below(HOME) == {}
@@ -133,10 +132,28 @@ def test_a_search_that_was_killed_before_its_first_event_has_its_place_a_deleted
     with claimed(folder, start.backend.storage):
         begin(Run(folder), start, ["expander"], pace)
     assert Run(folder).events() == [start]
+    (left,) = objects.below(HOME)
+    assert left == objects.OWNER + (folder / STORE_OWNER).read_text()
     shutil.rmtree(folder)
     with pytest.raises(UsageError, match="there are files of a run already"), claimed(folder):
         begin(Run(folder), start, ["expander"], pace)
     assert not folder.exists()
+
+
+@pytest.mark.usefixtures("store")
+def test_a_search_that_cannot_begin_gives_up_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = replace(began(problem()), backend=BackendConfig("inline", storage=f"s3://{BUCKET}/runs"))
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "append", interrupted)
+    with pytest.raises(KeyboardInterrupt), claimed(tmp_path / "r", start.backend.storage):
+        begin(Run(tmp_path / "r"), start, ["expander"], TrainingSpeed(1.0, 1.0, 0.0, 10, 1))
+    assert not objects.below(HOME)
+    assert not (tmp_path / "r").exists()
 
 
 @pytest.mark.usefixtures("store")
@@ -152,7 +169,7 @@ def test_of_many_at_one_moment_at_most_one_gets_the_place(monkeypatch: pytest.Mo
 
     def got(owner: str) -> bool:
         try:
-            objects.claim(HOME, owner)
+            objects.claim(HOME, owner, owner)
         except UsageError:
             return False
         return True
@@ -197,6 +214,7 @@ def test_a_bucket_that_may_only_be_read_is_told_before_anything_is_trained(
                        "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]})  # fmt: skip
     assert done.returncode == 6, done.stderr
     line = done.stderr.strip().splitlines()[-1]
-    assert line.startswith(f"error: s3://{BUCKET}/runs/r/owner-")
+    assert line.startswith(f"error: s3://{BUCKET}/runs/r/")
+    assert ": the store refuses: " in line
     assert key["SecretAccessKey"] not in done.stderr + done.stdout
     assert not (tmp_path / "runs" / "r").exists()

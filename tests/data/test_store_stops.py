@@ -12,7 +12,7 @@ from conftest import Run
 from forking import Command
 from ray_searches import LONG, searches
 from saved_networks import saved
-from store import KEYS, Door, serving, upload
+from store import BUCKET, KEYS, Door, serving, upload
 
 SOON = 20.0
 """Seconds: far less than a store is waited for (300), or than a silent one is given to answer (60)."""
@@ -82,7 +82,8 @@ def test_a_search_stops_while_the_store_is_away_and_goes_on(
     with serving(tmp_path / "log") as server, closing(Door(server)) as door, searches(tmp_path) as start:
         address = upload(server, videos, f"stops-{backend}")
         options = [*brief[: brief.index("--train-ann")], *brief[brief.index("--max-steps") :], *LONG,
-                   "--backend", backend, UNCACHED, "--data", address, "--run", "r"]  # fmt: skip
+                   "--backend", backend, UNCACHED, "--data", address, "--run", "r",
+                   "--storage-path", f"s3://{BUCKET}/runs-{backend}"]  # fmt: skip
         search = start(options, door.variables)
         search.in_trial()
         door.shut()

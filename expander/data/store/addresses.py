@@ -31,8 +31,9 @@ def checked(address: str) -> str:
     """
     scheme, _, rest = address.partition("://")
     host = rest.partition("/")[0]
-    if "@" in host or "?" in rest or "#" in rest:
-        plain = f"{scheme}://{host.rpartition('@')[2]}"
+    key = scheme in ("s3", "gs") and ":" in host  # no bucket has one in its name
+    if key or "@" in host or "?" in rest or "#" in rest:
+        plain = f"{scheme}://" + ("…" if key else host.rpartition("@")[2])
         raise UsageError(f"{plain}: an address with a user, a password or a query is not taken, for it would "
                          "be kept in the run; give them to the library: AWS_ACCESS_KEY_ID, ~/.aws, "
                          "GOOGLE_APPLICATION_CREDENTIALS (docs/scale.md)")  # fmt: skip

@@ -6,7 +6,6 @@ An object appears whole or not at all. Waits for a store that is away as reading
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import threading
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from pathlib import Path
 from expander.data.store import remote
 from expander.data.store.patience import patiently
 from expander.data.store.remote import Entry
-from expander.errors import EnvironmentFault, UsageError, disk_faults
+from expander.errors import EnvironmentFault, ExpanderError, UsageError, disk_faults
 from expander.runs.journal import write_atomic
 from expander.runs.names import is_plain
 
@@ -23,8 +22,7 @@ Wanted = Callable[[str], bool]
 """Asked of a path below a folder, such as `checkpoints/step-00000012.pt`."""
 CHECKPOINTS = "checkpoints/"
 OWNER, CHECK = "owner-", "check"
-"""What a run that has taken a folder leaves there, named after it, and what tells whether it may delete."""
-TAKEN = "there are files of a run already; choose another --run, or delete them"
+"""What a run leaves in a folder that it has taken, with its token; and what tells whether it may delete."""
 
 
 def put(address: str, content: bytes) -> None:
@@ -90,23 +88,35 @@ def below(address: str) -> dict[str, Entry]:
     return patiently(address, ask, whole=True)
 
 
-def claim(address: str, owner: str, again: bool = False) -> None:
-    """Takes a folder for the files of a run, with a file of its owner's. again: that owner may have before.
+def claim(address: str, token: str, owner: str) -> None:
+    """Takes a folder for the files of a run. token: its own, for an object there; owner: what is in it.
 
-    Of several at one moment at most one gets it: each leaves its file first, and then looks whose there are.
-    Raises UsageError where something lies there, EnvironmentFault for a store that cannot be written, listed
-    and cleared.
+    Of several at one moment at most one gets it: each leaves its object first, and then looks whose there
+    are. Who was killed after that has the folder again. Raises UsageError where something lies there,
+    EnvironmentFault for a store that cannot be written, listed, read and cleared.
     """
-    name = f"{OWNER}{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
-    ours, check = {name, CHECK}, f"{address}/{CHECK}"
-    if below(address).keys() - (ours if again else set()):
-        raise UsageError(f"{address}: {TAKEN}")
-    for place in (f"{address}/{name}", check):
-        put(place, owner.encode())
-    delete(check)
+    ours = {OWNER + token, CHECK}
     if below(address).keys() - ours:
-        delete(f"{address}/{name}")
-        raise UsageError(f"{address}: {TAKEN}")
+        raise UsageError(f"{address}: there are files of a run already; choose another --run, or delete them")
+    try:
+        for name in (OWNER + token, CHECK):
+            put(f"{address}/{name}", owner.encode())
+        content(f"{address}/{OWNER}{token}")
+        delete(f"{address}/{CHECK}")
+        others = below(address).keys() - ours
+    except (KeyboardInterrupt, SystemExit):
+        release(address, token)
+        raise
+    if others:
+        release(address, token)
+        raise UsageError(f"{address}: another run began there at the same moment; choose another --run")
+
+
+def release(address: str, token: str) -> None:
+    """Gives up a folder that was taken, as far as the store lets it."""
+    with contextlib.suppress(ExpanderError):
+        for name in (CHECK, OWNER + token):
+            delete(f"{address}/{name}")
 
 
 class Copy:
