@@ -59,7 +59,7 @@ def test_a_search_on_nodes_without_a_shared_folder_loses_a_worker_and_a_node_and
     """Its store goes away for a while, it is stopped, and ends on another machine: with an empty cache, and
     without Ray.
     """
-    options = [*brief, *LONG, "--set", "proxy.steps=300", "--set", "proxy.inherit=0.6"]
+    options = [*brief, *LONG, "--set", "proxy.steps=600", "--set", "proxy.inherit=0.6"]
     done = expander(*options, "--run", "here", "--backend", "inline")
     assert done.returncode == 0, done.stderr
     killed = list[str]()

@@ -157,6 +157,30 @@ def test_a_search_that_cannot_begin_gives_up_its_place(
 
 
 @pytest.mark.usefixtures("store")
+def test_an_object_that_is_deleted_while_it_is_read_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    objects.put(f"{HOME}/x", b"1")
+    store = remote.file_system(HOME)
+
+    class Deleting:
+        """The store; another process deletes what is read once its size is known. The library then takes the
+        answer of the store for bytes that are too many.
+        """
+
+        get_file_info = store.get_file_info
+
+        def open_input_stream(self, place: str) -> object:
+            store.delete_file(place)
+            raise OSError("AWS Error INTERNAL_FAILURE during GetObject operation: Failed to flush response")
+
+    monkeypatch.setattr(remote, "file_system", lambda _: Deleting())
+    with pytest.raises(FileNotFoundError):
+        objects.content(f"{HOME}/x")
+    assert not caplog.text
+
+
+@pytest.mark.usefixtures("store")
 def test_of_many_at_one_moment_at_most_one_gets_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """All have found it free before the first one writes."""
     count, put = 8, objects.put

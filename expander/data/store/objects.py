@@ -47,8 +47,17 @@ def content(address: str) -> bytes:
     """All of an object. Raises as `patiently`."""
 
     def ask() -> bytes:
-        with remote.file_system(address).open_input_stream(remote.place_of(address)) as source:
-            return bytes(source.read())
+        store, place = remote.file_system(address), remote.place_of(address)
+        try:
+            with store.open_input_stream(place) as source:
+                return bytes(source.read())
+        except FileNotFoundError:
+            raise
+        except OSError:  # as the library says it of one that is deleted between its size and its bytes
+            (found,) = store.get_file_info([place])
+            if found.type.name == "NotFound":
+                raise FileNotFoundError(address) from None
+            raise
 
     return patiently(address, ask, whole=True)
 
