@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,29 +158,33 @@ def test(
     device: str | None = None,
     workers: int = 1,
     resume: bool = False,
+    originals: str | Path | Lists | None = None,
 ) -> dict[str, Any]:
     """The multi-view test of a network on the validation videos: metrics, confusion, failed videos, cost.
 
     spec: a published name, a YAML file, a run or a training, which brings its own weights and data.
     checkpoint: ours, or one of SlowFast, PyTorchVideo or MMAction2. views: 10, 30 or KxM. protocol:
     expander, slowfast, mmaction2, mmaction2-0.x or pytorchvideo. out: a JSON file for the result (default:
-    in the run folder). resume: go on with a test of the same result that was stopped. Raises UsageError or
-    DataError.
+    in the run folder). resume: go on with a test of the same result that was stopped. originals: those of
+    prepared videos; they are tested too, and `originals` in the result says what the copies cost. Raises
+    UsageError or DataError.
     """
-    from expander.engine.test import Evaluation, carry_out, prepare
+    from expander.engine.prepared_test import carry_out_both, prepare_both
+    from expander.engine.test import Evaluation
     from expander.report.confusion import write
     from expander.video.view_protocols import parse_protocol
 
     order = Evaluation(spec, None if checkpoint is None else str(checkpoint), data=_lists(data), views=views,
                        protocol=parse_protocol(protocol), out=None if out is None else Path(out),
                        device=device, workers=workers, resume=resume)  # fmt: skip
-    prepared = prepare(order)
-    with prepared.scores:
-        found, outcome = carry_out(order, prepared)
-        if prepared.out is not None:
-            write(prepared.out, found, f"{Path(spec).name}, {found['n']} videos")
-        prepared.scores.forget(len(outcome.failed))
-    return found
+    with ExitStack() as stack:
+        done = carry_out_both(prepare_both(order, None if originals is None else _lists(originals), stack))
+        for one in done:
+            if one.prepared.out is not None:
+                write(one.prepared.out, one.found, f"{Path(spec).name}, {one.found['n']} videos")
+        for one in done:
+            one.prepared.scores.forget(len(one.outcome.failed))
+    return done[0].found
 
 
 def detect(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from expander.cli.output.terminal import say
 from expander.errors import UsageError
 
 if TYPE_CHECKING:
+    from expander.engine.test import Evaluation, Prepared
     from expander.evaluation.multiview import Outcome, Scorer
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -67,6 +69,8 @@ def repeated(args: Sequence[str]) -> list[str]:
                    "[default: prob; of several labels max]")
 @click.option("--out", type=FILE, help="Result as JSON; the confusion matrix beside it as CSV and PNG.")
 @click.option("--dump-scores", "dump", type=FILE, help="Scores of every video, one JSON line each.")
+@click.option("--originals", metavar="DATA",
+              help="Originals of prepared videos: test them too, and say how much the copies cost.")
 @click.option("--resume", is_flag=True, help="Go on with a test that was stopped (of the same --out).")
 @click.option("--allow-missing", is_flag=True, help="Exit 0 although videos are missing or unreadable.")
 @click.option("--device", help="cpu, cuda, cuda:1.  [default: cuda if there is one]")
@@ -87,33 +91,63 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
     from expander.engine.references import task_of
 
     task, least = options.pop("task") or task_of(spec), options.pop("least")
+    originals = options.pop("originals")
     if task == "detection":
         from expander.cli.detection import test as detect
 
+        if originals:
+            raise UsageError("--originals goes with a test of classes, not of detection")
         detect(spec, checkpoint, least, options)
         return
     if least is not None:
         raise UsageError("--min-score goes with --task detection")
-    from expander.cli.output.terminal import Counter, going_on
-    from expander.engine.test import Evaluation, carry_out, prepare
-    from expander.report.confusion import write
+    from expander.engine.test import Evaluation
 
     allowed = options.pop("allow_missing")
     own = {name: value for name, value in options.items() if name not in DATA_OPTIONS}
     order = Evaluation(spec, checkpoint, data=data_settings(options), **own)
-    with Counter("making the embedded videos (once)", "video") as counter:
-        prepared = prepare(order, counter, lambda note: say(note, err=True))
-    with prepared.scores:
-        with going_on(prepared.scores.file is not None), Counter("testing", "video") as counter:
-            found, outcome = carry_out(order, prepared, counter)
-        _show(found, prepared.scorer, outcome)
-        if prepared.out is not None:
-            write(prepared.out, found, f"{Path(spec).name}, {found['n']} videos")
-            say(f"result: {prepared.out}")
-        prepared.scores.forget(len(outcome.failed))
-    if outcome.failed and not allowed:
-        say(f"{found['n_failed']} videos failed; --allow-missing accepts that", err=True)
+    failed = _carry_out(order, {"folder": originals} if originals else None)
+    if failed and not allowed:
+        say(f"{failed} videos failed; --allow-missing accepts that", err=True)
         raise SystemExit(4)
+
+
+def _carry_out(order: Evaluation, originals: dict[str, Any] | None) -> int:
+    """Tests, shows and writes; returns how many videos failed."""
+    from expander.cli.output.terminal import Counter, going_on
+    from expander.engine.prepared_test import carry_out_both, prepare_both
+    from expander.report.confusion import write
+
+    @contextmanager
+    def testing(prepared: Prepared) -> Iterator[Counter]:
+        with going_on(prepared.scores.file is not None), Counter("testing", "video") as counter:
+            yield counter
+
+    with ExitStack() as stack:
+        with Counter("making the embedded videos (once)", "video") as making:
+            parts = prepare_both(order, originals, stack, making, lambda text: say(text, err=True))
+        done = carry_out_both(parts, testing)
+        for number, one in enumerate(done):
+            if number:
+                say("\nthe originals:")
+            _show(one.found, one.prepared.scorer, one.outcome)
+            if (out := one.prepared.out) is not None:
+                write(out, one.found, f"{Path(order.spec).name}, {one.found['n']} videos")
+                say(f"result: {out}")
+        if compared := done[0].found.get("originals"):
+            _show_difference(compared)
+        for one in done:
+            one.prepared.scores.forget(len(one.outcome.failed))
+    return sum(len(one.outcome.failed) for one in done)
+
+
+def _show_difference(compared: dict[str, Any]) -> None:
+    """Prepared less original."""
+    count = compared["videos"]
+    say(f"\nprepared less original, {count} videos; the likeliest class is the same in {compared['same']}")
+    for name, row in compared["difference"].items():
+        say(f"{SHORT.get(name, name):20} {100 * row['value']:+7.2f} points  "
+            f"[{100 * row['low']:+.2f}, {100 * row['high']:+.2f}]")  # fmt: skip
 
 
 def _show(found: dict[str, Any], scorer: Scorer, outcome: Outcome) -> None:

@@ -80,10 +80,11 @@ class Kept(Generic[File]):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """All that a test needs. out: of its result."""
+    """All that a test needs. path: of the weights. out: of its result."""
 
     loaded: Loaded
     path: Path
+    config: DataConfig
     data: HeldOut
     scorer: Scorer
     out: Path | None
@@ -110,10 +111,10 @@ def prepare(
     identity = f"{loaded.sha256} {order.key}" if order.key else loaded.sha256
     place = _scores_path(order, out)
     if place is None:
-        return Prepared(loaded, path, data, scorer, out, Kept())
+        return Prepared(loaded, path, config, data, scorer, out, Kept())
     head, count = _head(scorer, data, identity), len(set(data.names))
     kept = locked(place, lambda: ScoreFile(place, head, count, order.resume), order.dump is None)
-    return Prepared(loaded, path, data, scorer, out, kept)
+    return Prepared(loaded, path, config, data, scorer, out, kept)
 
 
 def carry_out(
