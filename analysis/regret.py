@@ -149,6 +149,29 @@ def beam(world: World, width: int) -> Spec:
     return max(ends, key=lambda spec: ends[spec])
 
 
+def look_ahead(world: World) -> Spec:
+    """Of each step's candidates the one whose best expansion is the most accurate.
+
+    The end is chosen as a search does whose last step is all ties.
+    """
+    of, start = world.problem, world.problem.space.start
+    path: tuple[Candidate, ...] = (Candidate("base", start, cost(start), 1.0),)
+    while path[-1].cost.of(of.cost) < of.target:
+        candidates = candidates_of(of, path[-1].spec, cost)[0]
+        ahead = {c: [n for n in candidates_of(of, c.spec, cost)[0] if c.cost.of(of.cost) < of.target] or [c]
+                 for c in candidates}  # fmt: skip
+        wanted = list(dict.fromkeys(n.spec for after in ahead.values() for n in after))
+        wanted += [c.spec for c in candidates if c.spec not in wanted]
+        found = world.results([(spec, 0) for spec in wanted])
+        accuracy = {spec: result.accuracy for spec, result in zip(wanted, found, strict=True)}
+        best = max(candidates, key=lambda c: max(accuracy[n.spec] for n in ahead[c]))
+        path = (*path, best)
+    axes = [c.axis for c in candidates]
+    ends = [c.spec for c in finalists(path, candidates, of.target, cost, of.cost, axes, axes)]
+    results = world.results([(spec, 0) for spec in ends])
+    return ends[int(np.argmax([result.accuracy for result in results]))]
+
+
 def _expanded(of: Problem, paths: Iterable[tuple[Candidate, ...]]) -> Iterator[tuple[Candidate, ...]]:
     for path in paths:
         for candidate in candidates_of(of, path[-1].spec, cost)[0]:
@@ -166,6 +189,7 @@ def rules(of: Problem) -> dict[str, Rule]:
         "2 seeds": partial(grow, selection=Selection(seeds=2)),
         "3 seeds": partial(grow, selection=Selection(seeds=3)),
         "beam 2": partial(beam, width=2),
+        "look-ahead 2": look_ahead,
         "TPE, 24 trainings": partial(tpe, trainings=24),
         "random, 24 trainings": partial(random_search, specs=specs, trainings=24),
         "random, 48 trainings": partial(random_search, specs=specs, trainings=48),

@@ -1,7 +1,6 @@
 """What prepared videos could be: H.264 with few or many key frames, MJPEG, or WebP frames, of equal quality.
 
-    python benchmarks/codecs.py            # a minute
-    python benchmarks/codecs.py --quick    # does it run?
+    python benchmarks/codecs.py    # a minute
 
 Drawn people at a short side of 160, 10 s at 20 frames a second. MJPEG and WebP have the lowest quality
 whose PSNR (luma, against the pictures before encoding) is not below that of H.264 with a CRF of 21. A read
@@ -12,7 +11,6 @@ other. Rounds are interleaved; medians. Prints a table, asserts nothing.
 
 from __future__ import annotations
 
-import argparse
 import io
 import statistics
 import tempfile
@@ -131,15 +129,11 @@ def clock(read: Read, length: int, look: tuple[int, int], seed: int) -> float:
 
 def main() -> None:
     """Makes the forms and reads each."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="one short video, one round")
-    quick = parser.parse_args().quick
-    seconds, rounds = (5, 1) if quick else (10, 5)
-    video = render(CLASSES[0], np.random.default_rng(0), seconds * FPS, 160, 212)
+    video = render(CLASSES[0], np.random.default_rng(0), 10 * FPS, 160, 212)
     with tempfile.TemporaryDirectory() as folder:
         made = forms(video, Path(folder))
         times: dict[tuple[str, str], list[float]] = {(name, look): [] for name in made for look in LOOKS}
-        for number in range(rounds):
+        for number in range(5):
             for (name, look), found in times.items():
                 found.append(clock(made[name][0].read, len(video), LOOKS[look], number))
         print(f"| form | made with | PSNR | kB | {' | '.join(f'ms for {look}' for look in LOOKS)} |")

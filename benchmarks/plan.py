@@ -18,10 +18,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from expander.config.load import load_settings
-from expander.engine.preparation import WORKERS, Goal
+from expander.engine.preparation import Goal
 from expander.engine.search import plan
 from expander.report.forecast_check import corrected_pace
 from expander.report.reader import history
@@ -60,7 +61,7 @@ def simulated(start: object, pace: TrainingSpeed, cluster: Cluster) -> float:
     """Seconds of the median of nine courses."""
     found = []
     for seed in range(9):
-        places = Places(cluster, Terms(WORKERS))
+        places = Places(cluster, Terms(pace.per_round))
         simulate(start.problem, cost, pace, places, seed)  # type: ignore[attr-defined]
         found.append(places.now)
     return sorted(found)[4]
@@ -80,7 +81,7 @@ def _one(case: int, steps: int, gflops: float, folder: Path) -> None:
     settings = load_settings("tiny", (f"proxy.steps={steps}",), {})
     start, pace = plan(settings, Goal("flops", round(1e9 * gflops)))
     crowd = max(1.0, case / cores())
-    pace = pace.scaled(crowd)
+    pace = replace(pace.scaled(crowd), per_round=crowd * pace.per_round)
     cluster = Cluster(case if case == NODES else 1, 1 if case == NODES else case)
     foretold = simulated(start, pace, cluster)
     name, command = f"case{case}", [sys.executable, "-m", "expander.cli", "search", "--space", "tiny"]

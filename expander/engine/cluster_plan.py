@@ -11,7 +11,7 @@ from pathlib import Path
 
 from expander.config.settings import BackendConfig, DataConfig, Task
 from expander.data.tasks import open_for
-from expander.engine.preparation import WORKERS, Goal
+from expander.engine.preparation import Goal
 from expander.errors import UsageError
 from expander.profiling.latency import cost_function
 from expander.runs.events import RunStarted
@@ -103,7 +103,7 @@ def median_course(start: RunStarted, pace: TrainingSpeed, plan: Plan) -> Course:
         at_target = pace.per_clip + pace.per_mac * problem.target
         factor = 1 / (plan.clips_per_second * at_target)
         pace = replace(pace, per_clip=factor * pace.per_clip, per_mac=factor * pace.per_mac)
-    terms = Terms(WORKERS, start.backend.checkpoint_seconds, start.backend.max_failures)
+    terms = Terms(pace.per_round, start.backend.checkpoint_seconds, start.backend.max_failures)
     cost_of = cache(cost_function(problem, None, start.backend.cpus_per_trial))
     courses = []
     for seed in range(COURSES):

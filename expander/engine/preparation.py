@@ -46,9 +46,6 @@ from expander.specs.spec import Spec
 if TYPE_CHECKING:
     from expander.data.tasks import TaskData
 
-WORKERS = 6.0
-"""Seconds until the Ray workers of a round of trials have started and imported torch."""
-
 LIBRARIES = ("torch", "ray", "decord", "av", "fvcore", "numpy", "pandas", "pydantic", "safetensors")
 
 
@@ -129,8 +126,8 @@ def measured_pace(
     recipe, task = problem.space.proxy, problem.task
     if task == "detection":  # a key frame is a view
         videos = -(-videos // recipe.views)
-    pace = measure_pace(base, costliest, recipe, threads, videos, parallel, loading, task)
-    return replace(pace, per_round=WORKERS if backend.kind == "ray" else 0.0)
+    return measure_pace(base, costliest, recipe, threads, videos, parallel, loading, task,
+                        backend.kind == "ray")  # fmt: skip
 
 
 def check_backend(backend: BackendConfig, together: bool = True) -> None:

@@ -29,8 +29,15 @@ from expander.video.room import check_training
 CLIPS = 32
 """Most clips of a measured step: enough to be typical, few enough to be quick."""
 
-FIXED = 0.5
-"""Seconds of a trial outside its clips: its decoder starts, its weights are written."""
+FIXED, WORKERS = 0.5, 6.0
+"""Seconds of a trial outside its clips (its decoder starts, its weights are written), and until the Ray
+workers of a round of trials have started and imported torch, where plain Python takes PYTHON.
+"""
+
+PYTHON = 0.002
+"""Seconds of LOOP additions of whole numbers."""
+
+LOOP = 100_000
 
 SIDE, PRODUCTS = 512, 20
 """Of the matrices whose products are timed, and how many: tens of milliseconds."""
@@ -67,6 +74,13 @@ def people_in(clips: int, spec: Spec) -> Tensor:
     rows[:, 0] = torch.arange(clips)
     rows[:, 3:FIRST] = spec.crop
     return rows
+
+
+def python_pace() -> float:
+    """How much longer plain Python takes on this machine than where FIXED and WORKERS were measured."""
+    times = timeit.repeat("for number in range(count): total += number", "total, count = 0, " + str(LOOP),
+                          number=1, repeat=5)  # fmt: skip
+    return min(times) / PYTHON
 
 
 def crowding(parallel: int, threads: int) -> float:
@@ -115,11 +129,11 @@ def loading_seconds(
 
 def measure_pace(
     base: Candidate, costliest: Candidate, recipe: Recipe, threads: int, videos: int, parallel: int,
-    loading: Sequence[float], task: Task = "classification",
+    loading: Sequence[float], task: Task = "classification", workers: bool = False,
 ) -> TrainingSpeed:  # fmt: skip
     """A line through the measured steps of two specs: seconds a clip and a multiply-add.
 
-    loading: seconds to load a clip of each of the two.
+    loading: seconds to load a clip of each of the two. workers: whether trials run in workers of Ray.
     """
     crowded = 1.0 if torch.cuda.is_available() else crowding(parallel, threads)
     slow = crowded * seconds_per_clip(costliest.spec, recipe, threads, task) + loading[1]
@@ -127,4 +141,6 @@ def measure_pace(
     per_mac = max(0.0, (slow - quick) / max(1, costliest.cost.macs - base.cost.macs))
     per_mac = per_mac or slow / costliest.cost.macs
     per_clip = max(0.0, quick - per_mac * base.cost.macs)
-    return TrainingSpeed(FIXED, per_clip, per_mac, videos, parallel)
+    python = python_pace()
+    start = python * WORKERS if workers else 0.0
+    return TrainingSpeed(python * FIXED, per_clip, per_mac, videos, parallel, start)
