@@ -1,22 +1,22 @@
-"""What prepared videos could be: H.264 with few or many key frames, MJPEG, or WebP frames, of equal quality.
+"""What prepared videos could be: H.264 with few or many key frames, JPEG or WebP pictures, of equal quality.
 
     python benchmarks/codecs.py    # a minute
 
-Drawn people at a short side of 160, 10 s at 20 frames a second. MJPEG and WebP have the lowest quality
-whose PSNR (luma, against the pictures before encoding) is not below that of H.264 with a CRF of 21. A read
-opens the file and takes frames at random places, in one thread: one (X2D), or 13 that are 6 apart (X3D-S).
-H.264 and MJPEG are read with decord, WebP with PyAV's decoder from one file that holds the frames behind each
-other. Rounds are interleaved; medians. Prints a table, asserts nothing.
+Drawn people at a short side of 160, 10 s at 20 frames a second. JPEG and WebP have the lowest quality whose
+PSNR (luma, against the pictures before encoding) is not below that of H.264 with a CRF of 21. A read opens
+the file and takes frames at random places, in one thread: one (X2D), or 13 that are 6 apart (X3D-S). H.264
+is read as the tool reads prepared videos, pictures by PyAV's decoder from one file that holds them behind
+each other. Rounds are interleaved; medians. Prints a table, asserts nothing.
 """
 
 from __future__ import annotations
 
-import io
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -26,13 +26,17 @@ import numpy as np
 import numpy.typing as npt
 
 from expander.data.embedded.figures import CLASSES, FPS, render
+from expander.video.jumping import JumpingReader
+from expander.video.readers import rgb
 
 Video = npt.NDArray[np.uint8]
 """(T, H, W, 3), RGB."""
-Read = Callable[[Sequence[int]], list[Video]]
+Read = Callable[[Sequence[int]], Video]
 LOOKS = {"X2D": (1, 1), "X3D-S": (13, 6)}
 """Frames of a clip, and their distance."""
 CRF = "21"
+CODECS = {"mjpeg": "mjpeg", "webp": "libwebp"}
+"""Decoders, and the encoders of the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,59 +47,61 @@ class Kept:
     read: Read
 
 
-def movie(video: Video, path: Path, codec: str, pix_fmt: str, **options: str) -> Kept:
-    """As a file of one stream."""
+def movie(video: Video, path: Path, gop: int) -> Kept:
+    """As H.264 in MP4, with a key frame every `gop`."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=FPS, options=options)
-        stream.height, stream.width, stream.pix_fmt = *video.shape[1:3], pix_fmt
-        if codec == "mjpeg":
-            stream.codec_context.qmin = stream.codec_context.qmax = int(options["q"])
+        options = {"preset": "veryfast", "crf": CRF, "g": str(gop), "bf": "0", "sc_threshold": "0"}
+        stream = container.add_stream("libx264", rate=FPS, options=options)
+        stream.height, stream.width, stream.pix_fmt = *video.shape[1:3], "yuv420p"
         for picture in video:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
     return Kept(path.stat().st_size, partial(read_movie, path))
 
 
-def read_movie(path: Path, frames: Sequence[int]) -> list[Video]:
-    """With decord, one thread."""
-    import decord
+def read_movie(path: Path, frames: Sequence[int]) -> Video:
+    """As prepared videos are read."""
+    reader = JumpingReader.of(path)
+    assert reader is not None
+    found = reader.gather(np.array(frames))
+    reader.container.close()
+    return found
 
-    return list(decord.VideoReader(str(path), num_threads=1).get_batch(list(frames)).asnumpy())
 
-
-def pictures(video: Video, path: Path, quality: int) -> Kept:
-    """As WebP pictures behind each other in one file."""
+def pictures(video: Video, path: Path, codec: str, quality: int) -> Kept:
+    """As pictures behind each other in one file."""
     parts = []
     for picture in video:
-        out = io.BytesIO()
-        with av.open(out, "w", format="image2pipe") as container:
-            stream = container.add_stream("libwebp", options={"quality": str(quality)})
-            stream.height, stream.width, stream.pix_fmt = *picture.shape[:2], "yuv420p"
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-            container.mux(stream.encode(None))
-        parts.append(out.getvalue())
+        encoder = av.CodecContext.create(CODECS[codec], "w")
+        encoder.height, encoder.width, encoder.time_base = *picture.shape[:2], Fraction(1, FPS)
+        if codec == "webp":
+            encoder.pix_fmt, encoder.options = "yuv420p", {"quality": str(quality)}
+        else:
+            encoder.pix_fmt, encoder.qmin, encoder.qmax = "yuvj420p", quality, quality
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=encoder.pix_fmt)
+        parts.append(b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)]))
     path.write_bytes(b"".join(parts))
     ends = list(accumulate(map(len, parts)))
-    return Kept(ends[-1], partial(read_pictures, path, [0, *ends]))
+    return Kept(ends[-1], partial(read_pictures, path, codec, [0, *ends]))
 
 
-def read_pictures(path: Path, places: Sequence[int], frames: Iterable[int]) -> list[Video]:
+def read_pictures(path: Path, codec: str, places: Sequence[int], frames: Sequence[int]) -> Video:
     """With PyAV's decoder, one thread."""
-    decoder = av.CodecContext.create("webp", "r")
+    decoder = av.CodecContext.create(codec, "r")
     decoder.thread_count = 1
     found = []
     with path.open("rb") as file:
         for number in frames:
             file.seek(places[number])
             packet = av.Packet(file.read(places[number + 1] - places[number]))
-            found += [frame.to_ndarray(format="rgb24") for frame in decoder.decode(packet)]
-    return found
+            found += [rgb(frame) for frame in decoder.decode(packet)]
+    return np.stack(found)
 
 
 def luma_psnr(video: Video, kept: Kept) -> float:
     """In dB."""
     weights = np.array([0.299, 0.587, 0.114])
-    came = np.stack(kept.read(range(len(video)))) @ weights
+    came = kept.read(range(len(video))) @ weights
     return float(10 * np.log10(255**2 / np.mean((came - video @ weights) ** 2)))
 
 
@@ -103,13 +109,11 @@ def forms(video: Video, folder: Path) -> dict[str, tuple[Kept, str]]:
     """By name: the form of the video, and what it was made with."""
     found = {}
     for gop in (1, 4, 8, 16):
-        kept = movie(video, folder / f"{gop}.mp4", "libx264", "yuv420p", crf=CRF, g=str(gop), bf="0")
-        found[f"H.264, a key frame every {gop}"] = kept, f"CRF {CRF}"
+        found[f"H.264, a key frame every {gop}"] = movie(video, folder / f"{gop}.mp4", gop), f"CRF {CRF}"
     wanted = luma_psnr(video, found["H.264, a key frame every 8"][0])
-    jpeg = ((movie(video, folder / "m.mkv", "mjpeg", "yuvj420p", q=str(q)), f"q {q}")
-            for q in range(10, 1, -1))  # fmt: skip
-    webp = ((pictures(video, folder / "w.bin", q), f"quality {q}") for q in range(40, 101, 5))
-    for name, tries in (("MJPEG", jpeg), ("WebP frames", webp)):
+    jpeg = ((pictures(video, folder / "jpeg", "mjpeg", q), f"q {q}") for q in range(10, 1, -1))
+    webp = ((pictures(video, folder / "webp", "webp", q), f"quality {q}") for q in range(40, 101, 5))
+    for name, tries in (("JPEG pictures", jpeg), ("WebP pictures", webp)):
         for kept, how in tries:
             found[name] = kept, how
             if luma_psnr(video, kept) >= wanted:

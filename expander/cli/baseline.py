@@ -30,12 +30,16 @@ if TYPE_CHECKING:
               help="Shares of the axes at random; all axes evenly; each axis alone.")  # fmt: skip
 @click.option("--count", type=Whole("count"), default=3, show_default=True, help="Of random specs.")
 @click.option("--seed", type=Whole("seed", 0), default=0, show_default=True, help="Of random specs.")
+@click.option("--seeds", type=Whole("seeds"),
+              help="Trainings of each spec: more narrow the intervals.  [default: the run's]")
 @click.option("--backend", type=click.Choice(BACKENDS), help="Where to train.  [default: the run's]")
 @click.option("--dry-run", is_flag=True, help="Only say what would be trained.")
-def baseline(run: str, kind: str, count: int, seed: int, backend: str | None, dry_run: bool) -> None:
+def baseline(
+    run: str, kind: str, count: int, seed: int, seeds: int | None, backend: str | None, dry_run: bool
+) -> None:
     """Train specs of the cost of RUN's last one, with its recipe and seeds, and say what RUN gained.
 
-    RUN's last spec is trained again too, with a seed that chose nothing: the best of several is by chance
+    RUN's last spec is trained again too, with seeds that chose nothing: the best of several is by chance
     better than it will be again. They are kept in RUN/baselines.jsonl and not trained a second time.
     """
     from expander.engine.loop import started
@@ -43,10 +47,12 @@ def baseline(run: str, kind: str, count: int, seed: int, backend: str | None, dr
 
     found = find_run(run)
     with nullcontext() if dry_run else found.locked(started(found).backend.storage):
-        _compare(found, kind, count, seed, backend, dry_run)
+        _compare(found, kind, count, seed, seeds, backend, dry_run)
 
 
-def _compare(found: Run, kind: str, count: int, seed: int, backend: str | None, dry_run: bool) -> None:
+def _compare(
+    found: Run, kind: str, count: int, seed: int, seeds: int | None, backend: str | None, dry_run: bool
+) -> None:
     from expander.cli.running import train
     from expander.engine.comparisons import AGAIN, BASELINES
     from expander.engine.loop import started, state_of
@@ -68,8 +74,8 @@ def _compare(found: Run, kind: str, count: int, seed: int, backend: str | None, 
         say("nothing was trained")
         return
     step, last = len(state.path) - 1, replace(state.path[-1], axis="found")
-    again = train(found, start, BASELINES, AGAIN, target, [last], step, backend)
-    done = train(found, start, BASELINES, kind, target, specs, step, backend)
+    again = train(found, start, BASELINES, AGAIN, target, [last], step, backend, seeds)
+    done = train(found, start, BASELINES, kind, target, specs, step, backend, seeds)
     say(gains_text(start, state, specs, [*again, *done]))
 
 

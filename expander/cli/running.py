@@ -160,10 +160,12 @@ def train(
     specs: Sequence[Candidate],
     step: int,
     backend: str | None,
+    seeds: int | None = None,
 ) -> list[ComparisonTrial]:
     """Trains what is new of `specs`, a line each, and keeps it in the file `name` of the run folder.
 
-    The caller holds the run's lock. Raises DataError when the data have changed since the run began.
+    seeds: how many of each; as many as the run has for a candidate when None. The caller holds the run's
+    lock. Raises DataError when the data have changed since the run began.
     """
     from expander.engine.comparisons import try_out
     from expander.engine.search import backend_of, check_data
@@ -179,4 +181,4 @@ def train(
 
     check_data(run, start)
     file = run.folder / name
-    return try_out(run, start, file, kind, target, specs, step, lambda: backend_of(config), on_result)
+    return try_out(run, start, file, kind, target, specs, step, lambda: backend_of(config), on_result, seeds)

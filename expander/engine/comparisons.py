@@ -137,16 +137,16 @@ def results_of(state: State, tried: Sequence[ComparisonTrial]) -> list[TrialResu
 
 def try_out(
     run: Run, start: RunStarted, file: Path, kind: str, target: float, wanted: Sequence[Candidate], step: int,
-    backend: Callable[[], Backend], on_result: Callable[[ComparisonTrial], None],
+    backend: Callable[[], Backend], on_result: Callable[[ComparisonTrial], None], count: int | None = None,
 ) -> list[ComparisonTrial]:  # fmt: skip
-    """Trains the specs of `wanted` (named by their axis) with each seed of the run, what is new of them.
+    """Trains the specs of `wanted` (named by their axis) with so many seeds, what is new of them.
 
-    Of kind AGAIN, with as many seeds that the run has not had. Returns all of them, in order. The caller
-    holds the run's lock. Raises as the backend does.
+    count: of seeds; as many as the run has for a candidate when None. Of kind AGAIN, seeds that the run has
+    not had. Returns all of them, in order. The caller holds the run's lock. Raises as the backend does.
     """
     rule = start.problem.selection
     first = start.problem.seed + (max(rule.most_seeds, rule.base_seeds) if kind == AGAIN else 0)
-    seeds = range(first, first + rule.seeds)
+    seeds = range(first, first + (count or rule.seeds))
     trials = {make_trial(step, c.axis, c.spec, seed): c for c in wanted for seed in seeds}
     known = {(t.name, t.spec, t.seed): t for t in tries(file, start.problem.persons)}
     missing = {trial.id: trial for trial in trials if _key(trial) not in known}

@@ -117,6 +117,10 @@ def test_a_run_is_compared_with_baselines_and_contracted_with_training(
     again = expander("baseline", "m", "--kind", "random", "--count", "2", "--backend", "inline")
     assert again.stdout == first.stdout
     assert not (folder / "trials").exists()
+    more = ("--kind", "random", "--count", "1", "--seeds", "2", "--backend", "inline")
+    assert expander("baseline", "m", *more).returncode == 0
+    added = [json.loads(line) for line in (folder / "baselines.jsonl").read_text().splitlines()][3:]
+    assert [(row["name"], row["seed"]) for row in added] == [("found", 4), ("random1", 1)]
 
     options = ["contract", "m", "--target-gflops", "0.0003"]
     done = expander(*options, "--axis", "all", "--train", "--backend", "inline")
