@@ -178,13 +178,15 @@ def test(
                        protocol=parse_protocol(protocol), out=None if out is None else Path(out),
                        device=device, workers=workers, resume=resume)  # fmt: skip
     with ExitStack() as stack:
-        done = carry_out_both(prepare_both(order, None if originals is None else _lists(originals), stack))
-        for one in done:
+        done = []
+        tests = prepare_both(order, None if originals is None else _lists(originals), stack)
+        for one in carry_out_both(tests):
             if one.prepared.out is not None:
                 write(one.prepared.out, one.found, f"{Path(spec).name}, {one.found['n']} videos")
+            done.append(one)
         for one in done:
             one.prepared.scores.forget(len(one.outcome.failed))
-    return done[0].found
+    return done[-1].found
 
 
 def detect(

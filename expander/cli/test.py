@@ -15,6 +15,7 @@ from expander.cli.output.terminal import say
 from expander.errors import UsageError
 
 if TYPE_CHECKING:
+    from expander.engine.prepared_test import Tested
     from expander.engine.test import Evaluation, Prepared
     from expander.evaluation.multiview import Outcome, Scorer
 
@@ -70,7 +71,7 @@ def repeated(args: Sequence[str]) -> list[str]:
 @click.option("--out", type=FILE, help="Result as JSON; the confusion matrix beside it as CSV and PNG.")
 @click.option("--dump-scores", "dump", type=FILE, help="Scores of every video, one JSON line each.")
 @click.option("--originals", metavar="DATA",
-              help="Originals of prepared videos: test them too, and say how much the copies cost.")
+              help="Folder of the originals of prepared videos: test them too, and say what the copies cost.")
 @click.option("--resume", is_flag=True, help="Go on with a test that was stopped (of the same --out).")
 @click.option("--allow-missing", is_flag=True, help="Exit 0 although videos are missing or unreadable.")
 @click.option("--device", help="cpu, cuda, cuda:1.  [default: cuda if there is one]")
@@ -123,27 +124,31 @@ def _carry_out(order: Evaluation, originals: dict[str, Any] | None) -> int:
         with going_on(prepared.scores.file is not None), Counter("testing", "video") as counter:
             yield counter
 
+    done: list[Tested] = []
     with ExitStack() as stack:
         with Counter("making the embedded videos (once)", "video") as making:
-            parts = prepare_both(order, originals, stack, making, lambda text: say(text, err=True))
-        done = carry_out_both(parts, testing)
-        for number, one in enumerate(done):
-            if number:
-                say("\nthe originals:")
+            tests = prepare_both(order, originals, stack, making, lambda text: say(text, err=True))
+        for one in carry_out_both(tests, testing):
+            if tests.originals is not None:
+                say("\nprepared:" if done else "originals:")
             _show(one.found, one.prepared.scorer, one.outcome)
             if (out := one.prepared.out) is not None:
                 write(out, one.found, f"{Path(order.spec).name}, {one.found['n']} videos")
                 say(f"result: {out}")
-        if compared := done[0].found.get("originals"):
+            done.append(one)
+        if compared := one.found.get("originals"):
             _show_difference(compared)
         for one in done:
             one.prepared.scores.forget(len(one.outcome.failed))
-    return sum(len(one.outcome.failed) for one in done)
+    return max(len(one.outcome.failed) for one in done)
 
 
 def _show_difference(compared: dict[str, Any]) -> None:
     """Prepared less original."""
     count = compared["videos"]
+    if not count:
+        say("\nno video can be read both prepared and as its original")
+        return
     say(f"\nprepared less original, {count} videos; the likeliest class is the same in {compared['same']}")
     for name, row in compared["difference"].items():
         say(f"{SHORT.get(name, name):20} {100 * row['value']:+7.2f} points  "

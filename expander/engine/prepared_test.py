@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,38 +34,55 @@ class Tested:
     outcome: Outcome
 
 
+@dataclass(frozen=True, slots=True)
+class Tests:
+    """A test that is to be carried out, behind that of the originals, if any. rows: see `pairs`."""
+
+    order: Evaluation
+    prepared: Prepared
+    originals: Prepared | None = None
+    rows: Pairs | None = None
+
+
 def prepare_both(
     order: Evaluation, originals: Mapping[str, Any] | None, stack: ExitStack,
     progress: Progress | None = None, note: Callable[[str], None] = lambda _: None,
-) -> list[tuple[Evaluation, Prepared]]:  # fmt: skip
-    """The test, and behind it that of the originals if these are given: settings of their data.
+) -> Tests:  # fmt: skip
+    """The test and, if `originals` are given, settings of their data, the test of these.
 
-    stack: keeps other tests from the scores of these until it is closed. Raises as `engine.test.prepare`.
+    stack: keeps other tests from the scores until it is closed. Nothing that is there is changed where this
+    raises: as `engine.test.prepare` and `pairs`.
     """
-    found = [(order, prepare(order, progress, note))]
-    stack.enter_context(found[0][1].scores)
-    if originals is not None:
-        other = of_originals(order, originals, found[0][1])
-        found.append((other, prepare(other)))
-        stack.enter_context(found[1][1].scores)
-    return found
+    prepared = prepare(order, progress, note)
+    stack.push(prepared.scores)
+    if originals is None:
+        prepared.scores.begin()
+        return Tests(order, prepared)
+    other = prepare(of_originals(order, originals, prepared))
+    stack.push(other.scores)
+    rows = pairs(prepared, other)
+    for each in (other, prepared):
+        each.scores.begin()
+    return Tests(order, prepared, other, rows)
 
 
-def carry_out_both(
-    parts: Sequence[tuple[Evaluation, Prepared]], testing: Testing = lambda _: nullcontext()
-) -> list[Tested]:
-    """The tests in turn. Where there are two, `originals` in the first result is what `compared` says.
-
-    Raises as `engine.test.carry_out`, `pairs` and `compared`.
+def carry_out_both(tests: Tests, testing: Testing = lambda _: nullcontext()) -> Iterator[Tested]:
+    """The tests as they end: that of the originals, and last the other, whose result has the difference as
+    `originals`. Raises as `engine.test.carry_out`.
     """
-    rows = pairs(parts[0][1], parts[1][1]) if len(parts) > 1 else None
-    done = []
-    for order, prepared in parts:
-        with testing(prepared) as counter:
-            done.append(Tested(prepared, *carry_out(order, prepared, counter)))
-    if rows is not None:
-        done[0].found["originals"] = compared(rows, done[0], done[1], parts[0][0].topk)
-    return done
+    theirs = None
+    if tests.originals is not None:
+        theirs = _carry_out(tests.order, tests.originals, testing)
+        yield theirs
+    ours = _carry_out(tests.order, tests.prepared, testing)
+    if theirs is not None and tests.rows is not None:
+        ours.found["originals"] = compared(tests.rows, ours, theirs, tests.order.topk)
+    yield ours
+
+
+def _carry_out(order: Evaluation, prepared: Prepared, testing: Testing) -> Tested:
+    with testing(prepared) as counter:
+        return Tested(prepared, *carry_out(order, prepared, counter))
 
 
 def of_originals(order: Evaluation, originals: Mapping[str, Any], prepared: Prepared) -> Evaluation:
@@ -96,12 +113,12 @@ def compared(rows: Pairs, ours: Tested, theirs: Tested, topk: Sequence[int]) -> 
     """What a result says of the originals.
 
     videos: read in both tests. same: of them, those whose likeliest class is the same. difference: by metric,
-    prepared less original, of these videos, with the paired 95 % interval. Raises DataError: no such video.
+    prepared less original, of these videos, with the paired 95 % interval; empty where there are none.
     """
     scores, others = ours.outcome.scores[rows[:, 0]], theirs.outcome.scores[rows[:, 1]]
     read = ~(np.isnan(scores) | np.isnan(others)).any(1)
     if not read.any():
-        raise DataError("--originals: no video can be read both prepared and as its original")
+        return {"videos": 0, "same": 0, "difference": {}}
     scores, others, kept = scores[read], others[read], rows[read, 0]
     videos = ours.prepared.data.videos
     if videos.multi_label:

@@ -16,7 +16,7 @@ from expander.engine.references import data_of, find_spec, find_training, find_w
 from expander.errors import DataError, UsageError, first_line
 from expander.evaluation.multiview import Average, Outcome, Scorer, for_inference, usual_average
 from expander.evaluation.result import METRICS, MULTI_LABEL_METRICS, summary
-from expander.evaluation.scores import ScoreFile
+from expander.evaluation.scores import Lines, ScoreFile
 from expander.runs.names import below, inside
 from expander.runs.ownership import Lock, taken
 from expander.runs.targets import regular
@@ -27,7 +27,7 @@ from expander.weights.safetensors_file import Loaded, load_weights
 
 DEVICES = ("cpu", "cuda", "mps")
 Progress = Callable[[int, int], None]
-File = TypeVar("File")
+File = TypeVar("File", bound=Lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Kept(Generic[File]):
-    """The scores of a test, while it runs: a context that keeps other tests from them until its end, when the
+    """The scores of a test, which are its own from when it is prepared until this context ends, when the
     result is written. file: none where none are kept.
     """
 
@@ -66,7 +66,16 @@ class Kept(Generic[File]):
     lock: Lock | None = None
 
     def __enter__(self) -> None:
-        """They are its own since it was prepared."""
+        try:
+            self.begin()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def begin(self) -> None:
+        """From here on those of an earlier test that ended are gone. Raises EnvironmentFault."""
+        if self.file is not None:
+            self.file.begin()
 
     def __exit__(self, *_: object) -> None:
         if self.lock is not None:

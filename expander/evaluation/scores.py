@@ -31,18 +31,36 @@ Row = Mapping[str, Any]
 ELSEWHERE = "delete it, or write to another file (--out, --dump-scores)"
 
 
-class ScoreFile:
-    """Appends to `path`. head: what the scores belong to. videos: how many there are. resume: keep scores.
+class Lines:
+    """The lines of a test, looked at and not written yet. head: what they belong to. resume: keep scores.
 
-    known: by video, from before. The scores of a test that ended are replaced, as its result is.
-    Raises UsageError for those of one that was stopped, and when resuming for another test's;
-    DataError for a file of something else; EnvironmentFault when the disk refuses.
+    counted: what there are `count` of. names: those of them that a line is of; none where it is no such line.
+    The scores of a test that ended are replaced, as its result is. Raises UsageError for those of one that
+    was stopped, and when resuming for another test's; DataError for a file of something else.
     """
 
-    def __init__(self, path: Path, head: Mapping[str, Any], videos: int, resume: bool) -> None:
+    def __init__(
+        self, path: Path, head: Row, counted: str, count: int, resume: bool,
+        names: Callable[[Row], Sequence[str | int] | None],
+    ) -> None:  # fmt: skip
+        self.lines = SealedLines(path, "scores of a test")
+        self.kept = _kept(self.lines, head, counted, resume, names)
+        self.first = {**head, counted: count}
+
+    def begin(self) -> None:
+        """Writes what is kept, before anything is added: without a line that a kill cut short, and without
+        failures, which are tried again. Raises EnvironmentFault when the disk refuses.
+        """
+        write_atomic(self.lines.path, sealed_lines([self.first, *self.kept]))
+
+
+class ScoreFile(Lines):
+    """Of videos, so many as `videos`. known: by video, from before. See Lines."""
+
+    def __init__(self, path: Path, head: Row, videos: int, resume: bool) -> None:
         self.length = 0
-        self.lines, kept = _begun(path, head, "videos", videos, resume, self._video)
-        self.known = {row["video"]: np.array(row["scores"], np.float32) for row in kept}
+        super().__init__(path, head, "videos", videos, resume, self._video)
+        self.known = {row["video"]: np.array(row["scores"], np.float32) for row in self.kept}
 
     def _video(self, row: Row) -> list[str] | None:
         """The video of a row; none where it is no such row."""
@@ -61,15 +79,13 @@ class ScoreFile:
         self.lines.append(sealed_row(row))
 
 
-class KeyFrameScores:
+class KeyFrameScores(Lines):
     """The same for detection: of key frames by number. boxes: how many each has; classes: scores of a box."""
 
-    def __init__(
-        self, path: Path, head: Mapping[str, Any], boxes: Sequence[int], classes: int, resume: bool
-    ) -> None:
+    def __init__(self, path: Path, head: Row, boxes: Sequence[int], classes: int, resume: bool) -> None:
+        super().__init__(path, head, "key_frames", len(boxes), resume, _frames)
         self.known = dict[int, Floats]()
-        self.lines, kept = _begun(path, head, "key_frames", len(boxes), resume, _frames)
-        for row in kept:
+        for row in self.kept:
             sizes = [boxes[number] for number in row["frames"]]
             scores = np.frombuffer(bytes.fromhex(row["scores"]), ">f8").astype(np.float64)
             parts = np.split(scores.reshape(sum(sizes), classes), np.cumsum(sizes)[:-1])
@@ -93,15 +109,12 @@ def _frames(row: Row) -> list[int] | None:
     return found if "failed" in row or isinstance(row.get("scores"), str) else None
 
 
-def _begun(
-    path: Path, head: Row, counted: str, count: int, resume: bool,
+def _kept(
+    lines: SealedLines, head: Row, counted: str, resume: bool,
     names: Callable[[Row], Sequence[str | int] | None],
-) -> tuple[SealedLines, list[Row]]:  # fmt: skip
-    """A file with its first line, and the lines to go on from.
-
-    counted: what there are `count` of. names: those of them that a line is of; none where it is no such line.
-    """
-    lines, kept = SealedLines(path, "scores of a test"), list[Row]()
+) -> list[Row]:  # fmt: skip
+    """The rows to go on from."""
+    path, kept = lines.path, list[Row]()
     if is_there(path) and path.stat().st_size:
         found, *rows = list(rows_of(lines)) or [{}]
         if not found or names(found) is not None:
@@ -123,10 +136,8 @@ def _begun(
             of_all = found.get(counted)
             if scored and not (isinstance(of_all, int) and len(tried) >= of_all):
                 raise UsageError(_stopped(path, len(scored), of_all, counted.replace("_", " "), other))
-            kept = []
-    # Written anew: without a line that a kill cut short, and without failures, which are tried again.
-    write_atomic(path, sealed_lines([{**head, counted: count}, *kept]))
-    return lines, kept
+            return []
+    return kept
 
 
 def _task(found: Row, own: Any) -> Any:

@@ -61,6 +61,17 @@ def test_both_are_tested_and_the_difference_is_that_of_their_scores(expander: Ru
     second = json.loads((prepared / "a-originals.json").read_text())
     assert second["metrics"] == json.loads((prepared / "b.json").read_text())["metrics"]
 
+    cut = prepared / "a-originals.jsonl"  # as if it had been stopped in the second test
+    cut.write_text("".join(cut.read_text().splitlines(keepends=True)[:4]))
+    before = (prepared / "a.jsonl").read_bytes(), cut.read_bytes()
+    done = expander(*TEST, *more)
+    assert done.returncode == 2
+    assert re.search(r"a-originals.jsonl: has the scores of [23] of 8 videos of this test", done.stderr)
+    assert before == ((prepared / "a.jsonl").read_bytes(), cut.read_bytes())
+    done = expander(*TEST, *more, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((prepared / "a.json").read_text())["originals"] == found
+
 
 def _number(name: str) -> str:
     """What an original is called whose prepared video is videos/3f/CLASS_NUMBER-DIGEST.mp4."""
@@ -85,11 +96,16 @@ def test_other_videos_than_the_originals_are_refused_before_anything_is_tested(
                 for file in sorted((swapped / split).rglob("*.mp4")))  # fmt: skip
         (swapped / f"{split}.txt").write_text("".join(rows))
     (swapped / "classes.txt").write_text("\n".join(CLASSES))
-    done = expander(*TEST[:-1], data, "--originals", originals, "--out", "a.json")
+    ended, scores = prepared / "d.jsonl", ("--dump-scores", "d.jsonl")
+    assert expander(*TEST, *scores, "--allow-missing").returncode == 0
+    before = ended.read_bytes()
+    done = expander(*TEST[:-1], data, "--originals", originals, "--out", "a.json", *scores)
     assert done.returncode == code, done.stderr
     told = done.stderr.strip().splitlines()[-1].replace(f"{prepared}/", "")
     assert told == f"error: --originals: {said}"
     assert not (prepared / "a.json").exists()
+    assert ended.read_bytes() == before
+    assert {file.name for file in prepared.glob("*.jsonl")} == {ended.name}
 
 
 def test_intervals_of_differences_are_paired() -> None:

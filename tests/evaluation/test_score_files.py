@@ -17,10 +17,12 @@ def test_scores_come_back_to_the_last_bit_and_failures_are_tried_again(tmp_path:
     file = tmp_path / "s.jsonl"
     scores = np.random.default_rng(0).normal(size=(3, 7)).astype(np.float32) * 10.0 ** np.arange(-9, 5, 2)
     first = ScoreFile(file, {"data": "x"}, 5, False)
+    first.begin()
     for name, row in zip("abc", scores, strict=True):
         first.add(name, 0, row.astype(np.float32))
     first.add("d", 1, "hangs")
     again = ScoreFile(file, {"data": "x"}, 5, True)
+    again.begin()
     assert list(again.known) == ["a", "b", "c"]
     assert np.array_equal(np.stack(list(again.known.values())), scores.astype(np.float32))
     with pytest.raises(UsageError, match="differs in data"):
@@ -31,9 +33,11 @@ def test_scores_of_people_come_back_to_the_last_bit_and_failures_are_tried_again
     file, boxes, rng = tmp_path / "s.jsonl", [2, 1, 3, 1, 2], np.random.default_rng(0)
     scores = [1 - 10.0 ** rng.uniform(-16, 0, (count, 3)) for count in boxes]
     first = KeyFrameScores(file, {"data": "x"}, boxes, 3, False)
+    first.begin()
     first.add({0: scores[0], 1: scores[1]})
     first.add({2: scores[2] * np.nan, 3: scores[3]}, "hangs")
     again = KeyFrameScores(file, {"data": "x"}, boxes, 3, True)
+    again.begin()
     assert list(again.known) == [0, 1]
     for number, known in again.known.items():
         np.testing.assert_array_equal(known, scores[number])
@@ -60,6 +64,7 @@ def test_scores_of_a_test_that_was_stopped_are_not_overwritten(
 ) -> None:
     file = tmp_path / "s.jsonl"
     stopped = ScoreFile(file, {"data": "x"}, 4, False)
+    stopped.begin()
     for name in "ab":
         stopped.add(name, 0, np.zeros(3, np.float32))
     stopped.add("c", 0, "hangs")
@@ -72,9 +77,14 @@ def test_scores_of_a_test_that_was_stopped_are_not_overwritten(
 def test_scores_of_a_test_that_ended_are_replaced_when_it_is_repeated(tmp_path: Path) -> None:
     file = tmp_path / "s.jsonl"
     ended = ScoreFile(file, {"data": "x"}, 2, False)
+    ended.begin()
     ended.add("a", 0, np.zeros(3, np.float32))
     ended.add("b", 0, "hangs")
-    assert ScoreFile(file, {"data": "y"}, 7, False).known == {}
+    before = file.read_bytes()
+    repeated = ScoreFile(file, {"data": "y"}, 7, False)
+    assert repeated.known == {}
+    assert file.read_bytes() == before
+    repeated.begin()
     (head,) = file.read_text().splitlines()
     assert json.loads(head).items() >= {"data": "y", "videos": 7}.items()
 
@@ -82,6 +92,7 @@ def test_scores_of_a_test_that_ended_are_replaced_when_it_is_repeated(tmp_path: 
 def test_scores_with_a_flipped_bit_are_not_gone_on_with(tmp_path: Path) -> None:
     file = tmp_path / "s.jsonl"
     stopped = ScoreFile(file, {"data": "x"}, 4, False)
+    stopped.begin()
     for name in "ab":
         stopped.add(name, 0, np.ones(3, np.float32))
     whole = file.read_bytes()
