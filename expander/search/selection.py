@@ -152,12 +152,11 @@ def difference(
     first: Sequence[TrialResult], others: Sequence[Sequence[TrialResult]], rule: Selection,
     seed: tuple[int, ...], known: Spread = UNKNOWN,
 ) -> tuple[float, float, float]:  # fmt: skip
-    """Accuracy of `first` over the mean of the others, and its interval; over the seeds that all have.
+    """Accuracy of `first` over the mean of the others, each over all its seeds, and its interval.
 
     known: of the spread between seeds, from elsewhere than the others.
     """
-    count = min(map(len, (first, *others)))
-    ours, *theirs = [by_videos(results[:count]) for results in (first, *others)]
+    ours, *theirs = [by_videos(results) for results in (first, *others)]
     named = {str(number): matrix for number, matrix in enumerate([ours, *theirs])}
     draws = _drawn(named, rule, seed, known + pooled(theirs))
     low, high = interval(draws[0] - draws[1:].mean(axis=0), rule).tolist()

@@ -84,19 +84,21 @@ def test_random_specs_are_the_same_for_the_same_seed_and_differ_within_it() -> N
     assert len({str(each) for each in first}) == 3
 
 
-def test_a_gain_is_the_difference_over_the_seeds_that_both_have() -> None:
-    """Right on all of 40 videos against none in the second of two seeds, equal in the first."""
+def test_a_gain_is_the_difference_of_means_over_all_seeds_which_narrow_it() -> None:
+    """Of 40 videos: all right against none in the second of two seeds, equal in the first."""
     def result(right: str) -> TrialResult:
         return TrialResult("t", 0.5, 1.0, 1.0, 40, right, 1, 1.0)
 
-    full, none = "f" * 10, "0" * 10
+    full, none, half = "f" * 10, "0" * 10, "f" * 5 + "0" * 5
     rule = Selection(seeds=2)
-    gain, low, high = difference([result(full), result(full)], [[result(full), result(none)]], rule, (0,))
-    assert gain == 0.5
-    assert low < 0
-    assert high > 1
-    one = difference([result(full)], [[result(none), result(full)]], rule, (0,))
-    assert one == pytest.approx((1.0, 1.0, 1.0))
+    for ours in ([result(full)], [result(full)] * 2):
+        gain, low, high = difference(ours, [[result(full), result(none)]], rule, (0,))
+        assert gain == 0.5
+        assert low < 0
+        assert high > 1
+    # The same videos right: all that is left is the stated spread between seeds, s √(1/n + 1/m).
+    (_, one, _), (_, four, _) = (difference([result(half)] * n, [[result(half)]], rule, (0,)) for n in (1, 4))
+    assert one / four == pytest.approx((2 / 1.25) ** 0.5, rel=0.08)
 
 
 @pytest.mark.slow
