@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -23,6 +24,7 @@ from expander.data.prepared import manifest
 from expander.data.rows import read_text
 from expander.data.shards.order import buffered
 from expander.data.shards.tables import root_of
+from expander.data.store import remote
 from expander.data.store.addresses import address_of
 from expander.data.store.kept import Kept
 from expander.data.store.lists import localized, mirrored
@@ -32,12 +34,16 @@ from expander.runs.events import SourceLimits
 from expander.runs.machine import cache_folder, cores
 from expander.video import verdict_cache
 from expander.video.decoder import Decoder, VideoError
+from expander.video.tar_members import span_of
 
 log = logging.getLogger(__name__)
 Found = TypeVar("Found")
 
 PROBED = 100
 """Videos looked at for the length and size that a data set gives."""
+
+WEIGHED, AT_ONCE = 200, 16
+"""Videos whose bytes are asked for, and how many at a time."""
 
 
 def embedded(progress: Callable[[int, int], None] | None = None) -> Path:
@@ -177,6 +183,25 @@ def _prepared(data: VideoData, config: DataConfig) -> list[tuple[int, int, int]]
     assert isinstance(data.train.paths, Paths)
     kept = table[table["path"].isin(data.train.paths.names)]
     return [(int(f), int(h), int(w)) for f, h, w in kept[["frames", "height", "width"]].to_numpy()]
+
+
+def mean_bytes(paths: Sequence[Path]) -> float | None:
+    """Of a video, mean over some: files, members of tars, objects; none where one cannot be looked at.
+
+    Raises EnvironmentFault when a store does not answer.
+    """
+    some = paths[:: max(1, len(paths) // WEIGHED)]
+    try:
+        return statistics.mean(in_order(_bytes_of, some, AT_ONCE))
+    except (OSError, DataError):
+        return None
+
+
+def _bytes_of(path: Path) -> int:
+    if (span := span_of(path)) is not None:
+        return span.size
+    address = address_of(path)
+    return os.stat(path).st_size if address is None else remote.entry(address).size
 
 
 def _limits(sizes: Sequence[tuple[int, int, int]]) -> SourceLimits:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import statistics
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 
-from expander.config.settings import BackendConfig, DataConfig, Task
+from expander.config.settings import BackendConfig
+from expander.data.sources import mean_bytes
 from expander.data.tasks import open_for
 from expander.engine.preparation import Goal
 from expander.errors import UsageError
@@ -22,8 +20,6 @@ from expander.search.simulation import StepCost, simulate
 SHAPE = re.compile(r"\s*(\d{1,5})\s*nodes?\s*x\s*(\d{1,4})\s*(gpu|cpu)s?\s*", re.IGNORECASE)
 COURSES = 9
 """Simulated; what is told is the one whose length is the median."""
-SAMPLE = 200
-"""Videos whose size is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +108,6 @@ def median_course(start: RunStarted, pace: TrainingSpeed, plan: Plan) -> Course:
         courses.append((places.now, places.lost, steps))
     courses.sort(key=lambda course: course[0])
     seconds, lost, steps = courses[COURSES // 2]
-    size = _mean_size(start.data, problem.task)
+    own = start.data.folder is not None or start.data.train_ann is not None
+    size = mean_bytes(open_for(problem.task, start.data, again=True).train.paths) if own else None
     return Course(steps, seconds, courses[0][0], courses[-1][0], lost, size)
-
-
-def _mean_size(config: DataConfig, task: Task) -> float | None:
-    """Bytes of a training video, mean of a sample; none where they are no files of this machine."""
-    if config.folder is None and config.train_ann is None:
-        return None
-    paths = open_for(task, config, again=True).train.paths
-    files = [Path(path) for path in paths[:: max(1, len(paths) // SAMPLE)]]
-    sizes = [os.stat(file).st_size for file in files if file.is_file()]
-    return statistics.mean(sizes) if len(sizes) == len(files) else None

@@ -25,7 +25,7 @@ from test_shards import sample, tar_of
 import expander
 from expander.config.settings import DataConfig
 from expander.data.annotations import VideoData
-from expander.data.sources import decoder, open_data, source_limits
+from expander.data.sources import decoder, mean_bytes, open_data, source_limits
 from expander.data.store import remote
 from expander.data.store.addresses import address_of, checked
 from expander.data.store.kept import Kept
@@ -68,6 +68,15 @@ def frames(data: VideoData, config: DataConfig) -> list[np.ndarray]:
         return [reader.read(path, np.arange) for path in (*data.train.paths, *data.val.paths)]
     finally:
         reader.close()
+
+
+def test_the_size_of_a_video_is_known_wherever_it_lies(here: Path) -> None:
+    sizes = [file.stat().st_size for file in (here / "files" / "videos").rglob("*.mp4")]
+    for place in (here / "files", here / "shards", f"s3://{BUCKET}/files", f"s3://{BUCKET}/shards"):
+        data = opened(place)
+        assert mean_bytes([*data.train.paths, *data.val.paths]) == pytest.approx(sum(sizes) / len(sizes))
+    assert mean_bytes([Path(f"s3:/{BUCKET}/files/missing.mp4")]) is None
+    assert mean_bytes([here / "missing.mp4"]) is None
 
 
 @pytest.mark.parametrize("name", ["files", "shards"])
