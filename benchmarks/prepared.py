@@ -11,14 +11,16 @@ B-frames), as most videos of the web are. They are prepared with the short side 
 (10 / 7 of its crop), and with 256. The rounds alternate, the median counts. Next to the clock stands the CPU
 time of a clip in both processes, for machines that others use too. Prints a table, asserts nothing.
 
---store adds shards from an object store: moto's S3 server on this machine (the test extra), with the cache on
-disk filled by the first round. --epochs adds the memory of this process after each pass over its videos.
+--store adds shards from an object store: moto's S3 server on this machine (the test extra), once from a cache
+that earlier passes have filled, once with an empty one at the begin of every pass, so that each video comes
+over the wire. --epochs adds the memory of this process and of its decoder after each pass over the videos.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import statistics
 import sys
 import tempfile
@@ -56,10 +58,13 @@ SIZES = {"340x256": (256, 340), "1280x720": (720, 1280)}
 
 
 class Arm:
-    """A way to train: batches without end, and a step."""
+    """A way to train: batches without end, and a step. kept: the cache of a store. cold: it is emptied
+    before every pass over the videos.
+    """
 
-    def __init__(self, videos: VideoList, spec: Spec, batch: int, kept: Path) -> None:
+    def __init__(self, videos: VideoList, spec: Spec, batch: int, kept: Path, cold: bool = False) -> None:
         self.decoder, self.network = Decoder(places=Kept(kept, 50e9)), X3D(spec).train()
+        self.emptied, self.a_pass = kept if cold else None, max(1, len(videos) // batch)
         self.source = batches(videos, spec, batch, self.decoder)
         self.sgd = optimizer(self.network, Recipe(lr=0.01))
 
@@ -73,11 +78,22 @@ class Arm:
 
     def round(self, steps: int) -> tuple[float, float]:
         """Seconds and CPU seconds of so many steps."""
-        begun, cpu = time.perf_counter(), self.cpu()
-        for _ in range(steps):
+        clock = cpu = 0.0
+        for number in range(steps):
+            if self.emptied is not None and number % self.a_pass == 0:
+                shutil.rmtree(self.emptied, ignore_errors=True)
+            begun, used = time.perf_counter(), self.cpu()
             clips, labels = next(self.source)
             float(train_step(self.network, self.sgd, clips, labels))
-        return time.perf_counter() - begun, self.cpu() - cpu
+            clock, cpu = clock + time.perf_counter() - begun, cpu + self.cpu() - used
+        return clock, cpu
+
+    def resident(self) -> float:
+        """MB of memory that this process and the decoder's have."""
+        child = self.decoder.process.child
+        found = ["self", *([str(child.pid)] if child is not None else [])]
+        pages = sum(int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in found)
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def originals(root: Path, size: tuple[int, int], count: int, seconds: int) -> Path:
@@ -116,17 +132,17 @@ def megabytes(folder: str) -> str:
     return f"{sum(path.stat().st_size for path in files) / 1e6:.1f} MB" if files else ""
 
 
-def resident() -> float:
-    """MB of memory that this process has."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
 def compare(
     name: str, spec: Spec, folders: dict[str, str], options: argparse.Namespace, kept: Path
 ) -> None:
     """Rows of one network: each folder, and its ratio to the first. kept: the cache of a store."""
     data = {title: open_data(DataConfig(folder=folder)).train for title, folder in folders.items()}
     arms = {title: Arm(videos, spec, options.batch, kept) for title, videos in data.items()}
+    if options.store:
+        *_, title = folders
+        cold = f"{title}, none kept"
+        folders, data = {**folders, cold: folders[title]}, {**data, cold: data[title]}
+        arms[cold] = Arm(data[title], spec, options.batch, kept.parent / "cold", cold=True)
     found: dict[str, list[tuple[float, float]]] = {title: [] for title in arms}
     for arm in arms.values():
         arm.round(options.steps)  # files are examined, kernels compiled
@@ -142,12 +158,12 @@ def compare(
                  f"{first[0] / clock:.1f}", f"{1000 * cpu:.1f} ms", f"{first[1] / cpu:.1f}")  # fmt: skip
         print(f"| {' | '.join(cells)} |", flush=True)
     if options.epochs:
-        last = title
+        last = list(folders)[-1]
         steps = -(-len(data[last]) // options.batch)
         sizes = []
         for _ in range(options.epochs):
             arms[last].round(steps)
-            sizes.append(f"{resident():.0f}")
+            sizes.append(f"{arms[last].resident():.0f}")
         print(f"\nmemory after each pass over {last}: {', '.join(sizes)} MB\n", flush=True)
     for arm in arms.values():
         arm.decoder.close()
