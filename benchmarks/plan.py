@@ -67,6 +67,11 @@ def simulated(start: object, pace: TrainingSpeed, cluster: Cluster) -> float:
     return sorted(found)[4]
 
 
+def crowded(pace: TrainingSpeed, crowd: float) -> TrainingSpeed:
+    """With workers that take so much longer to start, for there are more of them than cores."""
+    return replace(pace, per_round=crowd * pace.per_round)
+
+
 def one(case: int, steps: int, gflops: float, folder: Path) -> None:
     """Foretells and runs one case; prints its row."""
     usable = sorted(os.sched_getaffinity(0))
@@ -81,7 +86,7 @@ def _one(case: int, steps: int, gflops: float, folder: Path) -> None:
     settings = load_settings("tiny", (f"proxy.steps={steps}",), {})
     start, pace = plan(settings, Goal("flops", round(1e9 * gflops)))
     crowd = max(1.0, case / cores())
-    pace = replace(pace.scaled(crowd), per_round=crowd * pace.per_round)
+    pace = crowded(pace.scaled(crowd), crowd)
     cluster = Cluster(case if case == NODES else 1, 1 if case == NODES else case)
     foretold = simulated(start, pace, cluster)
     name, command = f"case{case}", [sys.executable, "-m", "expander.cli", "search", "--space", "tiny"]
@@ -95,7 +100,7 @@ def _one(case: int, steps: int, gflops: float, folder: Path) -> None:
     past = history(Run(folder / "runs" / name))
     seen = corrected_pace(past)
     assert seen is not None
-    again = simulated(start, seen, cluster)
+    again = simulated(start, crowded(seen, crowd), cluster)
     print(f"{cluster.nodes} x {cluster.places} | foretold {foretold:.0f} s | took {taken:.0f} s | ratio "
           f"{taken / foretold:.2f} | with the pace seen {again:.0f} s | ratio {taken / again:.2f}",
           flush=True)  # fmt: skip

@@ -1,7 +1,7 @@
-"""The order of a pass that reads shard after shard: shards at random, their videos through a shuffle buffer.
+"""The order of a pass that goes from shard to shard: shards at random, their videos through a shuffle buffer.
 
 A pass in wholly random order jumps to another place for every clip. That costs nothing on an SSD, and a lot
-on a hard disk or in a store. Here the videos come from a few shards at a time. Like the other order it
+on a hard disk. Here the videos come from a few shards at a time. Like the other order it
 follows from the seed alone, before anything is read. So a training resumes at any position, and processes
 that each take their part of every batch never repeat a video.
 """

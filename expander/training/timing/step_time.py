@@ -29,15 +29,14 @@ from expander.video.room import check_training
 CLIPS = 32
 """Most clips of a measured step: enough to be typical, few enough to be quick."""
 
-FIXED, WORKERS = 0.5, 6.0
-"""Seconds of a trial outside its clips (its decoder starts, its weights are written), and until the Ray
-workers of a round of trials have started and imported torch, where plain Python takes PYTHON.
-"""
+FIXED = 0.5
+"""Seconds of a trial outside its clips: its decoder starts, its weights are written."""
 
-PYTHON = 0.002
-"""Seconds of LOOP additions of whole numbers."""
+WORKERS = 6.0
+"""Seconds until the Ray workers of a round of trials have started and imported torch."""
 
-LOOP = 100_000
+LOOP, PYTHON = 100_000, 0.002
+"""Additions of whole numbers, and their seconds where FIXED and WORKERS were measured."""
 
 SIDE, PRODUCTS = 512, 20
 """Of the matrices whose products are timed, and how many: tens of milliseconds."""
@@ -77,7 +76,10 @@ def people_in(clips: int, spec: Spec) -> Tensor:
 
 
 def python_pace() -> float:
-    """How much longer plain Python takes on this machine than where FIXED and WORKERS were measured."""
+    """How much longer plain Python takes on this machine than where FIXED and WORKERS were measured.
+
+    Starts are mostly imports, plain Python: on a machine where that took 2.5 times as long, so did they.
+    """
     times = timeit.repeat("for number in range(count): total += number", "total, count = 0, " + str(LOOP),
                           number=1, repeat=5)  # fmt: skip
     return min(times) / PYTHON
