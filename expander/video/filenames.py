@@ -20,6 +20,8 @@ ENDS = 1000, 400
 LINE_END = re.compile(r"\s*[\r\n]\s*")
 CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")
 """In an address: of a user, perhaps with a password."""
+QUERY = re.compile(r"(\w://[^\s?]+\?)[^\s'\"]+")
+"""Of an address: perhaps with a signature."""
 
 
 def printable(text: str) -> str:
@@ -31,7 +33,8 @@ def one_line(text: str) -> str:
     """The same, without ends of lines, credentials in addresses, and the middle of what nobody would read to
     its end.
     """
-    line = printable(CREDENTIALS.sub("…@", LINE_END.sub(" ", text.strip())))
+    plain = QUERY.sub(r"\1…", CREDENTIALS.sub("…@", LINE_END.sub(" ", text.strip())))
+    line = printable(plain)
     return line if len(line) <= sum(ENDS) else f"{line[: ENDS[0]]} … {line[-ENDS[1] :]}"
 
 

@@ -141,6 +141,8 @@ def test_what_steers_is_written_out_and_letters_stay() -> None:
     assert one_line("a\n  b\rc\r\nd ") == "a b c d"
     assert len(one_line("9" * 5000)) < 1500
     assert one_line("no ftp://user:p@ss@host/a@b") == "no ftp://…@host/a@b"
+    signed = "GET 'https://host/a?b=1&X-Amz-Signature=5f' failed, is a?b.mp4 there?"
+    assert one_line(signed) == "GET 'https://host/a?…' failed, is a?b.mp4 there?"
 
 
 BUG = """
