@@ -131,7 +131,9 @@ def _told(line: str, code: int) -> int:
 
 def _reported(error: Exception) -> str:
     """Writes what helps to find a bug into a file, and says where; nothing of the environment is in it."""
-    versions = f"expander {__version__}, Python {platform.python_version()}, {platform.platform()}"
+    # platform.platform() may start a process, which fails where the current folder is gone.
+    system = f"{platform.system()} {platform.release()} {platform.machine()}"
+    versions = f"expander {__version__}, Python {platform.python_version()}, {system}"
     called = " ".join(["expander", *map(ascii, sys.argv[1:])])
     text = "\n".join([versions, called, "", *traceback.format_exception(error)])
     name = f"expander-crash-{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}.txt"
