@@ -39,7 +39,7 @@ POOL = 90
 """Random specs of the target's cost, among which random search chooses."""
 MOST_TRIES = 4
 """Suggestions of TPE for one new spec: some are the same spec again, or reach no such cost."""
-FEWER = {"TPE, 24 trainings": 4}
+FEWER = {"TPE, 24 trainings": 4, "look-ahead 2": 6}
 """Draws of rules that ask for specs that no other rule asks for."""
 LONG = 4
 """A long training is so many times a proxy's."""
@@ -150,15 +150,14 @@ def beam(world: World, width: int) -> Spec:
 
 
 def look_ahead(world: World) -> Spec:
-    """Of each step's candidates the one whose best expansion is the most accurate.
-
-    The end is chosen as a search does whose last step is all ties.
+    """Of each step's candidates the one whose best expansion is the most accurate; what overshoots stands for
+    itself. The end is chosen as a search does whose last step is all ties.
     """
     of, start = world.problem, world.problem.space.start
     path: tuple[Candidate, ...] = (Candidate("base", start, cost(start), 1.0),)
     while path[-1].cost.of(of.cost) < of.target:
         candidates = candidates_of(of, path[-1].spec, cost)[0]
-        ahead = {c: [n for n in candidates_of(of, c.spec, cost)[0] if c.cost.of(of.cost) < of.target] or [c]
+        ahead = {c: candidates_of(of, c.spec, cost)[0] if c.cost.of(of.cost) < of.target else (c,)
                  for c in candidates}  # fmt: skip
         wanted = list(dict.fromkeys(n.spec for after in ahead.values() for n in after))
         wanted += [c.spec for c in candidates if c.spec not in wanted]
@@ -193,6 +192,7 @@ def rules(of: Problem) -> dict[str, Rule]:
         "TPE, 24 trainings": partial(tpe, trainings=24),
         "random, 24 trainings": partial(random_search, specs=specs, trainings=24),
         "random, 48 trainings": partial(random_search, specs=specs, trainings=48),
+        "random, 90 trainings": partial(random_search, specs=specs, trainings=90),
     }
 
 

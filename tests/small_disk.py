@@ -14,8 +14,8 @@ from pathlib import Path
 
 from full_disk import call
 
-SMALLEST, GROWTH = 16, 1.25
-"""Kilobytes."""
+SMALLEST, GROWTH, MOST = 16, 1.25, 40
+"""Kilobytes, and of how many sizes one must suffice."""
 
 
 def mount(how: str) -> None:
@@ -37,6 +37,7 @@ def go(options: list[str], source: Path) -> dict[str, list[str]]:
     mount(f"size={SMALLEST}k")
     while said := refused(options):
         small.append(said)
+        assert len(small) < MOST, small
         size *= GROWTH
         mount(f"remount,size={size:.0f}k")
     content, state = source.read_bytes(), source.stat()

@@ -169,7 +169,7 @@ def test(
     prepared videos; they are tested too, and `originals` in the result says what the copies cost. Raises
     UsageError or DataError.
     """
-    from expander.engine.prepared_test import carry_out_both, prepare_both
+    from expander.engine.against_originals import carry_out_both, prepare_both
     from expander.engine.test import Evaluation
     from expander.report.confusion import write
     from expander.video.view_protocols import parse_protocol
@@ -179,8 +179,8 @@ def test(
                        device=device, workers=workers, resume=resume)  # fmt: skip
     with ExitStack() as stack:
         done = []
-        tests = prepare_both(order, None if originals is None else _lists(originals), stack)
-        for one in carry_out_both(tests):
+        both = prepare_both(order, None if originals is None else _lists(originals), stack)
+        for one in carry_out_both(both):
             if one.prepared.out is not None:
                 write(one.prepared.out, one.found, f"{Path(spec).name}, {one.found['n']} videos")
             done.append(one)

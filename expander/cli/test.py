@@ -15,7 +15,7 @@ from expander.cli.output.terminal import say
 from expander.errors import UsageError
 
 if TYPE_CHECKING:
-    from expander.engine.prepared_test import Tested
+    from expander.engine.against_originals import Tested
     from expander.engine.test import Evaluation, Prepared
     from expander.evaluation.multiview import Outcome, Scorer
 
@@ -107,7 +107,8 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
     allowed = options.pop("allow_missing")
     own = {name: value for name, value in options.items() if name not in DATA_OPTIONS}
     order = Evaluation(spec, checkpoint, data=data_settings(options), **own)
-    failed = _carry_out(order, {"folder": originals} if originals else None)
+    of_these = dict.fromkeys(DATA_OPTIONS) | {"folder": originals}
+    failed = _carry_out(order, data_settings(of_these) if originals else None)
     if failed and not allowed:
         say(f"{failed} videos failed; --allow-missing accepts that", err=True)
         raise SystemExit(4)
@@ -116,20 +117,20 @@ def test(spec: str, checkpoint: str | None, **options: Any) -> None:
 def _carry_out(order: Evaluation, originals: dict[str, Any] | None) -> int:
     """Tests, shows and writes; returns how many videos failed."""
     from expander.cli.output.terminal import Counter, going_on
-    from expander.engine.prepared_test import carry_out_both, prepare_both
+    from expander.engine.against_originals import carry_out_both, prepare_both
     from expander.report.confusion import write
 
     @contextmanager
-    def testing(prepared: Prepared) -> Iterator[Counter]:
+    def shown(prepared: Prepared) -> Iterator[Counter]:
         with going_on(prepared.scores.file is not None), Counter("testing", "video") as counter:
             yield counter
 
     done: list[Tested] = []
     with ExitStack() as stack:
         with Counter("making the embedded videos (once)", "video") as making:
-            tests = prepare_both(order, originals, stack, making, lambda text: say(text, err=True))
-        for one in carry_out_both(tests, testing):
-            if tests.originals is not None:
+            both = prepare_both(order, originals, stack, making, lambda text: say(text, err=True))
+        for one in carry_out_both(both, shown):
+            if both.originals is not None:
                 say("\nprepared:" if done else "originals:")
             _show(one.found, one.prepared.scorer, one.outcome)
             if (out := one.prepared.out) is not None:

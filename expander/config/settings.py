@@ -152,7 +152,7 @@ class DataConfig:
     files. root: folder the paths start from (default: `folder`). train_root, val_root: of one list, in place
     of `root`. ann_format: a key of
     data.format_detection.FORMATS, `folders`, or `auto`. allow_outside: whether paths may leave the root.
-    shuffle_buffer: so many of the next videos of a pass over shards may come next (0: any video follows any).
+    shuffle_buffer: from how many videos a pass over shards draws the next (0: from all).
     workers: loader processes per trial. cache_gb: decoded frames kept on disk, GB (0: none).
     store_gb: videos of a store kept on disk, GB.
     decode_timeout: seconds a video may take to decode before it counts as unreadable; a large one that is

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import stat
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -190,7 +191,7 @@ def mean_bytes(paths: Sequence[Path]) -> float | None:
 
     Raises EnvironmentFault when a store does not answer.
     """
-    some = paths[:: max(1, len(paths) // WEIGHED)]
+    some = paths[:: -(-len(paths) // WEIGHED)]
     try:
         return statistics.mean(in_order(_bytes_of, some, AT_ONCE))
     except (OSError, DataError):
@@ -200,8 +201,12 @@ def mean_bytes(paths: Sequence[Path]) -> float | None:
 def _bytes_of(path: Path) -> int:
     if (span := span_of(path)) is not None:
         return span.size
-    address = address_of(path)
-    return os.stat(path).st_size if address is None else remote.entry(address).size
+    if (address := address_of(path)) is not None:
+        return remote.entry(address).size
+    state = os.stat(path)
+    if not stat.S_ISREG(state.st_mode):  # of a folder of pictures nothing is known at once
+        raise IsADirectoryError(path)
+    return state.st_size
 
 
 def _limits(sizes: Sequence[tuple[int, int, int]]) -> SourceLimits:

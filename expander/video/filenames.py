@@ -20,8 +20,8 @@ ENDS = 1000, 400
 LINE_END = re.compile(r"\s*[\r\n]\s*")
 CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")
 """In an address: of a user, perhaps with a password."""
-QUERY = re.compile(r"(\w://[^\s?]+\?)[^\s'\"]+")
-"""Of an address: perhaps with a signature."""
+QUERY = re.compile(r"(https?://[^\s?]{1,999}\?)[^\s'\"]+")
+"""Of a web address: perhaps with a signature."""
 
 
 def printable(text: str) -> str:

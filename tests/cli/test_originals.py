@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import Run
 from films import film
-from saved_networks import saved
+from saved_networks import SPEC, saved
 
 from expander.data.annotations import VideoList
 from expander.evaluation.paired import accuracy_differences, precision_difference
+from expander.weights.safetensors_file import save_weights
 
 CLASSES = ("run fast", "wave")
 TEST = ("test", "net.yaml", "net.safetensors", "--views", "2x1", "--topk", "1", "--data", "out")
@@ -34,9 +36,18 @@ def prepared(expander: Run, tmp_path: Path) -> Path:
         film(tmp_path / "films" / split / CLASSES[number % 2] / f"{number}.mp4", 12 + number, size=(96, 128))
     bad = tmp_path / "films" / "val" / CLASSES[0] / "2.mp4"
     bad.write_bytes(bad.read_bytes()[:700])
-    saved(tmp_path, CLASSES)
-    done = expander("data", "prepare", "films", "--out", "out", "--short-side", "48")
+    network = saved(tmp_path, CLASSES)
+    done = expander("data", "prepare", "films", "--out", "out", "--short-side", "48", "--crf", "51")
     assert done.returncode == 4, done.stderr
+    done = expander(*TEST, "--allow-missing", "--dump-scores", "first.jsonl")
+    assert done.returncode == 0, done.stderr
+    # Moved so that it sees half of the videos in one class, half in the other.
+    scores = np.array([row for _, row in scores_of(tmp_path / "first.jsonl").values()])
+    lead = np.median(np.log(scores[:, 1] / scores[:, 0]))
+    with torch.no_grad():
+        network.head.fc2.bias += torch.tensor([lead / 2, -lead / 2])
+    spec = SPEC.with_classes(len(CLASSES))
+    save_weights(tmp_path / "net.safetensors", network, spec, CLASSES)
     return tmp_path
 
 
@@ -53,6 +64,8 @@ def test_both_are_tested_and_the_difference_is_that_of_their_scores(expander: Ru
             for label, scores, (_, second) in pairs]  # fmt: skip
     same = sum(scores.argmax() == second.argmax() for _, scores, (_, second) in pairs)
     found = json.loads((prepared / "a.json").read_text())["originals"]
+    assert any(hits)
+    assert same < 7
     assert (found["videos"], found["same"]) == (7, same)
     assert found["difference"]["top1"]["value"] == pytest.approx(np.mean(hits))
     assert f"prepared less original, 7 videos; the likeliest class is the same in {same}" in done.stdout
@@ -105,7 +118,7 @@ def test_other_videos_than_the_originals_are_refused_before_anything_is_tested(
     assert told == f"error: --originals: {said}"
     assert not (prepared / "a.json").exists()
     assert ended.read_bytes() == before
-    assert {file.name for file in prepared.glob("*.jsonl")} == {ended.name}
+    assert {file.name for file in prepared.glob("*.jsonl")} == {ended.name, "first.jsonl"}
 
 
 def test_intervals_of_differences_are_paired() -> None:

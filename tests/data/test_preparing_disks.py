@@ -27,15 +27,17 @@ LARGE = 20_000
 OWN = ("unshare", "-rm")
 
 
-def may_mount() -> bool:
-    """Whether the system lets everyone mount in a namespace of their own."""
+@pytest.fixture
+def own() -> tuple[str, ...]:
+    """Before a command: a namespace of its own in which it may mount."""
     command = [*OWN, "mount", "-t", "tmpfs", "none", "/mnt"]
-    return shutil.which(OWN[0]) is not None and not subprocess.run(command, check=False).returncode
+    if shutil.which(OWN[0]) is None or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("needs namespaces in which a user may mount")
+    return OWN
 
 
-@pytest.mark.skipif(not may_mount(), reason="needs namespaces in which a user may mount")
 def test_a_small_and_a_read_only_disk_lose_nothing(
-    expander: Run, tmp_path: Path, environment: dict[str, str]
+    expander: Run, own: tuple[str, ...], tmp_path: Path, environment: dict[str, str]
 ) -> None:
     """From too small for the first video up, through every file that is written, to large enough."""
     films(tmp_path / "films", each=5)
@@ -45,7 +47,7 @@ def test_a_small_and_a_read_only_disk_lose_nothing(
     for name in ("disk", "copy"):
         (tmp_path / name).mkdir()
     done = subprocess.run(
-        [*OWN, sys.executable, str(SCRIPT), *PREPARE, "disk/set", *SHARDS], cwd=tmp_path, env=environment,
+        [*own, sys.executable, str(SCRIPT), *PREPARE, "disk/set", *SHARDS], cwd=tmp_path, env=environment,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -57,16 +59,25 @@ def test_a_small_and_a_read_only_disk_lose_nothing(
     assert contents(tmp_path / "copy" / "set") == contents(tmp_path / "whole")
 
 
+def drafted(out: Path) -> bool:
+    """Whether the long film is being written."""
+    try:
+        return any(file.stat().st_size > LARGE for file in out.glob("**/.*.draft"))
+    except FileNotFoundError:  # it had its name, or was deleted
+        return False
+
+
 def test_a_source_that_changes_while_it_is_prepared_is_listed_and_the_next_call_has_it(
     expander: Run, tmp_path: Path
 ) -> None:
     films(tmp_path / "films", each=3)
-    source = film(tmp_path / "films" / "train" / "wave" / "long.mp4", 2500, size=(96, 128))
+    source = film(tmp_path / "films" / "train" / "wave" / "long.mp4", 9000, size=(96, 128))
+    other = film(tmp_path / "other.mp4", 40, size=(96, 128))
     with Command([*PREPARE, "out"], tmp_path) as process:
-        while sum(file.stat().st_size for file in tmp_path.glob("out/**/.*.draft")) < LARGE:
+        while not drafted(tmp_path / "out"):
             assert process.poll() is None
             time.sleep(0.005)
-        film(tmp_path / "other.mp4", 40, size=(96, 128)).replace(source)
+        other.replace(source)
         assert process.wait(120) == 4
     with (tmp_path / "out" / "damaged.csv").open() as file:
         ((name, reason),) = [(row["source"], row["reason"]) for row in csv.DictReader(file)]

@@ -77,6 +77,7 @@ def test_the_size_of_a_video_is_known_wherever_it_lies(here: Path) -> None:
         assert mean_bytes([*data.train.paths, *data.val.paths]) == pytest.approx(sum(sizes) / len(sizes))
     assert mean_bytes([Path(f"s3:/{BUCKET}/files/missing.mp4")]) is None
     assert mean_bytes([here / "missing.mp4"]) is None
+    assert mean_bytes([here / "films"]) is None  # as a film that is a folder of pictures
 
 
 @pytest.mark.parametrize("name", ["files", "shards"])

@@ -20,9 +20,11 @@ from expander.evaluation.paired import accuracy_differences, precision_differenc
 
 SUFFIX = "-originals"
 """Behind the names of result and scores of the originals."""
+SHARED = ("allow_outside", "decode_timeout", "store_gb")
+"""Settings of the prepared videos that are those of the originals too, unless these have their own."""
 Pairs = npt.NDArray[np.int64]
-Testing = Callable[[Prepared], AbstractContextManager[Progress | None]]
-"""What is told how far a test is, around it."""
+Shown = Callable[[Prepared], AbstractContextManager[Progress | None]]
+"""What tells how far a test is, around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,53 +37,60 @@ class Tested:
 
 
 @dataclass(frozen=True, slots=True)
-class Tests:
-    """A test that is to be carried out, behind that of the originals, if any. rows: see `pairs`."""
+class Originals:
+    """The test of the originals. rows: which of its videos are whose; see `pairs`."""
+
+    prepared: Prepared
+    rows: Pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Both:
+    """A test, and that of the originals, if any."""
 
     order: Evaluation
     prepared: Prepared
-    originals: Prepared | None = None
-    rows: Pairs | None = None
+    originals: Originals | None = None
 
 
 def prepare_both(
     order: Evaluation, originals: Mapping[str, Any] | None, stack: ExitStack,
     progress: Progress | None = None, note: Callable[[str], None] = lambda _: None,
-) -> Tests:  # fmt: skip
+) -> Both:  # fmt: skip
     """The test and, if `originals` are given, settings of their data, the test of these.
 
-    stack: keeps other tests from the scores until it is closed. Nothing that is there is changed where this
-    raises: as `engine.test.prepare` and `pairs`.
+    stack: keeps other tests from the scores until it is closed. Both are looked at before scores that are
+    there are replaced. Raises as `engine.test.prepare` and `pairs`.
     """
     prepared = prepare(order, progress, note)
     stack.push(prepared.scores)
     if originals is None:
         prepared.scores.begin()
-        return Tests(order, prepared)
+        return Both(order, prepared)
     other = prepare(of_originals(order, originals, prepared))
     stack.push(other.scores)
-    rows = pairs(prepared, other)
+    found = Originals(other, pairs(prepared, other))
     for each in (other, prepared):
         each.scores.begin()
-    return Tests(order, prepared, other, rows)
+    return Both(order, prepared, found)
 
 
-def carry_out_both(tests: Tests, testing: Testing = lambda _: nullcontext()) -> Iterator[Tested]:
+def carry_out_both(both: Both, shown: Shown = lambda _: nullcontext()) -> Iterator[Tested]:
     """The tests as they end: that of the originals, and last the other, whose result has the difference as
     `originals`. Raises as `engine.test.carry_out`.
     """
-    theirs = None
-    if tests.originals is not None:
-        theirs = _carry_out(tests.order, tests.originals, testing)
-        yield theirs
-    ours = _carry_out(tests.order, tests.prepared, testing)
-    if theirs is not None and tests.rows is not None:
-        ours.found["originals"] = compared(tests.rows, ours, theirs, tests.order.topk)
+    if both.originals is None:
+        yield _tested(both.order, both.prepared, shown)
+        return
+    theirs = _tested(both.order, both.originals.prepared, shown)
+    yield theirs
+    ours = _tested(both.order, both.prepared, shown)
+    ours.found["originals"] = compared(both.originals.rows, ours, theirs, both.order.topk)
     yield ours
 
 
-def _carry_out(order: Evaluation, prepared: Prepared, testing: Testing) -> Tested:
-    with testing(prepared) as counter:
+def _tested(order: Evaluation, prepared: Prepared, shown: Shown) -> Tested:
+    with shown(prepared) as counter:
         return Tested(prepared, *carry_out(order, prepared, counter))
 
 
@@ -89,7 +98,8 @@ def of_originals(order: Evaluation, originals: Mapping[str, Any], prepared: Prep
     """The same test of the data that the settings `originals` name; its result lies beside the other."""
     out = prepared.out and prepared.out.with_stem(prepared.out.stem + SUFFIX)
     dump = order.dump and order.dump.with_stem(order.dump.stem + SUFFIX)
-    return replace(order, data=originals, out=out, dump=dump)
+    shared = {name: getattr(prepared.config, name) for name in SHARED}
+    return replace(order, data=shared | dict(originals), out=out, dump=dump)
 
 
 def pairs(prepared: Prepared, originals: Prepared) -> Pairs:
