@@ -85,8 +85,10 @@ def test_ray_listens_on_loopback_alone_and_a_killed_one_is_swept(tmp_path: Path)
 @needs_proc
 def test_a_folder_is_swept_once_its_owner_is_dead_though_nobody_has_waited_for_it() -> None:
     with begun(IDLE) as (process, folder):
-        command = [sys.executable, "-c", "input()", f"{folder}/x"]
-        with subprocess.Popen(command, stdin=subprocess.PIPE) as user:
+        command = [sys.executable, "-c", "print(flush=True); input()", f"{folder}/x"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as user:
+            assert user.stdout is not None
+            user.stdout.readline()  # its arguments are not there the moment that it is started
             sweep()
             assert folder.is_dir()
             assert {each.pid for each in users(folder)} == {user.pid, process.pid}
