@@ -133,6 +133,32 @@ def test_the_functions_keep_their_names_when_the_packages_of_those_names_are_use
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+SCRIPT = """
+import sys
+import expander
+
+print("begins")
+lists, space = eval(sys.argv[1])
+expander.search(0.0004, data=lists, space=space, run="s", backend="processes", max_steps=1)
+expander.train("s:final", run="t", settings=["train.epochs=1", "train.batch=8", "data.workers=1"])
+expander.test("t", views="10", workers=1)
+print("ends")
+"""
+
+
+@pytest.mark.slow
+def test_a_script_works_without_a_guard_of_its_main_part(lists: dict[str, str], tmp_path: Path) -> None:
+    """Worker processes of all kinds: else each would run the script again."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    given = repr((lists, str(ASSETS / "micro.yaml")))
+    done = subprocess.run(
+        [sys.executable, "script.py", given], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout.split() == ["begins", "ends"]
+
+
 def test_importing_the_api_imports_neither_torch_nor_ray() -> None:
     code = "import sys, expander; assert not {'torch', 'ray', 'pandas', 'matplotlib'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

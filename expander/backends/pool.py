@@ -6,7 +6,6 @@ The processes live from step to step, so that torch is imported and kernels are 
 from __future__ import annotations
 
 import logging
-import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -17,9 +16,10 @@ import torch
 from expander.backends.base import Report
 from expander.backends.inline import outcome_of
 from expander.config.settings import BackendConfig
-from expander.runs.machine import begin_worker, cores
+from expander.runs.machine import cores
 from expander.runs.orders import TrialOrder
 from expander.runs.trials import TrialFailure, TrialResult
+from expander.runs.workers import worker_pool
 from expander.training.proxy.trial import OUT_OF_MEMORY, gpus_here
 
 log = logging.getLogger(__name__)
@@ -96,9 +96,7 @@ class PoolBackend:
 
     def _started(self) -> ProcessPoolExecutor:
         if self.pool is None:
-            # A fork would copy this process's threads and CUDA state into a dead lock.
-            context = multiprocessing.get_context("spawn")
-            self.pool = ProcessPoolExecutor(self.places, context, begin_worker)
+            self.pool = worker_pool(self.places)
         return self.pool
 
     def _end(self) -> None:

@@ -23,6 +23,7 @@ from expander.data.annotations import Label, VideoList, multi_hot
 from expander.data.shards.order import Buffered
 from expander.data.store.patience import WISH
 from expander.runs.machine import begin_worker
+from expander.runs.workers import SERVER, without_script
 from expander.specs.spec import Spec
 from expander.video.decoder import Decoder, VideoError
 from expander.video.sampling import training_indices, view_indices
@@ -155,7 +156,7 @@ def batched(dataset: Collated, batches: Iterable[Any], workers: int) -> DataLoad
         num_workers=workers,
         collate_fn=dataset.collate,
         # A fork would copy this process's threads and CUDA state into a dead lock.
-        multiprocessing_context="forkserver" if workers else None,
+        multiprocessing_context=SERVER if workers else None,
         # A forkserver and its loaders keep each other alive when who started them is killed.
         worker_init_fn=partial(_begin, WISH.file),
         prefetch_factor=4 if workers else None,
@@ -171,7 +172,8 @@ def _start_server() -> None:
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        ensure_running()
+        with without_script():
+            ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

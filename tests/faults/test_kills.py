@@ -71,16 +71,19 @@ def check(told: Told, kills: int) -> None:
     assert told.orphans == set()
 
 
-def test_a_search(micro: list[str], tmp_path: Path, kills: Callable[[int], int]) -> None:
+@pytest.mark.parametrize(("inherit", "usual"), [(0, 20), (0.5, 10)], ids=["from scratch", "from the parent"])
+def test_a_search(
+    micro: list[str], tmp_path: Path, kills: Callable[[int], int], inherit: float, usual: int
+) -> None:
     options = [*micro, "--backend=inline", "--max-steps=1", "--set=proxy.steps=6",
-               "--set=backend.checkpoint_seconds=0"]  # fmt: skip
+               f"--set=proxy.inherit={inherit}", "--set=backend.checkpoint_seconds=0"]  # fmt: skip
 
     def start(name: str) -> Command:
         again = ["search", "--resume"] if begun(tmp_path, name, "journal.jsonl") else options
         return Command([*again, "--run", name], tmp_path)
 
-    told = killed(start, kills(30), SEED)
-    check(told, kills(30))
+    told = killed(start, kills(usual), SEED)
+    check(told, kills(usual))
     whole = run_of(tmp_path, "whole")
     for run in (run_of(tmp_path, name) for name in told.finished):
         assert decisions(run / "journal.jsonl") == decisions(whole / "journal.jsonl")

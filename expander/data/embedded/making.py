@@ -8,13 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import multiprocessing
 import os
 import platform
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +20,8 @@ import av
 
 from expander.config.reading import parse_json, read_text
 from expander.data.embedded.figures import FPS, Video
-from expander.runs.machine import alive, begin_worker, cores
+from expander.runs.machine import alive, cores
+from expander.runs.workers import worker_pool
 
 MANIFEST = "manifest.json"
 Progress = Callable[[int, int], None]
@@ -73,9 +72,7 @@ def each(
     count = workers or cores()
     if count == 1:
         return _collect(map(work, items), len(items), progress)
-    # Spawned, never forked: a fork of a process with decoder or torch threads can hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context, initializer=begin_worker) as pool:
+    with worker_pool(count) as pool:
         results = pool.map(work, items, chunksize=8)
         try:
             return _collect(results, len(items), progress)
