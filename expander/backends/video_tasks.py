@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
@@ -13,6 +12,7 @@ from expander.config.settings import BackendConfig
 from expander.data.prepared.manifest import Outcome, Source
 from expander.data.prepared.video import Job, prepare_video
 from expander.errors import EnvironmentFault, ExpanderError
+from expander.runs.threads import Pool, as_done
 from expander.video.worker import DecodingProcess
 
 AHEAD = 4
@@ -39,23 +39,17 @@ def _here(job: Job, sources: Iterable[Source], processes: int) -> Iterator[Outco
         finally:
             free.put(process)
 
-    pool, left = ThreadPoolExecutor(processes), iter(sources)
-    running: set[Future[Outcome]] = set()
     try:
-        while True:
-            running |= {pool.submit(one, source) for source in islice(left, AHEAD * processes - len(running))}
-            if not running:
-                return
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield future.result()
+        with Pool(processes) as pool:
+            try:
+                yield from as_done(one, sources, pool, AHEAD * processes)
+            finally:
+                # When the caller stops, what is under way is given up; its threads delete the drafts.
+                pool.drop()
+                for worker in workers:
+                    if worker.child is not None:
+                        worker.child.kill()
     finally:
-        # Also when the caller stops: what is under way is given up, its drafts are deleted by its threads.
-        pool.shutdown(wait=False, cancel_futures=True)
-        for worker in workers:
-            if worker.child is not None:
-                worker.child.kill()
-        pool.shutdown(wait=True)
         for worker in workers:
             worker.close()
 

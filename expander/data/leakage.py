@@ -13,7 +13,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from expander.data.store.addresses import is_remote
-from expander.data.threads import in_order
+from expander.runs.threads import in_order
 from expander.video.filenames import printable
 from expander.video.tar_members import open_video, tar_and_size
 

@@ -29,10 +29,10 @@ from expander.data.store import remote
 from expander.data.store.addresses import address_of
 from expander.data.store.kept import Kept
 from expander.data.store.lists import localized, mirrored
-from expander.data.threads import in_order
 from expander.errors import DataError, EnvironmentFault
 from expander.runs.events import SourceLimits
 from expander.runs.machine import cache_folder, cores
+from expander.runs.threads import in_order
 from expander.video import verdict_cache
 from expander.video.decoder import Decoder, VideoError
 from expander.video.tar_members import span_of

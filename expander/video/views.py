@@ -9,9 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from expander.runs.threads import in_order
 from expander.specs.spec import Spec
 from expander.video.decoder import Decoder, VideoError
 from expander.video.room import BYTES, check_room
@@ -95,6 +94,8 @@ def look_ahead(
 
     def one(path: Path) -> ViewedVideo | VideoError:
         if not hasattr(own, "decoder"):
+            if workers:
+                torch.set_num_threads(1)  # this thread's: the network beside it has the other cores
             own.decoder = decoder()
             made.append(own.decoder)
         try:
@@ -103,24 +104,7 @@ def look_ahead(
             return error
 
     try:
-        yield from map(one, paths) if workers == 0 else _ahead(one, paths, workers)
+        yield from in_order(one, paths, workers, workers + 1) if workers else map(one, paths)
     finally:
         for each in made:
             each.close()
-
-
-def _ahead(
-    one: Callable[[Path], ViewedVideo | VideoError], paths: Sequence[Path], workers: int
-) -> Iterator[ViewedVideo | VideoError]:
-    waiting: deque[Future[ViewedVideo | VideoError]] = deque()
-    # One thread of arithmetic each: they run beside the network, which has the others.
-    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        try:
-            for path in paths:
-                waiting.append(pool.submit(one, path))
-                if len(waiting) > workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 from expander.data.store import remote
 from expander.data.store.addresses import address_of, is_remote
 from expander.data.store.kept import bring
-from expander.data.threads import in_order
 from expander.errors import disk_faults
+from expander.runs.threads import in_order
 from expander.video.pictures import stamp
 from expander.video.tar_members import span_of
 from expander.video.writing.film import digest_of

@@ -9,9 +9,9 @@ from types import MappingProxyType
 
 from expander.data.prepared.manifest import PROGRESS, Outcome, Source, read_outcomes
 from expander.data.prepared.originals import Look, content_of
-from expander.data.threads import in_order
 from expander.errors import EnvironmentFault
 from expander.runs.machine import cores
+from expander.runs.threads import in_order
 from expander.video.pictures import stamp
 from expander.video.readers import Unreadable
 from expander.video.writing.film import digest_of

@@ -13,10 +13,10 @@ from expander.config.reading import parse_json, read_bytes
 from expander.data.shards.tars import Sample, Shard, read_shard
 from expander.data.store import remote
 from expander.data.store.addresses import address_of, is_remote
-from expander.data.threads import in_order
 from expander.errors import EnvironmentFault
 from expander.runs.journal import write_atomic
 from expander.runs.machine import cache_folder
+from expander.runs.threads import in_order
 
 log = logging.getLogger(__name__)
 VERSION = 1

@@ -15,9 +15,9 @@ from expander.data.folders import Item, is_video
 from expander.data.store import remote
 from expander.data.store.addresses import address_of
 from expander.data.store.kept import draft
-from expander.data.threads import in_order
 from expander.errors import DataError, disk_faults
 from expander.runs.machine import cache_folder
+from expander.runs.threads import in_order
 
 AT_ONCE = 16
 """Folders that are asked for together: an answer has a thousand names, and comes after a while."""

@@ -11,11 +11,11 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import TypeVar
 
 from expander.errors import EnvironmentFault, ExpanderError, first_line
+from expander.runs.threads import beside
 from expander.video.filenames import one_line
 
 log = logging.getLogger(__name__)
@@ -91,22 +91,13 @@ def patiently(address: str, ask: Callable[[], Found], whole: bool = False) -> Fo
 
 
 def _asked(ask: Callable[[], Found], whole: bool) -> Found:
-    answer: Future[Found] = Future()
-
-    def work() -> None:
-        try:
-            answer.set_result(ask())
-        except BaseException as error:
-            answer.set_exception(error)
-
-    threading.Thread(target=work, name="store", daemon=True).start()
-    begun = time.monotonic()
+    begun, answer = time.monotonic(), beside(ask)
     try:
-        while not wait((answer,), LOOK).done:
+        while not answer.wait(LOOK):
             if not whole and time.monotonic() - begun > SILENT:
                 WISH.heed()
     except BaseException:
-        WISH.abandoned |= not answer.done()
+        WISH.abandoned |= not answer.over
         raise
     return answer.result()
 

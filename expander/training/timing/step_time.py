@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import timeit
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 
 import torch
@@ -17,6 +16,7 @@ from expander.data.tasks import TaskData, samples_of
 from expander.errors import DataError
 from expander.model.detector import network_of
 from expander.runs.events import Candidate
+from expander.runs.threads import in_order
 from expander.search.forecast import TrainingSpeed
 from expander.specs.spec import Spec
 from expander.training.detection.step import people_step
@@ -99,8 +99,7 @@ def crowding(parallel: int, threads: int) -> float:
         return timeit.timeit(lambda: torch.mm(matrix, matrix), number=PRODUCTS)
 
     matrix = torch.rand(SIDE, SIDE)
-    with ThreadPoolExecutor(parallel) as pool:
-        rounds = [sum(pool.map(work, range(parallel))) / parallel for _ in range(3)]
+    rounds = [sum(in_order(work, range(parallel), parallel)) / parallel for _ in range(3)]
     alone = min(work(0) for _ in range(3))
     return max(1.0, min(rounds) / alone)
 
